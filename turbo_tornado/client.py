@@ -1,0 +1,336 @@
+"""`HTTPClient`: one fetch at a time, its hops, its deadline, and how to stop it."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import tornado.httpclient
+from tornado.concurrent import Future
+from tornado.httpclient import AsyncHTTPClient, HTTPRequest
+from tornado.ioloop import IOLoop
+
+from . import options as _options
+from . import transports
+from .errors import FetchError, Limits, Refused, classify, errors
+from .headers import HTTPHeaders
+from .options import FetchOptions
+from .request import Outgoing, prepare
+from .response import HTTPResponse
+from .tls import TLS
+from .transports.foreign import foreign_request
+from .transports.future import FetchFuture
+from .transports.hop import REDIRECT_CODES, Hop
+from .urls import InvalidSchema, InvalidURL
+
+#: Bytes of decoded body that a response may have when ``max_buffer_size`` is not given.
+DEFAULT_MAX_BUFFER_SIZE = 128 * 1024 * 1024
+
+_transport: transports.TransportChoice = transports.check("auto")
+_refusals = (InvalidURL, InvalidSchema, Refused)
+
+
+def configure(transport: transports.TransportChoice = "auto", **fetch_defaults: Any) -> None:
+    """Sets the transport and the defaults of every fetch that does not give its own.
+
+    :arg transport: ``"simple"``, ``"curl"``, ``"auto"`` (curl where pycurl can be
+        imported, else simple), a class that is an `AsyncHTTPClient`, or an instance.
+    :arg fetch_defaults: keywords of `HTTPClient.fetch`, such as ``keep_alive=False``.
+        What is not given is as it is built in, whatever an earlier call said.
+    :raises ImportError: for ``"curl"`` without pycurl.
+    :raises TypeError, ValueError: for what is no transport, an unknown keyword, or a
+        bad value.
+    """
+    global _transport
+    choice = transports.check(transport)
+    _options.set_defaults(fetch_defaults)
+    _transport = choice
+
+
+class HTTPClient:
+    """An HTTP client that carries out one fetch at a time.
+
+    Cheap to make, anywhere, with or without a loop running: it owns no socket, since
+    connections belong to the transport of the IOLoop. For requests at the same time,
+    make several.
+
+    :arg ssl_options: mapping with ``priv_file``, ``cert_file``, ``ca_path`` (a PEM file
+        or a directory of certificates) and ``verify_ca`` (bool, default true: chain and
+        host name). Without ``ca_path`` the system's trust store is used.
+    :arg io_loop: the `IOLoop` to fetch on; the one that is current at `fetch` when not
+        given.
+    :arg int max_buffer_size: bytes of decoded body that one response may have; default
+        128 MiB.
+    :arg transport: as for `configure`, for this client only.
+    :raises TypeError: for an unknown key of ``ssl_options`` or a wrong type.
+    :raises ValueError: for a ``max_buffer_size`` below 1.
+    :raises ImportError: for ``transport="curl"`` without pycurl.
+
+    Answers to ``turbo.async.HTTPClient(ssl_options, io_loop, max_buffer_size)``.
+    """
+
+    __slots__ = ("__weakref__", "_fetch", "_io_loop", "_max_buffer_size", "_tls", "_transport")
+
+    def __init__(
+        self,
+        ssl_options: Mapping[str, Any] | None = None,
+        io_loop: IOLoop | None = None,
+        max_buffer_size: int | None = None,
+        *,
+        transport: transports.TransportChoice | None = None,
+    ) -> None:
+        if io_loop is not None and not isinstance(io_loop, IOLoop):
+            raise TypeError(f"io_loop must be an IOLoop, not {type(io_loop).__name__}")
+        if max_buffer_size is None:
+            max_buffer_size = DEFAULT_MAX_BUFFER_SIZE
+        elif isinstance(max_buffer_size, bool) or not isinstance(max_buffer_size, int):
+            raise TypeError(f"max_buffer_size must be an int, not {type(max_buffer_size).__name__}")
+        elif max_buffer_size < 1:
+            raise ValueError(f"max_buffer_size must be at least 1, not {max_buffer_size}")
+        self._tls = TLS.from_options(ssl_options)
+        self._io_loop = io_loop
+        self._max_buffer_size = max_buffer_size
+        self._transport = None if transport is None else transports.check(transport)
+        self._fetch: _Fetch | None = None
+
+    def fetch(
+        self, url: str, kwargs: Mapping[str, Any] | None = None, **options: Any
+    ) -> Future[HTTPResponse]:
+        """Fetches ``url``; returns at once a future of the `HTTPResponse`.
+
+        The future never fails for anything that the network, the peer or the data did:
+        look at ``response.error``. Cancelling it stops the transfer and closes its
+        connection.
+
+        :arg str url: an http or https URL.
+        :arg kwargs: a mapping of the keywords below, as Turbo's table; never changed.
+        :arg options: the same as keyword arguments, which win over ``kwargs``.
+
+        ``method`` (str, ``"GET"``), ``params`` (mapping or pairs), ``keep_alive`` (bool,
+        true), ``cookie`` (mapping or str), ``http_version`` (``"HTTP/1.1"``),
+        ``use_gzip`` (bool, true), ``allow_redirects`` (bool, true), ``max_redirects``
+        (int, 4), ``on_headers`` (callable with the `HTTPHeaders`), ``body`` (bytes-like
+        or str), ``request_timeout`` (seconds, 60; 0 is none), ``connect_timeout``
+        (seconds, 20; 0 is none), ``auth_username``, ``auth_password`` (str),
+        ``user_agent`` (str).
+
+        :raises TypeError: for an unknown keyword or a value of the wrong type.
+        :raises ValueError: for a value that cannot be: a CR, LF or NUL in a header, a
+            bad method, a negative timeout, an unknown ``http_version``.
+        :raises RuntimeError: when called in another thread than that of the loop.
+
+        What ``on_headers`` raises passes through. After any of these the client is free.
+
+        Answers to ``turbo.async.HTTPClient:fetch(url, kwargs)``.
+        """
+        started = time.monotonic()
+        settings = _options.resolve(kwargs, options)
+        io_loop = self._loop()
+        if self._fetch is not None:
+            return _resolved(io_loop, errors.BUSY, "this client has a fetch in progress")
+        try:
+            outgoing = prepare(url, settings)
+        except _refusals as refusal:
+            refused = classify(refusal, "", _NO_LIMITS)
+            assert refused is not None
+            return _resolved(io_loop, *refused)
+        transport = transports.transport_for(io_loop, self._transport or _transport)
+        fetch = _Fetch(self, io_loop, transport, settings, outgoing, started)
+        fetch.send()
+        return fetch.future
+
+    def _loop(self) -> IOLoop:
+        try:
+            running = asyncio.get_running_loop()
+        except RuntimeError:
+            running = None
+        if self._io_loop is None:
+            if running is None and threading.current_thread() is not threading.main_thread():
+                raise RuntimeError(
+                    "fetch() needs a running IOLoop in its thread; from another thread, use "
+                    "io_loop.add_callback(...) to call it on the loop"
+                )
+            return IOLoop.current()
+        loop = self._io_loop.asyncio_loop  # type: ignore[attr-defined]
+        if running is not loop and (running is not None or loop.is_running()):
+            raise RuntimeError(
+                "fetch() was called outside its IOLoop; use io_loop.add_callback(...) to "
+                "call it there, or make the HTTPClient without io_loop"
+            )
+        return self._io_loop
+
+
+class _Fetch:
+    """A fetch in progress: sends hop after hop until there is something to resolve with."""
+
+    def __init__(
+        self,
+        client: HTTPClient,
+        io_loop: IOLoop,
+        transport: AsyncHTTPClient,
+        options: FetchOptions,
+        outgoing: Outgoing,
+        started: float,
+    ) -> None:
+        self.client = client
+        self.transport = transport
+        self.options = options
+        self.outgoing = outgoing
+        self.started = started
+        self.redirects = 0
+        self.hop_started = started
+        self.remaining = options.request_timeout
+        self.pending: Future[tornado.httpclient.HTTPResponse] | None = None
+        self.future: FetchFuture[HTTPResponse] = FetchFuture(
+            loop=io_loop.asyncio_loop  # type: ignore[attr-defined]
+        )
+        self.future.abort = self.abort
+        client._fetch = self
+
+    def send(self) -> None:
+        """Sends the next hop; an exception is a mistake of the calling code."""
+        try:
+            request = self._request()
+            self.pending = self.transport.fetch(request, raise_error=False)
+        except BaseException:
+            self.client._fetch = None
+            raise
+        self.pending.add_done_callback(self._on_hop)
+
+    def abort(self) -> None:
+        """Stops the hop that is under way; the future has been cancelled."""
+        self.client._fetch = None
+        if self.pending is not None:
+            self.pending.cancel()
+
+    def _request(self) -> HTTPRequest:
+        outgoing, options = self.outgoing, self.options
+        hop = Hop(
+            outgoing.url.url,
+            method=outgoing.method,
+            target=outgoing.target,
+            version=outgoing.version,
+            fields=outgoing.fields,
+            body=outgoing.body,
+            connect_timeout=options.connect_timeout,
+            request_timeout=self.remaining,
+            keep_alive=options.keep_alive,
+            decompress=options.use_gzip,
+            max_body_size=self.client._max_buffer_size,
+            tls=self.client._tls if outgoing.url.scheme == "https" else None,
+        )
+        if getattr(self.transport, "accepts_hops", False):
+            return hop
+        return foreign_request(self.transport, hop)
+
+    def _on_hop(self, pending: Future[tornado.httpclient.HTTPResponse]) -> None:
+        if self.future.done():
+            if not pending.cancelled():
+                pending.exception()
+            return
+        if pending.cancelled():
+            self.client._fetch = None
+            self.future.cancel()
+            return
+        error = pending.exception()
+        if error is not None:
+            self._fail(error)
+            return
+        response = pending.result()
+        if self.options.allow_redirects and response.code in REDIRECT_CODES:
+            location = next(iter(response.headers.get_list("Location")), "")
+            if location:
+                self._redirect(response.code, location)
+                return
+        body = response.body
+        if len(body) > self.client._max_buffer_size:
+            limit = self.client._max_buffer_size
+            self._finish_with(
+                errors.SOCKET_ERROR, f"Body too long: over the limit of {limit} bytes"
+            )
+            return
+        outgoing = self.outgoing
+        request = HTTPHeaders.deferred(outgoing.fields)
+        request._method, request._uri = outgoing.method, outgoing.target
+        request._version = outgoing.version
+        headers = response.headers
+        if not isinstance(headers, HTTPHeaders):
+            headers = HTTPHeaders(headers)
+            headers.set_status_code(response.code)
+        self._finish(
+            HTTPResponse(
+                self._milliseconds(),
+                request=request,
+                code=response.code,
+                reason=response.reason,
+                headers=headers,
+                body=body,
+                url=outgoing.url.url,
+            )
+        )
+
+    def _redirect(self, code: int, location: str) -> None:
+        if self.redirects >= self.options.max_redirects:
+            limit = self.options.max_redirects
+            self._finish_with(
+                errors.REDIRECT_MAX, f"{self._where} redirects again after {limit} redirects"
+            )
+            return
+        self.redirects += 1
+        self.hop_started = time.monotonic()
+        timeout = self.options.request_timeout
+        if timeout:
+            self.remaining = self.started + timeout - self.hop_started
+            if self.remaining <= 0:
+                self._finish_with(
+                    errors.REQUEST_TIMEOUT,
+                    f"{self._where}: request_timeout of {timeout:g} s ran out in a redirect",
+                )
+                return
+        try:
+            self.outgoing = self.outgoing.redirected(code, location)
+            self.send()
+        except _refusals as refusal:
+            self._fail(refusal)
+        except Exception as error:
+            self.future.set_exception(error)
+
+    def _fail(self, error: BaseException) -> None:
+        limits = Limits(
+            self.options.connect_timeout,
+            self.options.request_timeout,
+            self.remaining,
+            time.monotonic() - self.hop_started,
+        )
+        classified = classify(error, self._where, limits)
+        if classified is not None:
+            self._finish_with(*classified)
+        else:
+            self.client._fetch = None
+            self.future.set_exception(error)
+
+    @property
+    def _where(self) -> str:
+        return self.outgoing.url.host_and_port
+
+    def _milliseconds(self) -> float:
+        return (time.monotonic() - self.started) * 1000
+
+    def _finish_with(self, code: errors, message: str) -> None:
+        self._finish(HTTPResponse(self._milliseconds(), FetchError(code, message)))
+
+    def _finish(self, response: HTTPResponse) -> None:
+        self.client._fetch = None
+        self.future.set_result(response)
+
+
+_NO_LIMITS = Limits(0.0, 0.0, 0.0, 0.0)
+
+
+def _resolved(io_loop: IOLoop, code: errors, message: str) -> Future[HTTPResponse]:
+    future: Future[HTTPResponse] = Future(loop=io_loop.asyncio_loop)  # type: ignore[attr-defined]
+    future.set_result(HTTPResponse(0.0, FetchError(code, message)))
+    return future

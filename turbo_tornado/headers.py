@@ -1,0 +1,184 @@
+"""`HTTPHeaders`: Tornado's header mapping with the methods of Turbo's.
+
+A header block that came from the network, or that is about to go there, is kept as
+the bytes that it is and parsed when somebody first looks into it: most responses
+are read for their status and body only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from tornado import httputil
+from tornado.httputil import HTTPInputError
+
+__all__ = ["HTTPHeaders", "HTTPInputError"]
+
+
+def split_fields(block: bytes) -> Iterable[tuple[str, str]]:
+    """Yields the name and value of each field line in ``block``.
+
+    The block has been validated or was built by us: every line is ``name: value``,
+    ended by CR LF or LF.
+    """
+    for line in block.decode("latin-1").split("\n"):
+        name, colon, value = line.partition(":")
+        if colon:
+            yield name, value.strip(" \t\r")
+
+
+class HTTPHeaders(httputil.HTTPHeaders):
+    """Header fields of a request or a response, with the line that precedes them.
+
+    A `tornado.httputil.HTTPHeaders` (a case-insensitive mapping whose repeated
+    fields are joined by commas, with ``add``, ``get_list`` and ``get_all``), and the
+    methods of ``turbo.httputil.HTTPHeaders`` that code written for Turbo.lua calls.
+    Names are case-insensitive throughout, as HTTP has it; Turbo's ``caseinsensitive``
+    arguments are accepted and change nothing.
+    """
+
+    _deferred: bytes | None = None
+    _method: str | None = None
+    _uri: str | None = None
+    _version: str | None = None
+    _status_code: int | None = None
+
+    @classmethod
+    def deferred(cls, block: bytes) -> HTTPHeaders:
+        """Returns the headers in ``block``, to be parsed when they are first used.
+
+        :arg bytes block: validated field lines, each ended by CR LF or LF.
+        """
+        headers = cls.__new__(cls)
+        headers._deferred = block
+        return headers
+
+    def __getattr__(self, name: str) -> Any:
+        # Reached only when an attribute is missing: the storage of the base class,
+        # whatever a Tornado version calls it, does not exist before the first use.
+        block = self.__dict__.pop("_deferred", None)
+        if block is None:
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        httputil.HTTPHeaders.__init__(self)
+        for field, value in split_fields(block):
+            httputil.HTTPHeaders.add(self, field, value)
+        return getattr(self, name)
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """Returns the value of a field, or a default.
+
+        :arg str key: name of the field.
+        :arg default: what to return when there is no such field. A bool is Turbo's
+            ``caseinsensitive`` flag and not a default: the result is then ``None``.
+        :rtype: str or None
+
+        Answers to ``turbo.httputil.HTTPHeaders:get(key, caseinsensitive)``.
+        """
+        try:
+            return self[key]
+        except KeyError:
+            return None if isinstance(default, bool) else default
+
+    def add(self, name: str, value: str | int, **kwargs: Any) -> None:
+        """Adds a field, beside any that has the same name.
+
+        :arg str name: name of the field.
+        :arg value: a str, or a number as Turbo allows.
+        :raises ValueError: for a name that is no token, or a value with CR, LF or NUL.
+        """
+        super().add(name, _checked(name, value), **kwargs)
+
+    def set(self, key: str, value: str | int, caseinsensitive: bool | None = None) -> None:
+        """Sets a field, in place of all that have the same name.
+
+        :raises ValueError: as for `add`.
+
+        Answers to ``turbo.httputil.HTTPHeaders:set(key, value, caseinsensitive)``.
+        """
+        self[key] = _checked(key, value)
+
+    def remove(self, key: str, caseinsensitive: bool | None = None) -> None:
+        """Removes every field of this name; does nothing when there is none.
+
+        Answers to ``turbo.httputil.HTTPHeaders:remove(key, caseinsensitive)``.
+        """
+        self.pop(key, None)
+
+    def get_method(self) -> str | None:
+        """Returns the request method, ``None`` for a response."""
+        return self._method
+
+    def set_method(self, method: str) -> None:
+        """Sets the request method; in ``on_headers``, the one that is sent."""
+        self._method = _text("method", method)
+
+    def get_uri(self) -> str | None:
+        """Returns the request target (path and query), ``None`` for a response."""
+        return self._uri
+
+    def set_uri(self, uri: str) -> None:
+        """Sets the request target; in ``on_headers``, the one that is sent."""
+        self._uri = _text("uri", uri)
+
+    def get_version(self) -> str | None:
+        """Returns the HTTP version, such as ``"HTTP/1.1"``."""
+        return self._version
+
+    def set_version(self, version: str) -> None:
+        """Sets the HTTP version; in ``on_headers``, the one that is sent."""
+        self._version = _text("version", version)
+
+    def get_status_code(self) -> int | None:
+        """Returns the status code of a response, ``None`` for a request."""
+        return self._status_code
+
+    def set_status_code(self, code: int) -> None:
+        """Sets the status code of a response.
+
+        :raises TypeError: when ``code`` is not an int.
+        """
+        if not isinstance(code, int) or isinstance(code, bool):
+            raise TypeError(f"status code must be an int, not {type(code).__name__}")
+        self._status_code = code
+
+    def stringify_as_request(self) -> str:
+        """Returns the request head: request line, fields, and the empty line.
+
+        :raises ValueError: when method, uri or version is not set.
+
+        Answers to ``turbo.httputil.HTTPHeaders:stringify_as_request()``.
+        """
+        line = (self._method, self._uri, self._version)
+        if None in line:
+            raise ValueError("method, uri and version must be set before stringify_as_request()")
+        fields = "".join(f"{name}: {value}\r\n" for name, value in self.get_all())
+        return "{} {} {}\r\n{}\r\n".format(*line, fields)
+
+    def copy(self) -> HTTPHeaders:
+        """Returns an independent copy, with the method, uri, version and status code."""
+        copied = type(self)(self)
+        for attribute in ("_method", "_uri", "_version", "_status_code"):
+            setattr(copied, attribute, getattr(self, attribute))
+        return copied
+
+    __copy__ = copy
+
+
+def _text(what: str, value: str) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{what} must be a str, not {type(value).__name__}")
+    return value
+
+
+def _checked(name: str, value: str | int) -> str:
+    if not isinstance(name, str):
+        raise TypeError(f"header name must be a str, not {type(name).__name__}")
+    if not isinstance(value, (str, int, float)) or isinstance(value, bool):
+        raise TypeError(
+            f"value of header {name!r} must be a str or a number, not {type(value).__name__}"
+        )
+    text = str(value)
+    if "\r" in text or "\n" in text or "\0" in text:
+        raise ValueError(f"value of header {name!r} has a CR, LF or NUL")
+    return text

@@ -1,0 +1,262 @@
+"""The keywords of ``fetch``: their types, their defaults, and what is wrong with a value.
+
+One table says everything about a keyword. A mistake of the calling code is found
+here, before anything else happens, and raises.
+"""
+
+from __future__ import annotations
+
+import base64
+import difflib
+import inspect
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
+from urllib.parse import quote
+
+from ._version import __version__
+from .headers import HTTPHeaders
+
+HTTP_VERSIONS = ("HTTP/1.0", "HTTP/1.1", "HTTP/2")
+_TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+
+
+class FetchOptions:
+    """The checked values of the keywords of one fetch, as attributes of their names."""
+
+    method: str
+    #: Already encoded: the query, or the form body.
+    params: str | None
+    keep_alive: bool
+    #: Already the value of the field.
+    cookie: str | None
+    http_version: str
+    use_gzip: bool
+    allow_redirects: bool
+    max_redirects: int
+    on_headers: Callable[[HTTPHeaders], Any] | None
+    body: Any
+    request_timeout: float
+    connect_timeout: float
+    auth_username: str | None
+    auth_password: str | None
+    user_agent: str
+
+    def __init__(self, values: dict[str, Any]) -> None:
+        self.__dict__ = values
+
+
+def token(name: str, value: Any) -> str:
+    """Checks an HTTP method.
+
+    :raises ValueError: when it is no token (RFC 9110, section 5.6.2).
+    """
+    if not isinstance(value, str):
+        raise _wrong_type(name, "a str", value)
+    if not _TOKEN.fullmatch(value):
+        raise ValueError(f"{name} must be a token such as 'GET', not {value!r}")
+    return value.upper()
+
+
+def field_text(name: str, value: Any) -> str:
+    """Checks text that goes into a header field.
+
+    :raises ValueError: when it has a CR, LF or NUL, or a character beyond Latin-1.
+    """
+    if not isinstance(value, str):
+        raise _wrong_type(name, "a str", value)
+    if "\r" in value or "\n" in value or "\0" in value:
+        raise ValueError(f"{name} has a CR, LF or NUL, which cannot go into a header")
+    try:
+        value.encode("latin-1")
+    except UnicodeEncodeError:
+        raise ValueError(f"{name} has a character that a header cannot carry") from None
+    return value
+
+
+def version(name: str, value: Any) -> str:
+    """Checks an HTTP version.
+
+    :raises ValueError: when it is not one of ``HTTP_VERSIONS``.
+    """
+    if not isinstance(value, str):
+        raise _wrong_type(name, "a str", value)
+    if value not in HTTP_VERSIONS:
+        raise ValueError(f"{name} must be one of {', '.join(HTTP_VERSIONS)}, not {value!r}")
+    return value
+
+
+def _flag(name: str, value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise _wrong_type(name, "a bool", value)
+    return value
+
+
+def _seconds(name: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise _wrong_type(name, "a number of seconds", value)
+    if math.isnan(value) or value < 0:
+        raise ValueError(f"{name} must not be negative or NaN; 0 means no limit")
+    return 0.0 if math.isinf(value) else float(value)
+
+
+def _count(name: str, value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise _wrong_type(name, "an int", value)
+    if value < 0:
+        raise ValueError(f"{name} must not be negative, as {value} is")
+    return value
+
+
+def _function(name: str, value: Any) -> Callable[..., Any]:
+    if not callable(value):
+        raise _wrong_type(name, "callable", value)
+    if inspect.iscoroutinefunction(value):
+        raise TypeError(f"{name} is called while the request is made; it cannot be a coroutine")
+    return value  # type: ignore[no-any-return]
+
+
+def _credential(name: str, value: Any) -> str:
+    # Sent as UTF-8 in base64, so only what would break the line of a careless reader
+    # of it is refused.
+    if not isinstance(value, str):
+        raise _wrong_type(name, "a str", value)
+    if "\r" in value or "\n" in value or "\0" in value:
+        raise ValueError(f"{name} has a CR, LF or NUL")
+    return value
+
+
+def _username(name: str, value: Any) -> str:
+    if ":" in _credential(name, value):
+        raise ValueError(f"{name} has a colon, which Basic authentication cannot carry")
+    return value  # type: ignore[no-any-return]
+
+
+def _cookie(name: str, value: Any) -> str | None:
+    if isinstance(value, Mapping):
+        value = "; ".join(f"{_plain(name, key)}={_plain(name, val)}" for key, val in value.items())
+    elif not isinstance(value, str):
+        raise _wrong_type(name, "a mapping or a str", value)
+    return field_text(name, value) or None
+
+
+def _params(name: str, value: Any) -> str:
+    if isinstance(value, Mapping):
+        pairs: Iterable[Any] = value.items()
+    elif isinstance(value, Iterable) and not isinstance(value, (str, bytes, bytearray)):
+        pairs = value
+    else:
+        raise _wrong_type(name, "a mapping or pairs", value)
+    encoded = []
+    for pair in pairs:
+        if not isinstance(pair, (tuple, list)) or len(pair) != 2:
+            raise TypeError(f"{name} must be a mapping or pairs; {pair!r} is no pair")
+        key = _percent_encoded(name, pair[0])
+        values = pair[1] if isinstance(pair[1], (list, tuple)) else (pair[1],)
+        encoded += [f"{key}={_percent_encoded(name, item)}" for item in values]
+    return "&".join(encoded)
+
+
+def _percent_encoded(name: str, value: Any) -> str:
+    text = value if isinstance(value, bytes) else _plain(name, value)
+    return quote(text, safe="")
+
+
+def _plain(name: str, value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, (int, float)):
+        # An enum that is a number is wanted as the number.
+        return format(value, "d") if isinstance(value, int) else repr(float(value))
+    raise TypeError(f"{name} can hold text and numbers, not {type(value).__name__}")
+
+
+def _anything(name: str, value: Any) -> Any:
+    return value
+
+
+class Keyword(NamedTuple):
+    """A keyword of ``fetch``: its default, and what makes its value or raises."""
+
+    default: Any
+    check: Callable[[str, Any], Any]
+
+
+KEYWORDS: dict[str, Keyword] = {
+    "method": Keyword("GET", token),
+    "params": Keyword(None, _params),
+    "keep_alive": Keyword(True, _flag),
+    "cookie": Keyword(None, _cookie),
+    "http_version": Keyword("HTTP/1.1", version),
+    "use_gzip": Keyword(True, _flag),
+    "allow_redirects": Keyword(True, _flag),
+    "max_redirects": Keyword(4, _count),
+    "on_headers": Keyword(None, _function),
+    "body": Keyword(None, _anything),
+    "request_timeout": Keyword(60.0, _seconds),
+    "connect_timeout": Keyword(20.0, _seconds),
+    "auth_username": Keyword(None, _username),
+    "auth_password": Keyword(None, _credential),
+    "user_agent": Keyword(f"Turbo Client v{__version__}", field_text),
+}
+_BUILT_IN = {name: keyword.default for name, keyword in KEYWORDS.items()}
+
+_defaults = FetchOptions(_BUILT_IN)
+
+
+def set_defaults(values: Mapping[str, Any]) -> None:
+    """Makes ``values`` the defaults of every fetch, over the built-in ones.
+
+    :raises TypeError, ValueError: as `resolve`.
+    """
+    global _defaults
+    _defaults = FetchOptions({**_BUILT_IN, **_checked("configure()", values)})
+
+
+def resolve(table: Mapping[str, Any] | None, keywords: Mapping[str, Any]) -> FetchOptions:
+    """Returns the options of one fetch: keywords over the table over the defaults.
+
+    ``None`` as a value says that the keyword is not given, as ``nil`` does in Lua.
+
+    :raises TypeError: for an unknown keyword or a value of the wrong type.
+    :raises ValueError: for a value of the right type that cannot be.
+    """
+    if table is None:
+        given = keywords
+    elif isinstance(table, Mapping):
+        given = {**table, **keywords} if keywords else table
+    else:
+        raise TypeError(f"kwargs must be a mapping, not {type(table).__name__}")
+    if not given:
+        return _defaults
+    return FetchOptions({**_defaults.__dict__, **_checked("fetch()", given)})
+
+
+def _checked(where: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    values = {}
+    for name, value in given.items():
+        keyword = KEYWORDS.get(name) if isinstance(name, str) else None
+        if keyword is None:
+            raise unknown_name(where, name, KEYWORDS)
+        if value is not None:
+            values[name] = keyword.check(name, value)
+    return values
+
+
+def basic_credentials(username: str, password: str) -> str:
+    """Returns the value of an Authorization field."""
+    return "Basic " + base64.b64encode(f"{username}:{password}".encode()).decode("ascii")
+
+
+def unknown_name(where: str, name: object, known: Iterable[str]) -> TypeError:
+    """Returns the error for a name that nobody knows, with the nearest one that is known."""
+    near = difflib.get_close_matches(str(name), list(known), n=1, cutoff=0.5)
+    hint = f"; did you mean {near[0]!r}?" if near else f"; known are {', '.join(sorted(known))}"
+    return TypeError(f"{where} has no {name!r}{hint}")
+
+
+def _wrong_type(name: str, expected: str, value: Any) -> TypeError:
+    return TypeError(f"{name} must be {expected}, not {type(value).__name__}")

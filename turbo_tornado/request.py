@@ -1,0 +1,165 @@
+"""`Outgoing`: a request, from the checked keywords to the bytes of each hop."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from .errors import Refused, errors
+from .headers import HTTPHeaders
+from .options import FetchOptions, basic_credentials, field_text, token, version
+from .urls import URL, InvalidURL, parse_url
+
+_METHODS_WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
+_METHODS_WITH_FORM = _METHODS_WITH_BODY | {"DELETE"}
+_ABOUT_THE_BODY = ("Content-Length", "Content-Type", "Content-Encoding", "Content-Language")
+_CREDENTIALS = ("Authorization", "Cookie")
+_FIELD_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+
+
+class Outgoing(NamedTuple):
+    """One request of a fetch: every byte of it."""
+
+    url: URL
+    method: str
+    target: str
+    version: str
+    fields: bytes
+    body: bytes | None
+
+    def redirected(self, code: int, location: str) -> Outgoing:
+        """Returns the request that a redirect response asks for.
+
+        :raises InvalidURL, InvalidSchema: when ``location`` is not what it can be.
+        """
+        url = self.url.join(location)
+        method, body = self.method, self.body
+        headers = HTTPHeaders.deferred(self.fields)
+        if (code == 303 and method != "HEAD") or (code in (301, 302) and method == "POST"):
+            method, body = "GET", None
+            for name in _ABOUT_THE_BODY:
+                headers.remove(name)
+        if url.origin != self.url.origin:
+            for name in _CREDENTIALS:
+                headers.remove(name)
+            if "Host" in headers:
+                headers.set("Host", url.netloc)
+        return Outgoing(url, method, url.target, self.version, serialize(headers), body)
+
+
+def prepare(url: object, options: FetchOptions) -> Outgoing:
+    """Makes the first request of a fetch.
+
+    :raises InvalidURL, InvalidSchema, Refused: for what becomes ``response.error``.
+    :raises TypeError, ValueError: for what ``on_headers`` made of the headers; an
+        exception of ``on_headers`` itself passes through.
+    """
+    if not isinstance(url, str):
+        raise InvalidURL(f"the URL must be a str, not {type(url).__name__}")
+    address = parse_url(url)
+    method = options.method
+    body = None if options.body is None else _as_bytes(options.body)
+    form = False
+    if options.params is not None:
+        form = body is None and method in _METHODS_WITH_FORM
+        if form:
+            body = options.params.encode("ascii")
+        else:
+            address = address.with_query(options.params)
+    if body is None and method in _METHODS_WITH_BODY:
+        raise Refused(errors.REQUIRES_BODY, f"{method} needs a body or params, and has neither")
+    outgoing = Outgoing(
+        address,
+        method,
+        address.target,
+        options.http_version,
+        _fields(address, options, body, form),
+        body,
+    )
+    return outgoing if options.on_headers is None else _changed(outgoing, options)
+
+
+def _as_bytes(body: object) -> bytes:
+    if isinstance(body, bytes):
+        return body
+    try:
+        if isinstance(body, str):
+            return body.encode("utf-8")
+        return bytes(memoryview(body))  # type: ignore[arg-type]
+    except (TypeError, ValueError, BufferError):
+        kind = type(body).__name__
+        raise Refused(
+            errors.INVALID_BODY, f"the body must be bytes-like or UTF-8 text, not this {kind}"
+        ) from None
+
+
+def _fields(url: URL, options: FetchOptions, body: bytes | None, form: bool) -> bytes:
+    lines = [f"Host: {url.netloc}\r\n"]
+    if options.user_agent:
+        lines.append(f"User-Agent: {options.user_agent}\r\n")
+    if options.use_gzip:
+        lines.append("Accept-Encoding: gzip\r\n")
+    username, password = options.auth_username, options.auth_password
+    if username is None:
+        username = url.username
+    if username is not None or password is not None:
+        credentials = basic_credentials(
+            username or "", (url.password if password is None else password) or ""
+        )
+        lines.append(f"Authorization: {credentials}\r\n")
+    if options.cookie is not None:
+        lines.append(f"Cookie: {options.cookie}\r\n")
+    if form:
+        lines.append("Content-Type: application/x-www-form-urlencoded\r\n")
+    if body is not None:
+        lines.append(f"Content-Length: {len(body)}\r\n")
+    if not options.keep_alive:
+        lines.append("Connection: close\r\n")
+    return "".join(lines).encode("latin-1")
+
+
+def _changed(outgoing: Outgoing, options: FetchOptions) -> Outgoing:
+    headers = HTTPHeaders.deferred(outgoing.fields)
+    headers.set_method(outgoing.method)
+    headers.set_uri(outgoing.target)
+    headers.set_version(outgoing.version)
+    assert options.on_headers is not None
+    options.on_headers(headers)
+    if "Transfer-Encoding" in headers:
+        raise ValueError("on_headers set Transfer-Encoding; the whole body is sent at once")
+    headers.remove("Content-Length")
+    if outgoing.body is not None:
+        headers.set("Content-Length", len(outgoing.body))
+    target = headers.get_uri()
+    url = outgoing.url
+    if target != outgoing.target:
+        target = _checked_target(target)
+        url = url._replace(path=target if target.startswith("/") else "")
+    return Outgoing(
+        url,
+        token("method", headers.get_method()),
+        target,
+        version("http_version", headers.get_version()),
+        serialize(headers),
+        outgoing.body,
+    )
+
+
+def _checked_target(target: str | None) -> str:
+    text = field_text("uri", target)
+    if not text or " " in text or not text.isascii():
+        raise ValueError("uri must be ASCII text without spaces")
+    return text
+
+
+def serialize(headers: HTTPHeaders) -> bytes:
+    """Returns the field lines of ``headers``.
+
+    :raises ValueError: for a name that is no token, or a value that no field can have.
+    """
+    lines = []
+    for name, value in headers.get_all():
+        if not isinstance(name, str) or not _FIELD_NAME.fullmatch(name):
+            raise ValueError(f"{name!r} cannot be the name of a header")
+        lines.append(f"{name}: {field_text(f'header {name!r}', value)}\r\n")
+    return "".join(lines).encode("latin-1")

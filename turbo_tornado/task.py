@@ -1,0 +1,109 @@
+"""`task`: a callback API, awaited."""
+
+from __future__ import annotations
+
+import inspect
+import threading
+from collections.abc import Callable
+from typing import Any, Literal
+
+from tornado.concurrent import Future
+from tornado.ioloop import IOLoop
+
+Convention = Literal["turbo", "keyword"]
+
+
+def task(
+    func: Callable[..., Any],
+    *args: Any,
+    convention: Convention | None = None,
+    **kwargs: Any,
+) -> Future[Any]:
+    """Calls ``func`` now, with a callback, and returns a future of what that is given.
+
+    :arg func: a function that takes a callback.
+    :arg args: its arguments.
+    :arg kwargs: its keyword arguments.
+    :arg convention: ``"turbo"``: callback and callback argument come last,
+        ``func(*args, callback, arg)``, and it calls ``callback(arg, *results)``;
+        ``"keyword"``: ``func(*args, callback=callback)``, and it calls
+        ``callback(*results)``, as for Tornado's old ``gen.Task``. When it is not given,
+        the signature decides: ``"keyword"`` when ``func`` has a parameter ``callback``
+        which is keyword-only, the last one, or followed by one that has a default and
+        is not named ``arg``; else ``"turbo"``.
+    :raises TypeError: when ``func`` is a coroutine function: await it.
+
+    The future's result is ``None`` when the callback is given nothing, the value when it
+    is given one, and a tuple when it is given more. The callback may be called before
+    ``func`` returns, and from another thread; a second call is ignored. What ``func``
+    raises is the exception of the future. ::
+
+        await task(io_loop.add_timeout, io_loop.time() + 1)
+
+    Answers to ``turbo.async.task(func, ...)``.
+    """
+    if not callable(func):
+        raise TypeError(f"task() needs a function, not {type(func).__name__}")
+    if inspect.iscoroutinefunction(func):
+        raise TypeError(f"{_name(func)} is a coroutine function; await it instead of task()")
+    if convention not in (None, "turbo", "keyword"):
+        raise ValueError(f"convention must be 'turbo' or 'keyword', not {convention!r}")
+    loop = IOLoop.current().asyncio_loop  # type: ignore[attr-defined]
+    future: Future[Any] = Future(loop=loop)
+    thread = threading.get_ident()
+
+    def resolve(results: tuple[Any, ...]) -> None:
+        if not future.done():
+            future.set_result(None if not results else results[0] if len(results) == 1 else results)
+
+    def callback(*results: Any) -> None:
+        if threading.get_ident() == thread:
+            resolve(results)
+        else:
+            loop.call_soon_threadsafe(resolve, results)
+
+    def callback_with_arg(arg: Any = None, *results: Any) -> None:
+        callback(*results)
+
+    try:
+        if (convention or _convention(func)) == "keyword":
+            returned = func(*args, callback=callback, **kwargs)
+        else:
+            returned = func(*args, callback_with_arg, future, **kwargs)
+    except Exception as error:
+        if future.done():
+            raise
+        future.set_exception(error)
+        return future
+    if inspect.iscoroutine(returned):
+        returned.close()
+        raise TypeError(f"{_name(func)} returned a coroutine; await it instead of task()")
+    return future
+
+
+def _convention(func: Callable[..., Any]) -> Convention:
+    try:
+        parameters = list(inspect.signature(func).parameters.values())
+    except (TypeError, ValueError):
+        # Built in, with no signature to be had.
+        return "turbo"
+    for position, parameter in enumerate(parameters):
+        if parameter.name != "callback":
+            continue
+        if parameter.kind is parameter.KEYWORD_ONLY:
+            return "keyword"
+        if parameter.kind is not parameter.POSITIONAL_OR_KEYWORD:
+            return "turbo"
+        following = parameters[position + 1 : position + 2]
+        if not following or following[0].kind in (
+            parameter.KEYWORD_ONLY,
+            parameter.VAR_KEYWORD,
+        ):
+            return "keyword"
+        has_default = following[0].default is not parameter.empty
+        return "keyword" if has_default and following[0].name != "arg" else "turbo"
+    return "turbo"
+
+
+def _name(func: Callable[..., Any]) -> str:
+    return getattr(func, "__qualname__", None) or repr(func)

@@ -1,0 +1,135 @@
+"""``ssl_options``: checked once, made into one context or one set of curl options.
+
+The trust store is decided here and handed to every transport, because the defaults
+differ: OpenSSL reads the environment, libcurl has a path compiled in, and the
+libcurl of a pycurl wheel was compiled on another system.
+"""
+
+from __future__ import annotations
+
+import os
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from .options import unknown_name
+
+_TYPES: dict[str, tuple[type, ...]] = {
+    "priv_file": (str, os.PathLike),
+    "cert_file": (str, os.PathLike),
+    "ca_path": (str, os.PathLike),
+    "verify_ca": (bool,),
+}
+
+
+@dataclass(frozen=True)
+class TLS:
+    """The TLS settings of a client; equal settings share one `ssl.SSLContext`."""
+
+    cert_file: str | None = None
+    priv_file: str | None = None
+    ca_path: str | None = None
+    verify_ca: bool = True
+
+    @classmethod
+    def from_options(cls, ssl_options: Mapping[str, Any] | None) -> TLS:
+        """Checks Turbo's ``ssl_options``.
+
+        :raises TypeError: for anything but a mapping, an unknown key, or a value of
+            the wrong type.
+        :raises ValueError: for ``priv_file`` without ``cert_file``.
+        """
+        if ssl_options is None:
+            return _DEFAULT
+        if not isinstance(ssl_options, Mapping):
+            raise TypeError(f"ssl_options must be a mapping, not {type(ssl_options).__name__}")
+        settings: dict[str, Any] = {}
+        for name, value in ssl_options.items():
+            if name not in _TYPES:
+                raise unknown_name("ssl_options", name, _TYPES)
+            if value is None:
+                continue
+            if not isinstance(value, _TYPES[name]):
+                expected = "a bool" if name == "verify_ca" else "a path"
+                raise TypeError(
+                    f"ssl_options[{name!r}] must be {expected}, not {type(value).__name__}"
+                )
+            settings[name] = value if isinstance(value, bool) else os.fspath(value)
+        if "priv_file" in settings and "cert_file" not in settings:
+            raise ValueError("ssl_options: priv_file needs the cert_file that it belongs to")
+        return cls(**settings)
+
+    @property
+    def trust(self) -> tuple[str | None, str | None]:
+        """The PEM file and the directory of trusted certificates, as they are now.
+
+        :raises OSError: when ``ca_path`` does not exist.
+        """
+        if self.ca_path is None:
+            return system_trust()
+        os.stat(self.ca_path)
+        return (None, self.ca_path) if os.path.isdir(self.ca_path) else (self.ca_path, None)
+
+    def context(self) -> ssl.SSLContext:
+        """Returns the context of these settings, made on first use.
+
+        :raises OSError: when a file is missing.
+        :raises ssl.SSLError: when a file is not what it should be.
+        """
+        return _context(self, self.trust)
+
+
+_DEFAULT = TLS()
+
+
+@lru_cache(maxsize=64)
+def _context(tls: TLS, trust: tuple[str | None, str | None]) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.options |= ssl.OP_NO_COMPRESSION
+    if not tls.verify_ca:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    cafile, capath = trust
+    try:
+        context.load_verify_locations(cafile=cafile, capath=capath)
+    except (OSError, ssl.SSLError) as error:
+        raise _naming(cafile or capath, error) from None
+    if tls.cert_file is not None:
+        try:
+            context.load_cert_chain(tls.cert_file, tls.priv_file, _no_password)
+        except (OSError, ssl.SSLError) as error:
+            files = [name for name in (tls.cert_file, tls.priv_file) if name]
+            raise _naming(" and ".join(files), error) from None
+    return context
+
+
+def _no_password() -> str:
+    # OpenSSL would otherwise ask on the terminal and stop the loop.
+    raise ValueError("the private key is encrypted, which ssl_options cannot open")
+
+
+def _naming(path: str | None, error: OSError) -> ssl.SSLError:
+    return ssl.SSLError(error.errno, f"cannot load {path}: {error.strerror or error}")
+
+
+def system_trust() -> tuple[str | None, str | None]:
+    """Returns the system's PEM file and directory of trusted certificates.
+
+    ``SSL_CERT_FILE`` and ``SSL_CERT_DIR`` are honoured; certifi's file is returned
+    where the system has neither.
+    """
+    paths = ssl.get_default_verify_paths()
+    cafile = paths.cafile
+    capath = paths.capath if paths.capath and _has_entries(paths.capath) else None
+    if cafile is None and capath is None:
+        import certifi
+
+        cafile = certifi.where()
+    return cafile, capath
+
+
+def _has_entries(directory: str) -> bool:
+    with os.scandir(directory) as entries:
+        return next(entries, None) is not None

@@ -1,0 +1,80 @@
+"""`Hop`: one request, exactly as it goes on the wire.
+
+The client decides every byte of a request head; a transport of ours sends it as it
+is. That is what makes the wire the same on both, and ``response.request`` true.
+"""
+
+from __future__ import annotations
+
+from tornado.httpclient import HTTPRequest
+
+from ..headers import HTTPHeaders
+from ..tls import TLS
+
+#: Methods of which a repetition does no more than the first (RFC 9110, section 9.2.2).
+IDEMPOTENT_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
+
+#: Status codes that send a client elsewhere.
+REDIRECT_CODES = frozenset({301, 302, 303, 307, 308})
+
+
+class Hop(HTTPRequest):
+    """One request of a fetch, complete: a transport adds no field and follows no redirect.
+
+    :arg str url: absolute URL without user info and fragment, ASCII only.
+    :arg str method: upper-case token.
+    :arg str target: request target, as it goes into the request line.
+    :arg str version: ``"HTTP/1.0"``, ``"HTTP/1.1"`` or ``"HTTP/2"``.
+    :arg bytes fields: the field lines, each ended by CR LF, Host and
+        Content-Length among them.
+    :arg body: bytes, or ``None`` for no body.
+    :arg float connect_timeout: seconds for DNS, TCP and TLS together; 0 is none.
+    :arg float request_timeout: seconds for this hop; 0 is none.
+    :arg bool keep_alive: whether to take an idle connection and leave one.
+    :arg bool decompress: whether to decode a gzip body.
+    :arg int max_body_size: bytes of decoded body that the response may have.
+    :arg tls: the `.TLS` settings of an https URL, else ``None``.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        method: str,
+        target: str,
+        version: str,
+        fields: bytes,
+        body: bytes | None,
+        connect_timeout: float,
+        request_timeout: float,
+        keep_alive: bool,
+        decompress: bool,
+        max_body_size: int,
+        tls: TLS | None,
+    ) -> None:
+        super().__init__(
+            url,
+            method,
+            None,
+            body,
+            connect_timeout=connect_timeout,
+            request_timeout=request_timeout,
+            follow_redirects=False,
+            decompress_response=decompress,
+            allow_nonstandard_methods=True,
+        )
+        self.decompress = decompress
+        self.limits = (connect_timeout, request_timeout)
+        self.target = target
+        self.version = version
+        self.fields = fields
+        self.keep_alive = keep_alive
+        self.max_body_size = max_body_size
+        self.tls = tls
+
+    @property
+    def request_headers(self) -> HTTPHeaders:
+        """What goes on the wire, as `HTTPHeaders`."""
+        headers = HTTPHeaders.deferred(self.fields)
+        headers._method, headers._uri, headers._version = self.method, self.target, self.version
+        return headers

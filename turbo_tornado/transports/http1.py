@@ -1,0 +1,314 @@
+"""HTTP/1 responses: what is a proper head, and where a response ends.
+
+`parse_head` is the one judge of a response head, for every transport. `ResponseParser`
+is fed with bytes as they come, does no I/O, and knows after each piece whether the
+response is complete. Both are strict: what two readers could take differently is
+refused, since a connection is shared by one response after another.
+"""
+
+from __future__ import annotations
+
+import http.client
+import re
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
+
+from ..headers import HTTPHeaders
+from .failures import BodyError, BrokenConnection, HeadTooLarge, MalformedResponse, NoResponse
+
+#: Bytes that a response head, or the trailers of a body, may have.
+MAX_HEAD_SIZE = 65536
+#: Interim (1xx) responses before the final one.
+MAX_INTERIM_RESPONSES = 10
+# The longest line that can introduce a chunk: a size and any extension of it.
+_MAX_CHUNK_LINE = 4096
+
+_STATUS_LINE = re.compile(
+    rb"HTTP/(1\.[0-9]|[23]) ([1-9][0-9]{2})(?: ([\t\x20-\x7e\x80-\xff]*))?\r?\n"
+)
+_FIELD_LINES = re.compile(rb"(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[\t\x20-\x7e\x80-\xff]*\r?\n)*")
+_FOLD = re.compile(rb"\r?\n[ \t]+")
+_END_OF_HEAD = re.compile(rb"\n\r?\n")
+# The fields that say how a message ends; sought in a lower-cased head.
+_FRAMING = re.compile(
+    rb"\n(content-length|transfer-encoding|connection|content-encoding):[ \t]*([^\r\n]*)"
+)
+_LENGTH = re.compile(rb"[0-9]{1,18}")
+_CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\x00\r\n]*)?\r\n")
+
+
+class Head(NamedTuple):
+    """A response head, with what it says about the body and the connection."""
+
+    version: str
+    code: int
+    reason: str
+    headers: HTTPHeaders
+    content_length: int | None
+    chunked: bool
+    gzip: bool
+    keep_alive: bool
+
+
+def parse_head(block: bytes) -> Head:
+    """Parses a response head.
+
+    :arg bytes block: status line, field lines and the empty line that ends them.
+    :raises MalformedResponse: when it is not a proper one.
+    """
+    start = _STATUS_LINE.match(block)
+    if start is None:
+        raise MalformedResponse(f"bad status line {_shown(block)}")
+    version, code, phrase = start.groups()
+    fields = block[start.end() :]
+    matched = _FIELD_LINES.match(fields)
+    assert matched is not None
+    if fields[matched.end() :] not in (b"\r\n", b"\n"):
+        # RFC 9112, section 5.2: a user agent replaces folding by a space. Only here,
+        # because hardly any head has it.
+        fields = _FOLD.sub(b" ", fields)
+        matched = _FIELD_LINES.match(fields)
+        assert matched is not None
+        rest = fields[matched.end() :]
+        if rest not in (b"\r\n", b"\n"):
+            raise MalformedResponse(f"bad header line {_shown(rest)}")
+    status = int(code)
+    content_length: int | None = None
+    chunked = gzip = False
+    keep_alive = version != b"1.0"
+    for name, value in _FRAMING.findall(b"\n" + fields.lower()):
+        if name == b"content-length":
+            content_length = _length(value, content_length)
+        elif name == b"connection":
+            options = [option.strip() for option in value.split(b",")]
+            keep_alive = b"close" not in options and (keep_alive or b"keep-alive" in options)
+        elif name == b"content-encoding":
+            gzip = value.strip() in (b"gzip", b"x-gzip")
+        elif value.strip() != b"chunked" or chunked:
+            raise MalformedResponse(f"unsupported Transfer-Encoding {_shown(value)}")
+        else:
+            chunked = True
+    if chunked and content_length is not None:
+        raise MalformedResponse("Message with both Transfer-Encoding and Content-Length")
+    if (chunked or content_length) and (status < 200 or status == 204):
+        raise MalformedResponse(f"Response with code {status} should not have body")
+    headers = HTTPHeaders.deferred(fields)
+    headers._version = text_version = f"HTTP/{version.decode()}"
+    headers._status_code = status
+    reason = phrase.strip().decode("latin-1") if phrase else ""
+    return Head(
+        text_version,
+        status,
+        reason or http.client.responses.get(status, "Unknown"),
+        headers,
+        content_length,
+        chunked,
+        gzip,
+        keep_alive,
+    )
+
+
+def _length(value: bytes, before: int | None) -> int:
+    # RFC 9110, section 8.6: the same value, repeated, is one value.
+    for piece in value.split(b","):
+        digits = piece.strip()
+        if not _LENGTH.fullmatch(digits):
+            raise MalformedResponse(f"Only integer Content-Length is allowed: {_shown(value)}")
+        if before is not None and before != int(digits):
+            raise MalformedResponse(
+                f"Multiple unequal Content-Lengths: {before} and {_shown(digits)}"
+            )
+        before = int(digits)
+    assert before is not None
+    return before
+
+
+def check_partial_head(data: bytes) -> None:
+    """Refuses what can no longer become a proper head, without waiting for its end.
+
+    :raises MalformedResponse: when a line that has arrived is not one of a head.
+    """
+    line, newline, fields = data.partition(b"\n")
+    if not newline:
+        if not line.startswith(b"HTTP/"[: len(line)]):
+            raise MalformedResponse(f"not HTTP: {_shown(data)}")
+        return
+    if not _STATUS_LINE.fullmatch(line + newline):
+        raise MalformedResponse(f"bad status line {_shown(line)}")
+    complete = _FOLD.sub(b" ", fields[: fields.rfind(b"\n") + 1])
+    if not _FIELD_LINES.fullmatch(complete):
+        raise MalformedResponse("bad header line in the response head")
+
+
+def _shown(data: bytes) -> str:
+    line = data.partition(b"\n")[0][:60].rstrip(b"\r")
+    return repr(line.decode("latin-1"))
+
+
+class BodySink(Protocol):
+    """Where a parser puts the bytes of a body; it may refuse them by raising."""
+
+    def write(self, chunk: bytes) -> None: ...
+
+
+class ResponseParser:
+    """One response: its head, its body, its end.
+
+    :arg bool bodiless: whether the response has no body whatever its head says, as
+        the response to HEAD.
+    :arg on_head: called with the final `Head`; returns where the body goes.
+    :arg on_interim: called for an interim response.
+    :arg int max_head_size: bytes that the head may have.
+    """
+
+    def __init__(
+        self,
+        bodiless: bool,
+        on_head: Callable[[Head], BodySink],
+        on_interim: Callable[[Head], None] | None = None,
+        max_head_size: int = MAX_HEAD_SIZE,
+    ) -> None:
+        self.bodiless = bodiless
+        self.on_head = on_head
+        self.on_interim = on_interim
+        self.max_head_size = max_head_size
+        self.head: Head | None = None
+        #: Whether the response is complete.
+        self.complete = False
+        #: Whether any byte has come.
+        self.begun = False
+        #: What came after the response: nothing, on a connection that can be trusted.
+        self.leftover = b""
+        self._interim = 0
+        self._buffer = b""
+        self._remaining = 0
+        self._body: BodySink | None = None
+        self._feed: Callable[[bytes], bytes | None] = self._feed_head
+
+    def feed(self, data: bytes) -> bool:
+        """Takes the next bytes; returns whether the response is complete.
+
+        :raises MalformedResponse: for a bad head.
+        :raises BodyError: for a bad body.
+        """
+        self.begun = True
+        if self._buffer:
+            data = self._buffer + data
+            self._buffer = b""
+        # A state consumes what it can and returns the rest, or None to wait for more.
+        rest: bytes | None = data
+        while rest and not self.complete:
+            rest = self._feed(rest)
+        if self.complete and rest:
+            self.leftover = rest
+        return self.complete
+
+    def end(self) -> None:
+        """Says that the peer has closed the connection in order.
+
+        :raises NoResponse: when nothing had come.
+        :raises BrokenConnection: when the response was not complete.
+        """
+        if self._feed == self._feed_until_close:
+            self.complete = True
+        elif not self.begun:
+            raise NoResponse("connection closed before any byte of a response")
+        elif self.head is None:
+            raise BrokenConnection("connection closed within the response head")
+        elif self._remaining and not self.head.chunked:
+            raise BrokenConnection(
+                f"connection closed with {self._remaining} bytes of the body missing"
+            )
+        else:
+            raise BrokenConnection("connection closed within the chunked body")
+
+    def _feed_head(self, data: bytes) -> bytes | None:
+        end = _END_OF_HEAD.search(data)
+        if (end.end() if end else len(data)) > self.max_head_size:
+            raise HeadTooLarge(f"response head is over {self.max_head_size} bytes")
+        if end is None:
+            check_partial_head(data)
+            self._buffer = data
+            return None
+        head = parse_head(data[: end.end()])
+        rest = data[end.end() :]
+        if head.code < 200:
+            self._interim += 1
+            if self._interim > MAX_INTERIM_RESPONSES:
+                raise MalformedResponse("Too many 1xx responses")
+            if self.on_interim is not None:
+                self.on_interim(head)
+            return rest
+        self.head = head
+        self._body = self.on_head(head)
+        if self.bodiless or head.code in (204, 304) or head.content_length == 0:
+            self.complete = True
+        elif head.chunked:
+            self._feed = self._feed_chunk_line
+        elif head.content_length is not None:
+            self._remaining = head.content_length
+            self._feed = self._feed_length
+        else:
+            self._feed = self._feed_until_close
+        return rest
+
+    def _feed_length(self, data: bytes) -> bytes:
+        rest = self._take(data)
+        self.complete = not self._remaining
+        return rest
+
+    def _feed_until_close(self, data: bytes) -> None:
+        assert self._body is not None
+        self._body.write(data)
+
+    def _feed_chunk_line(self, data: bytes) -> bytes | None:
+        end = data.find(b"\n") + 1
+        if not end and len(data) <= _MAX_CHUNK_LINE and b"\r" not in data[:-1]:
+            self._buffer = data
+            return None
+        line = _CHUNK_LINE.fullmatch(data[:end])
+        if line is None or end > _MAX_CHUNK_LINE:
+            raise BodyError(f"invalid chunk size {_shown(data)}")
+        self._remaining = int(line[1], 16)
+        self._feed = self._feed_chunk if self._remaining else self._feed_trailers
+        return data[end:]
+
+    def _feed_chunk(self, data: bytes) -> bytes:
+        rest = self._take(data)
+        if not self._remaining:
+            self._feed = self._feed_chunk_end
+        return rest
+
+    def _feed_chunk_end(self, data: bytes) -> bytes | None:
+        if not data.startswith(b"\r\n"[: len(data)]):
+            raise BodyError(f"improperly terminated chunk: {_shown(data)}")
+        if len(data) < 2:
+            self._buffer = data
+            return None
+        self._feed = self._feed_chunk_line
+        return data[2:]
+
+    def _feed_trailers(self, data: bytes) -> bytes | None:
+        if data.startswith(b"\r\n"):
+            self.complete = True
+            return data[2:]
+        end = _END_OF_HEAD.search(data)
+        if (end.end() if end else len(data)) > self.max_head_size:
+            raise BodyError(f"trailers are over {self.max_head_size} bytes")
+        complete = data[: data.rfind(b"\n") + 1] if end is None else data[: end.start() + 1]
+        if not _FIELD_LINES.fullmatch(complete):
+            raise BodyError("improperly terminated chunked response")
+        if end is None:
+            self._buffer = data
+            return None
+        self.complete = True
+        return data[end.end() :]
+
+    def _take(self, data: bytes) -> bytes:
+        assert self._body is not None
+        rest = b""
+        if len(data) > self._remaining:
+            data, rest = data[: self._remaining], data[self._remaining :]
+        self._remaining -= len(data)
+        self._body.write(data)
+        return rest

@@ -1,0 +1,241 @@
+"""`SimpleTransport`: Tornado's simple client with the connections kept.
+
+It answers to the same calls as `tornado.simple_httpclient.SimpleAsyncHTTPClient`, and
+can be used in its place without anything else of this package::
+
+    AsyncHTTPClient.configure("turbo_tornado.transports.simple.SimpleTransport")
+"""
+
+from __future__ import annotations
+
+import ssl
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from tornado.concurrent import Future, future_set_exception_unless_cancelled
+from tornado.httpclient import HTTPRequest, HTTPResponse
+from tornado.log import gen_log
+from tornado.netutil import Resolver
+from tornado.simple_httpclient import HTTPStreamClosedError, SimpleAsyncHTTPClient
+
+from ..urls import parse_url
+from .connect import LiteralResolver
+from .exchange import Exchange, Plan
+from .failures import BodyError, ConnectTimeout, HandshakeFailed, HeadTooLarge, MalformedResponse
+from .future import FetchFuture
+from .hop import Hop
+from .plain import follows_redirect, plan_request, redirected
+from .pool import READ_SIZE, IdlePool
+
+
+class SimpleTransport(SimpleAsyncHTTPClient):
+    """An `AsyncHTTPClient` in pure Python that keeps connections.
+
+    :arg int max_clients: how many requests may be in progress at once, the others wait
+        in a queue; ``None``, the default, is any number.
+    :arg int max_idle: how many idle connections are kept in all; default 512.
+    :arg int max_idle_per_key: how many idle connections are kept for one host, port,
+        address family, source address and TLS context; default 128.
+    :arg float idle_timeout: seconds for which an idle connection is kept; default 60.
+    :arg max_buffer_size: bytes that one read may take; default 100 MiB.
+    :arg max_body_size: bytes that a response body may have, decoded; default
+        ``max_buffer_size``. A `Hop` brings its own limit.
+    :arg max_header_size: bytes that a response head may have; default 64 KiB.
+
+    ``hostname_mapping``, ``resolver`` and ``defaults`` are as in Tornado; without a
+    ``resolver``, an IP address in a URL is used without a look-up.
+
+    An idle connection is dropped when the peer closes it or sends anything on it. After
+    an error, a cancelled fetch, ``Connection: close``, or a body that was not read to
+    its end, no connection is kept. A request that finds its kept connection closed
+    before any byte of the response is sent again, once and on a new connection, when it
+    is idempotent or was not written.
+    """
+
+    #: Whether `fetch` takes a `Hop`.
+    accepts_hops = True
+
+    def initialize(  # type: ignore[override]
+        self,
+        max_clients: int | None = None,
+        hostname_mapping: dict[str, str] | None = None,
+        max_buffer_size: int = 104857600,
+        resolver: Resolver | None = None,
+        defaults: dict[str, Any] | None = None,
+        max_header_size: int | None = None,
+        max_body_size: int | None = None,
+        max_idle: int = 512,
+        max_idle_per_key: int = 128,
+        idle_timeout: float = 60.0,
+    ) -> None:
+        self._literal_resolver = LiteralResolver(Resolver()) if resolver is None else None
+        super().initialize(
+            max_clients=sys.maxsize if max_clients is None else max_clients,
+            hostname_mapping=hostname_mapping,
+            max_buffer_size=max_buffer_size,
+            resolver=resolver or self._literal_resolver,
+            defaults=defaults,
+            max_header_size=max_header_size,
+            max_body_size=max_body_size,
+        )
+        self.pool = IdlePool(max_idle, max_idle_per_key, idle_timeout)
+        #: Bytes that one read takes at most: less than would overrun the stream's buffer.
+        self.read_size = min(READ_SIZE, max_buffer_size // 2)
+        self._waiting: dict[Exchange, object | None] = {}
+        self._running: set[Exchange] = set()
+
+    def close(self) -> None:
+        """Closes the idle connections and fails the requests that are in progress."""
+        if self._closed:
+            return
+        super().close()
+        for exchange in [*self._running, *self._waiting]:
+            exchange.fail(HTTPStreamClosedError("client closed"))
+        self.pool.close()
+        if self._literal_resolver is not None:
+            self._literal_resolver.close()
+
+    def fetch(
+        self, request: str | HTTPRequest, raise_error: bool = True, **kwargs: Any
+    ) -> Future[HTTPResponse]:
+        """Executes a request, as `AsyncHTTPClient.fetch`.
+
+        Cancelling the future stops the request and closes its connection.
+
+        :raises ValueError: for a `Hop` in HTTP/2, which this transport does not speak.
+        """
+        if isinstance(request, Hop):
+            return self._fetch_hop(request)
+        self._last: Exchange | None = None
+        future = super().fetch(request, raise_error, **kwargs)
+        exchange, self._last = self._last, None
+        if exchange is not None:
+            future.add_done_callback(lambda f: self._abort(exchange) if f.cancelled() else None)
+        return future
+
+    def _fetch_hop(self, hop: Hop) -> Future[HTTPResponse]:
+        if self._closed:
+            raise RuntimeError("fetch() called on closed AsyncHTTPClient")
+        if hop.version == "HTTP/2":
+            raise ValueError("the simple transport does not speak HTTP/2; use transport='curl'")
+        future: FetchFuture[HTTPResponse] = FetchFuture()
+        try:
+            plan = plan_hop(hop)
+        except (OSError, ssl.SSLError) as error:
+            future.set_exception(HandshakeFailed(f"TLS settings: {error}"))
+            return future
+
+        def on_done(exchange: Exchange, outcome: HTTPResponse | BaseException) -> None:
+            self._release(exchange)
+            if isinstance(outcome, BaseException):
+                future_set_exception_unless_cancelled(future, outcome)
+            elif not future.done():
+                future.set_result(outcome)
+
+        exchange = Exchange(self, plan, on_done)
+        future.abort = lambda: self._abort(exchange)
+        self._begin(exchange)
+        return future
+
+    def fetch_impl(self, request: HTTPRequest, callback: Callable[[HTTPResponse], None]) -> None:
+        def respond(outcome: HTTPResponse | BaseException, request_time: float = 0) -> None:
+            if isinstance(outcome, BaseException):
+                outcome = HTTPResponse(request, 599, error=outcome, request_time=request_time)
+            callback(outcome)
+
+        def on_done(exchange: Exchange, outcome: HTTPResponse | BaseException) -> None:
+            self._release(exchange)
+            if isinstance(outcome, BaseException):
+                _log_malformed(outcome)
+                outcome = _as_tornado_raises(outcome)
+            elif follows_redirect(request, outcome.code, outcome.headers):
+                try:
+                    redirect = self.fetch(redirected(request, outcome), raise_error=False)
+                except Exception as error:
+                    outcome = error
+                else:
+                    redirect.add_done_callback(lambda f: respond(f.exception() or f.result()))
+                    return
+            else:
+                outcome.request = getattr(request, "original_request", outcome.request)
+            respond(outcome, self.io_loop.time() - exchange.created)
+
+        limit = self.max_buffer_size if self.max_body_size is None else self.max_body_size
+        try:
+            plan = plan_request(request, limit)
+        except Exception as error:
+            self.io_loop.add_callback(respond, error)
+            return
+        self._last = Exchange(self, plan, on_done)
+        self._begin(self._last)
+
+    def _begin(self, exchange: Exchange) -> None:
+        if len(self._running) < self.max_clients:
+            self._running.add(exchange)
+            exchange.start()
+            return
+        plan = exchange.plan
+        limits = [limit for limit in (plan.connect_timeout, plan.request_timeout) if limit]
+        timer = limits and self.io_loop.call_later(
+            min(limits), exchange.fail, ConnectTimeout("Timeout in request queue")
+        )
+        self._waiting[exchange] = timer or None
+
+    @property
+    def queue(self) -> Any:  # type: ignore[override]
+        """The requests that wait for others to end."""
+        return self._waiting
+
+    @queue.setter
+    def queue(self, queue: Any) -> None:
+        pass
+
+    def _abort(self, exchange: Exchange) -> None:
+        exchange.abort()
+        self._release(exchange)
+
+    def _release(self, exchange: Exchange) -> None:
+        self._running.discard(exchange)
+        timer = self._waiting.pop(exchange, None)
+        if timer is not None:
+            self.io_loop.remove_timeout(timer)
+        while self._waiting and len(self._running) < self.max_clients and not self._closed:
+            following = next(iter(self._waiting))
+            timer = self._waiting.pop(following)
+            if timer is not None:
+                self.io_loop.remove_timeout(timer)
+            self._running.add(following)
+            following.start()
+
+
+def plan_hop(hop: Hop) -> Plan:
+    """Makes a `Plan` of a `Hop`.
+
+    :raises OSError: when its TLS settings name a missing or bad file.
+    """
+    return Plan(
+        hop,
+        parse_url(hop.url),
+        b"%b %b %b\r\n%b\r\n"
+        % (hop.method.encode(), hop.target.encode(), hop.version.encode(), hop.fields),
+        hop.body,
+        keep_alive=hop.keep_alive,
+        decompress=hop.decompress,
+        max_body_size=hop.max_body_size,
+        context=hop.tls.context() if hop.tls is not None else None,
+        connect_timeout=hop.limits[0],
+        request_timeout=hop.limits[1],
+    )
+
+
+def _log_malformed(error: BaseException) -> None:
+    if isinstance(error, HeadTooLarge):
+        gen_log.info("Unsatisfiable read, closing connection: %s", error)
+    elif isinstance(error, (MalformedResponse, BodyError)):
+        gen_log.info("Malformed HTTP message from %s: %s", None, error)
+
+
+def _as_tornado_raises(error: BaseException) -> BaseException:
+    # Tornado's client gives the exception of the system where there is one.
+    return error.__cause__ if isinstance(error.__cause__, OSError) else error

@@ -1,0 +1,174 @@
+"""URLs: what the client accepts, taken apart once.
+
+Nothing else in the package looks into a URL, and a transport gets one that was put
+together here from checked parts, so that no two parsers can disagree about its host.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import NamedTuple
+from urllib.parse import quote, unquote, urljoin
+
+DEFAULT_PORTS = {"http": 80, "https": 443}
+
+_UNPRINTABLE = re.compile(r"[\x00-\x20\x7f-\xa0\u2028\u2029\ud800-\udfff]")
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.\-]*):")
+_AUTHORITY = re.compile(r"//([^/?#]*)")
+_PORT_AND_PATH = re.compile(r"[0-9]{1,5}(?:[/?#]|$)")
+_HOST = re.compile(r"[A-Za-z0-9\-._~]+")
+_IPV6 = re.compile(r"\[([0-9A-Fa-f:.]+(?:%25[A-Za-z0-9\-._~]+)?)\]")
+# What may stand in a path or query as it is: everything printable of ASCII, since the
+# target is the caller's and is sent untouched.
+_AS_IT_IS = "".join(map(chr, range(0x21, 0x7F)))
+
+
+class InvalidURL(ValueError):
+    """The text is not a URL that a request can be sent to."""
+
+
+class InvalidSchema(ValueError):
+    """A well-formed URL whose scheme is not http or https."""
+
+
+class URL(NamedTuple):
+    """An http or https URL in parts."""
+
+    scheme: str
+    #: Lower case, ASCII, an IPv6 address without its brackets.
+    host: str
+    port: int
+    #: The host as it stands in a URL, with the port unless it is the default one.
+    netloc: str
+    #: Path and query as they stand in ``url``; may be empty.
+    path: str
+    username: str | None
+    password: str | None
+
+    @property
+    def url(self) -> str:
+        """The URL without user info and fragment."""
+        return f"{self.scheme}://{self.netloc}{self.path}"
+
+    @property
+    def target(self) -> str:
+        """The request target: path and query, never empty."""
+        return self.path if self.path.startswith("/") else f"/{self.path}"
+
+    @property
+    def host_and_port(self) -> str:
+        """Where a connection goes, for messages."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @property
+    def origin(self) -> tuple[str, str, int]:
+        """Scheme, host and port: what credentials must not leave."""
+        return (self.scheme, self.host, self.port)
+
+    def with_query(self, query: str) -> URL:
+        """Returns the URL with ``query`` appended to the one that it has."""
+        if not query:
+            return self
+        separator = "" if self.path.endswith(("?", "&")) else "&" if "?" in self.path else "?"
+        return self._replace(path=f"{self.path}{separator}{query}")
+
+    def join(self, location: str) -> URL:
+        """Returns what a Location field at this URL refers to.
+
+        :raises InvalidURL, InvalidSchema: as `parse_url`.
+        """
+        try:
+            return parse_url(urljoin(self.url, _from_field(location)))
+        except InvalidSchema:
+            raise
+        except ValueError as error:
+            raise InvalidURL(f"redirect: {error}") from None
+
+
+@lru_cache(maxsize=1024)
+def parse_url(url: str) -> URL:
+    """Takes ``url`` apart.
+
+    :raises InvalidURL: when it has no scheme or host, a bad port, a space or a control
+        character. The message never has the user info.
+    :raises InvalidSchema: when its scheme is not http or https.
+    """
+    if not url:
+        raise InvalidURL("the URL is empty")
+    if unprintable := _UNPRINTABLE.search(url):
+        raise InvalidURL(f"the URL has a space or control character: {unprintable[0]!r}")
+    scheme_match = _SCHEME.match(url)
+    if scheme_match is None:
+        raise InvalidURL("the URL has no scheme; it must begin with http:// or https://")
+    scheme = scheme_match[1].lower()
+    rest = url[scheme_match.end() :]
+    if scheme not in DEFAULT_PORTS:
+        if _PORT_AND_PATH.match(rest):
+            raise InvalidURL("the URL has no scheme; it must begin with http:// or https://")
+        raise InvalidSchema(f"the scheme {scheme!r} is not http or https")
+    authority_match = _AUTHORITY.match(rest)
+    if authority_match is None or not authority_match[1]:
+        raise InvalidURL("the URL has no host")
+    user_info, at, host_port = authority_match[1].rpartition("@")
+    user, _, password = user_info.partition(":")
+    host, port = _host_and_port(host_port, DEFAULT_PORTS[scheme])
+    netloc = f"[{host.replace('%', '%25')}]" if ":" in host else host
+    if port != DEFAULT_PORTS[scheme]:
+        netloc = f"{netloc}:{port}"
+    path = rest[authority_match.end() :].partition("#")[0]
+    return URL(
+        scheme,
+        host,
+        port,
+        netloc,
+        path if path.isascii() else quote(path, safe=_AS_IT_IS),
+        unquote(user) if user_info else None,
+        unquote(password) if user_info else None,
+    )
+
+
+def _host_and_port(host_port: str, default: int) -> tuple[str, int]:
+    if host_port.startswith("["):
+        host, bracket, after = host_port.partition("]")
+        if after and not after.startswith(":"):
+            raise InvalidURL(f"bad host {host_port!r}")
+        host, port = host + bracket, after[1:]
+    else:
+        host, _, port = host_port.partition(":")
+    if not host:
+        raise InvalidURL("the URL has no host")
+    if not port:
+        number = default
+    elif port.isascii() and port.isdigit() and len(port) <= 5 and 0 < int(port) < 65536:
+        number = int(port)
+    else:
+        raise InvalidURL(f"bad port {port!r}")
+    return _checked_host(host), number
+
+
+def _checked_host(host: str) -> str:
+    if ipv6 := _IPV6.fullmatch(host):
+        import ipaddress
+
+        address = ipv6[1].replace("%25", "%")
+        try:
+            ipaddress.IPv6Address(address)
+        except ValueError:
+            raise InvalidURL(f"bad IPv6 address {host!r}") from None
+        return address.lower()
+    try:
+        name = host.encode("idna").decode("ascii")
+    except UnicodeError as error:
+        raise InvalidURL(f"bad host {host!r}: {error}") from None
+    if not _HOST.fullmatch(name):
+        raise InvalidURL(f"bad host {host!r}")
+    return name.lower()
+
+
+def _from_field(location: str) -> str:
+    # Tornado gives the bytes of a field as Latin-1; what servers send there is UTF-8.
+    try:
+        return location.encode("latin-1").decode("utf-8")
+    except UnicodeError:
+        return location
