@@ -6,7 +6,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import tornado.httpclient
 from tornado.concurrent import Future
@@ -193,8 +193,7 @@ class _Fetch:
     def send(self) -> None:
         """Sends the next hop; an exception is a mistake of the calling code."""
         try:
-            request = self._request()
-            self.pending = self.transport.fetch(request, raise_error=False)
+            self.pending = self.transport.fetch(self._request(), raise_error=False)
         except BaseException:
             self.client._fetch = None
             raise
@@ -223,7 +222,7 @@ class _Fetch:
             tls=self.client._tls if outgoing.url.scheme == "https" else None,
         )
         if getattr(self.transport, "accepts_hops", False):
-            return hop
+            return cast(HTTPRequest, hop)
         return foreign_request(self.transport, hop)
 
     def _on_hop(self, pending: Future[tornado.httpclient.HTTPResponse]) -> None:

@@ -46,6 +46,7 @@ class TLS:
         if not isinstance(ssl_options, Mapping):
             raise TypeError(f"ssl_options must be a mapping, not {type(ssl_options).__name__}")
         settings: dict[str, Any] = {}
+        value: Any
         for name, value in ssl_options.items():
             if name not in _TYPES:
                 raise unknown_name("ssl_options", name, _TYPES)
@@ -56,7 +57,7 @@ class TLS:
                 raise TypeError(
                     f"ssl_options[{name!r}] must be {expected}, not {type(value).__name__}"
                 )
-            settings[name] = value if isinstance(value, bool) else os.fspath(value)
+            settings[name] = value if name == "verify_ca" else _path(value)
         if "priv_file" in settings and "cert_file" not in settings:
             raise ValueError("ssl_options: priv_file needs the cert_file that it belongs to")
         return cls(**settings)
@@ -112,6 +113,10 @@ def _no_password() -> str:
 
 def _naming(path: str | None, error: OSError) -> ssl.SSLError:
     return ssl.SSLError(error.errno, f"cannot load {path}: {error.strerror or error}")
+
+
+def _path(value: Any) -> str:
+    return os.fsdecode(value)
 
 
 def system_trust() -> tuple[str | None, str | None]:

@@ -11,14 +11,14 @@ from tornado.netutil import Resolver, is_valid_ip
 from tornado.tcpclient import TCPClient
 
 
-class LiteralResolver:
+class LiteralResolver(Resolver):
     """Answers for IP literals itself and asks another resolver for names.
 
     Tornado's default resolver sends an address, too, through a thread pool: most of
     what a connection costs.
     """
 
-    def __init__(self, resolver: Resolver) -> None:
+    def initialize(self, resolver: Resolver) -> None:
         self._resolver = resolver
 
     async def resolve(

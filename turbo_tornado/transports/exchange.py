@@ -12,8 +12,8 @@ import asyncio
 import contextlib
 import socket
 import ssl
-from collections.abc import Awaitable, Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from typing import TYPE_CHECKING, Any, cast
 
 from tornado.concurrent import Future
 from tornado.httpclient import HTTPRequest, HTTPResponse
@@ -32,10 +32,9 @@ from .failures import (
     ConnectTimeout,
     HandshakeFailed,
     HTTPTimeoutError,
-    NoResponse,
     RequestTimeout,
 )
-from .hop import IDEMPOTENT_METHODS
+from .hop import IDEMPOTENT_METHODS, Hop
 from .http1 import MAX_HEAD_SIZE, BodySink, Head, ResponseParser
 
 if TYPE_CHECKING:
@@ -67,7 +66,7 @@ class Plan:
 
     def __init__(
         self,
-        request: HTTPRequest,
+        request: HTTPRequest | Hop,
         url: URL,
         head: bytes,
         body: bytes | None,
@@ -91,15 +90,18 @@ class Plan:
         self.connect_timeout = connect_timeout
         self.request_timeout = request_timeout
 
-    @property
     def key(self) -> tuple[object, ...]:
-        """What a connection must agree in to carry this request."""
+        """Returns what a connection must agree in to carry this request."""
         url = self.url
         return (url.host, url.port, self.family, self.source_ip, self.context)
 
 
 class Exchange:
-    """Carries out a `Plan` and reports once: a response or an exception."""
+    """Carries out a `Plan` and reports once: a response or an exception.
+
+    Driven by callbacks of the stream, because a coroutine per request would cost as
+    much as the rest; coroutines do what only few requests need, connecting among it.
+    """
 
     def __init__(
         self,
@@ -109,26 +111,46 @@ class Exchange:
     ) -> None:
         self.transport = transport
         self.plan = plan
-        self.io_loop = transport.io_loop
-        self.created = self.io_loop.time()
+        self.loop: asyncio.AbstractEventLoop = transport.loop
+        self.created = self.loop.time()
         self.finished = False
         self._on_done = on_done
-        self._task: asyncio.Task[None] | None = None
-        self._timer: object | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._tasks: set[asyncio.Task[Any]] = set()
         self._opener: Opener | None = None
         self._stream: IOStream | None = None
+        self._key: tuple[object, ...] = ()
+        self._reused = False
+        self._sent: Future[Any] | None = None
+        self._parser: ResponseParser | None = None
         self._body: Body | None = None
         self._undelivered: list[bytes] = []
         self._may_continue: asyncio.Event | None = None
 
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the exchange was made."""
+        return self.loop.time() - self.created
+
     def start(self) -> None:
         """Begins; the request timeout counts from when the exchange was made."""
-        limit = self.plan.request_timeout
-        if limit:
-            self._timer = self.io_loop.call_at(
-                self.created + limit, self._on_timeout, RequestTimeout, "during request"
+        plan = self.plan
+        if plan.request_timeout:
+            self._timer = self.loop.call_at(
+                self.created + plan.request_timeout,
+                self._on_timeout,
+                RequestTimeout,
+                "during request",
             )
-        self._task = self.io_loop.asyncio_loop.create_task(self._run())  # type: ignore[attr-defined]
+        idle = None
+        if plan.keep_alive:
+            self._key = plan.key()
+            idle = self.transport.pool.take(self._key)
+        if idle is None:
+            self._connect()
+        else:
+            self._reused = True
+            self._converse(idle.stream, idle.read)
 
     def abort(self) -> None:
         """Stops at once: the connection is closed and nothing is reported."""
@@ -146,60 +168,44 @@ class Exchange:
     def _end(self) -> None:
         self.finished = True
         if self._timer is not None:
-            self.io_loop.remove_timeout(self._timer)
+            self._timer.cancel()
             self._timer = None
 
     def _stop(self) -> None:
-        # Cancelled before anything is closed, so that the task sees no closed stream.
-        if self._task is not None:
-            self._task.cancel()
+        # Tasks first, so that they do not see a closed stream.
+        for task in self._tasks:
+            task.cancel()
         if self._opener is not None:
             self._opener.abort()
         if self._stream is not None:
             self._stream.close()
 
     def _on_timeout(self, kind: type[HTTPTimeoutError], phase: str) -> None:
-        self._timer = None
         if self._opener is not None:
             phase = self._opener.phase
         self.fail(kind(f"Timeout {phase}"))
 
-    async def _run(self) -> None:
-        outcome: HTTPResponse | BaseException
-        try:
-            outcome = await self._perform()
-        except Exception as error:
-            outcome = error
-            if self._stream is not None:
-                self._stream.close()
-        if not self.finished:
-            self._end()
-            self._on_done(self, outcome)
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = self.loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._on_task_done)
+        return task
 
-    async def _perform(self) -> HTTPResponse:
-        plan = self.plan
-        idle = self.transport.pool.take(plan.key) if plan.keep_alive else None
-        if idle is not None:
-            parser = self._parser()
-            try:
-                return await self._converse(idle.stream, parser, idle.read)
-            except (NoResponse, BrokenConnection):
-                # The peer closed the connection while it was idle, and that was
-                # found out too late. Nothing of an answer has come.
-                if parser.begun or plan.body_producer or plan.method not in IDEMPOTENT_METHODS:
-                    raise
-        return await self._converse(await self._open(), self._parser(), None)
+    def _on_task_done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self.fail(error)
 
-    async def _open(self) -> IOStream:
-        plan = self.plan
-        opener = self._opener = Opener(
-            self.transport.resolver, plan.url.host, plan.url.port, plan.context
-        )
+    def _connect(self) -> None:
+        self._reused = False
+        self._spawn(self._open())
+
+    async def _open(self) -> None:
+        plan, url = self.plan, self.plan.url
+        opener = self._opener = Opener(self.transport.resolver, url.host, url.port, plan.context)
         timer = None
         if plan.connect_timeout:
-            timer = self.io_loop.call_later(
-                plan.connect_timeout, self._on_timeout, ConnectTimeout, ""
-            )
+            timer = self.loop.call_later(plan.connect_timeout, self._on_timeout, ConnectTimeout, "")
         try:
             stream = await opener.open(plan.family, plan.source_ip, self.transport.max_buffer_size)
         except (OSError, StreamClosedError, UnicodeError) as error:
@@ -207,70 +213,107 @@ class Exchange:
         finally:
             self._opener = None
             if timer is not None:
-                self.io_loop.remove_timeout(timer)
+                timer.cancel()
         stream.set_nodelay(True)
-        return stream
+        self._converse(stream, None)
 
-    def _parser(self) -> ResponseParser:
-        return ResponseParser(
+    def _converse(self, stream: IOStream, read: Future[bytes] | None) -> None:
+        self._stream = stream
+        self._parser = ResponseParser(
             self.plan.method == "HEAD",
             self._on_head,
             self._on_interim if self.plan.expect_continue else None,
             self.transport.max_header_size or MAX_HEAD_SIZE,
         )
-
-    async def _converse(
-        self, stream: IOStream, parser: ResponseParser, read: Awaitable[bytes] | None
-    ) -> HTTPResponse:
-        plan = self.plan
-        self._stream = stream
-        self._body = None
-        sent = self._send(stream)
-        size = self.transport.read_size
         try:
-            while True:
-                try:
-                    data = await (read or stream.read_bytes(size, partial=True))
-                except StreamClosedError as error:
-                    if error.real_error is not None:
-                        raise self._broken(error.real_error) from error.real_error
-                    parser.end()
-                    break
-                read = None
-                done = parser.feed(data)
-                if self._undelivered:
-                    await self._deliver()
-                if done:
-                    break
-        finally:
-            all_sent = sent.done()
-            if not all_sent:
-                sent.cancel()
+            self._sent = self._send(stream)
+        except StreamClosedError as error:
+            self._on_closed(error)
+            return
+        if read is None:
+            self._read()
+        else:
+            read.add_done_callback(self._on_read)
+
+    def _read(self) -> None:
+        assert self._stream is not None
+        try:
+            read = self._stream.read_bytes(self.transport.read_size, partial=True)
+        except StreamClosedError as error:
+            self._on_closed(error)
+        else:
+            cast("Future[bytes]", read).add_done_callback(self._on_read)
+
+    def _on_read(self, read: Future[bytes]) -> None:
+        if self.finished:
+            return
+        assert self._parser is not None
+        try:
+            complete = self._parser.feed(read.result())
+        except StreamClosedError as error:
+            self._on_closed(error)
+        except HTTPStreamClosedError as error:
+            self.fail(error)
+        else:
+            if self._undelivered:
+                self._spawn(self._deliver(complete))
+            else:
+                self._proceed(complete)
+
+    def _proceed(self, complete: bool) -> None:
+        if not complete:
+            self._read()
+            return
+        try:
+            self._respond()
+        except HTTPStreamClosedError as error:
+            self.fail(error)
+
+    def _on_closed(self, closed: StreamClosedError) -> None:
+        parser, plan, cause = self._parser, self.plan, closed.real_error
+        assert parser is not None
+        if self._reused and not parser.begun and not plan.body_producer:
+            # The peer closed the connection while it was idle, and that has been found
+            # out too late. Nothing of an answer has come.
+            if self._sent is None or plan.method in IDEMPOTENT_METHODS:
+                self._connect()
+                return
+        try:
+            if cause is not None:
+                raise self._broken(cause) from cause
+            parser.end()
+            self._respond()
+        except HTTPStreamClosedError as error:
+            self.fail(error)
+
+    def _respond(self) -> None:
+        plan, parser, stream = self.plan, self._parser, self._stream
+        assert stream is not None and parser is not None and self._sent is not None
         head = parser.head
         assert head is not None and self._body is not None
         buffer = self._body.finish()
+        self._end()
         # Nothing may be left to say or to hear on a stream that is used again.
-        if plan.keep_alive and head.keep_alive and all_sent and not parser.leftover:
-            self.transport.pool.put(plan.key, stream)
+        if plan.keep_alive and head.keep_alive and self._sent.done() and not parser.leftover:
+            self.transport.pool.put(self._key, stream)
         else:
-            stream.close()
-        return HTTPResponse(
-            plan.request,
+            self._stop()
+        response = HTTPResponse(
+            cast(HTTPRequest, plan.request),
             head.code,
             headers=head.headers,
             buffer=buffer,
             effective_url=plan.request.url,
-            request_time=self.io_loop.time() - self.created,
+            request_time=self.elapsed,
             reason=head.reason,
             start_time=plan.start_time,
         )
+        self._on_done(self, response)
 
     def _send(self, stream: IOStream) -> Future[Any]:
         plan = self.plan
         if plan.expect_continue or plan.body_producer:
-            sending = asyncio.ensure_future(self._send_in_steps(stream))
-            sending.add_done_callback(self._on_sent)
-            return sending
+            return self._spawn(self._send_in_steps(stream))
         if not plan.body:
             return stream.write(plan.head)
         if len(plan.body) < _COPY_BELOW:
@@ -280,25 +323,19 @@ class Exchange:
 
     async def _send_in_steps(self, stream: IOStream) -> None:
         plan = self.plan
-        await stream.write(plan.head)
-        if plan.expect_continue:
-            self._may_continue = asyncio.Event()
-            await self._may_continue.wait()
-        if plan.body is not None:
-            await stream.write(plan.body)
-        elif plan.body_producer is not None:
-            writer = BodyWriter(stream, plan.content_length)
-            producing = plan.body_producer(writer.write)
-            if producing is not None:
-                await producing
-            await writer.finish()
-
-    def _on_sent(self, sending: asyncio.Future[None]) -> None:
-        if not sending.cancelled():
-            error = sending.exception()
-            # A closed stream is for the reading side to explain.
-            if error is not None and not isinstance(error, StreamClosedError):
-                self.fail(error)
+        with contextlib.suppress(StreamClosedError):  # for the reading side to explain
+            await stream.write(plan.head)
+            if plan.expect_continue:
+                self._may_continue = asyncio.Event()
+                await self._may_continue.wait()
+            if plan.body is not None:
+                await stream.write(plan.body)
+            elif plan.body_producer is not None:
+                writer = BodyWriter(stream, plan.content_length)
+                producing = plan.body_producer(writer.write)
+                if producing is not None:
+                    await producing
+                await writer.finish()
 
     def _on_interim(self, head: Head) -> None:
         if head.code == 100 and self._may_continue is not None:
@@ -326,7 +363,7 @@ class Exchange:
         """Keeps a chunk for the ``streaming_callback``, which may have to be awaited."""
         self._undelivered.append(chunk)
 
-    async def _deliver(self) -> None:
+    async def _deliver(self, complete: bool) -> None:
         callback, body = self.plan.streaming_callback, self._body
         assert callback is not None and body is not None
         chunks, self._undelivered = self._undelivered, []
@@ -336,6 +373,7 @@ class Exchange:
                     pending = callback(piece)
                     if pending is not None:
                         await pending
+        self._proceed(complete)
 
     def _cannot_open(self, error: Exception) -> HTTPStreamClosedError:
         where = self.plan.url.host_and_port

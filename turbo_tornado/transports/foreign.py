@@ -34,7 +34,7 @@ def foreign_request(transport: AsyncHTTPClient, hop: Hop) -> HTTPRequest:
         request_timeout=hop.request_timeout,
         follow_redirects=False,
         user_agent=headers.get("User-Agent"),
-        decompress_response=hop.decompress_response,
+        decompress_response=hop.decompress,
         allow_nonstandard_methods=True,
     )
     tls = hop.tls

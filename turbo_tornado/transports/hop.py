@@ -6,8 +6,6 @@ is. That is what makes the wire the same on both, and ``response.request`` true.
 
 from __future__ import annotations
 
-from tornado.httpclient import HTTPRequest
-
 from ..headers import HTTPHeaders
 from ..tls import TLS
 
@@ -18,7 +16,7 @@ IDEMPOTENT_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELET
 REDIRECT_CODES = frozenset({301, 302, 303, 307, 308})
 
 
-class Hop(HTTPRequest):
+class Hop:
     """One request of a fetch, complete: a transport adds no field and follows no redirect.
 
     :arg str url: absolute URL without user info and fragment, ASCII only.
@@ -34,7 +32,25 @@ class Hop(HTTPRequest):
     :arg bool decompress: whether to decode a gzip body.
     :arg int max_body_size: bytes of decoded body that the response may have.
     :arg tls: the `.TLS` settings of an https URL, else ``None``.
+
+    No `HTTPRequest`, whose thirty attributes would be a good part of what a request
+    costs.
     """
+
+    __slots__ = (
+        "body",
+        "connect_timeout",
+        "decompress",
+        "fields",
+        "keep_alive",
+        "max_body_size",
+        "method",
+        "request_timeout",
+        "target",
+        "tls",
+        "url",
+        "version",
+    )
 
     def __init__(
         self,
@@ -52,23 +68,16 @@ class Hop(HTTPRequest):
         max_body_size: int,
         tls: TLS | None,
     ) -> None:
-        super().__init__(
-            url,
-            method,
-            None,
-            body,
-            connect_timeout=connect_timeout,
-            request_timeout=request_timeout,
-            follow_redirects=False,
-            decompress_response=decompress,
-            allow_nonstandard_methods=True,
-        )
-        self.decompress = decompress
-        self.limits = (connect_timeout, request_timeout)
+        self.url = url
+        self.method = method
         self.target = target
         self.version = version
         self.fields = fields
+        self.body = body
+        self.connect_timeout = connect_timeout
+        self.request_timeout = request_timeout
         self.keep_alive = keep_alive
+        self.decompress = decompress
         self.max_body_size = max_body_size
         self.tls = tls
 

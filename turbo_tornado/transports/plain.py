@@ -85,10 +85,10 @@ def _check(request: Any) -> None:
             raise KeyError(f"unknown method {request.method}")
         expected = request.method in _METHODS_WITH_BODY
         if expected != (request.body is not None or request.body_producer is not None):
+            must = "must not" if expected else "must"
             raise ValueError(
-                "Body must {}be None for method {} (unless allow_nonstandard_methods is true)".format(
-                    "not " if expected else "", request.method
-                )
+                f"Body {must} be None for method {request.method} "
+                "(unless allow_nonstandard_methods is true)"
             )
     for name in _UNSUPPORTED:
         if getattr(request, name, None):

@@ -8,6 +8,7 @@ can be used in its place without anything else of this package::
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 import sys
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from typing import Any
 
 from tornado.concurrent import Future, future_set_exception_unless_cancelled
 from tornado.httpclient import HTTPRequest, HTTPResponse
+from tornado.ioloop import IOLoop
 from tornado.log import gen_log
 from tornado.netutil import Resolver
 from tornado.simple_httpclient import HTTPStreamClosedError, SimpleAsyncHTTPClient
@@ -69,7 +71,8 @@ class SimpleTransport(SimpleAsyncHTTPClient):
         max_idle_per_key: int = 128,
         idle_timeout: float = 60.0,
     ) -> None:
-        self._literal_resolver = LiteralResolver(Resolver()) if resolver is None else None
+        self._literal_resolver = LiteralResolver(resolver=Resolver()) if resolver is None else None
+        self.loop: asyncio.AbstractEventLoop = IOLoop.current().asyncio_loop  # type: ignore[attr-defined]
         super().initialize(
             max_clients=sys.maxsize if max_clients is None else max_clients,
             hostname_mapping=hostname_mapping,
@@ -82,15 +85,16 @@ class SimpleTransport(SimpleAsyncHTTPClient):
         self.pool = IdlePool(max_idle, max_idle_per_key, idle_timeout)
         #: Bytes that one read takes at most: less than would overrun the stream's buffer.
         self.read_size = min(READ_SIZE, max_buffer_size // 2)
-        self._waiting: dict[Exchange, object | None] = {}
-        self._running: set[Exchange] = set()
+        # In the place of the base class's bookkeeping; the queue with its timers.
+        self.queue: dict[Exchange, asyncio.TimerHandle | None] = {}  # type: ignore[assignment]
+        self.active: set[Exchange] = set()  # type: ignore[assignment]
 
     def close(self) -> None:
         """Closes the idle connections and fails the requests that are in progress."""
         if self._closed:
             return
         super().close()
-        for exchange in [*self._running, *self._waiting]:
+        for exchange in [*self.active, *self.queue]:
             exchange.fail(HTTPStreamClosedError("client closed"))
         self.pool.close()
         if self._literal_resolver is not None:
@@ -119,7 +123,7 @@ class SimpleTransport(SimpleAsyncHTTPClient):
             raise RuntimeError("fetch() called on closed AsyncHTTPClient")
         if hop.version == "HTTP/2":
             raise ValueError("the simple transport does not speak HTTP/2; use transport='curl'")
-        future: FetchFuture[HTTPResponse] = FetchFuture()
+        future: FetchFuture[HTTPResponse] = FetchFuture(loop=self.loop)
         try:
             plan = plan_hop(hop)
         except (OSError, ssl.SSLError) as error:
@@ -159,7 +163,7 @@ class SimpleTransport(SimpleAsyncHTTPClient):
                     return
             else:
                 outcome.request = getattr(request, "original_request", outcome.request)
-            respond(outcome, self.io_loop.time() - exchange.created)
+            respond(outcome, exchange.elapsed)
 
         limit = self.max_buffer_size if self.max_body_size is None else self.max_body_size
         try:
@@ -171,42 +175,35 @@ class SimpleTransport(SimpleAsyncHTTPClient):
         self._begin(self._last)
 
     def _begin(self, exchange: Exchange) -> None:
-        if len(self._running) < self.max_clients:
-            self._running.add(exchange)
+        if len(self.active) < self.max_clients:
+            self.active.add(exchange)
             exchange.start()
             return
-        plan = exchange.plan
-        limits = [limit for limit in (plan.connect_timeout, plan.request_timeout) if limit]
-        timer = limits and self.io_loop.call_later(
-            min(limits), exchange.fail, ConnectTimeout("Timeout in request queue")
-        )
-        self._waiting[exchange] = timer or None
-
-    @property
-    def queue(self) -> Any:  # type: ignore[override]
-        """The requests that wait for others to end."""
-        return self._waiting
-
-    @queue.setter
-    def queue(self, queue: Any) -> None:
-        pass
+        limits = [exchange.plan.connect_timeout, exchange.plan.request_timeout]
+        limit = min(filter(None, limits), default=None)
+        timer = None
+        if limit is not None:
+            late = ConnectTimeout("Timeout in request queue")
+            timer = self.loop.call_later(limit, exchange.fail, late)
+        self.queue[exchange] = timer
 
     def _abort(self, exchange: Exchange) -> None:
         exchange.abort()
         self._release(exchange)
 
     def _release(self, exchange: Exchange) -> None:
-        self._running.discard(exchange)
-        timer = self._waiting.pop(exchange, None)
-        if timer is not None:
-            self.io_loop.remove_timeout(timer)
-        while self._waiting and len(self._running) < self.max_clients and not self._closed:
-            following = next(iter(self._waiting))
-            timer = self._waiting.pop(following)
-            if timer is not None:
-                self.io_loop.remove_timeout(timer)
-            self._running.add(following)
+        self.active.discard(exchange)
+        self._leave_queue(exchange)
+        while self.queue and len(self.active) < self.max_clients and not self._closed:
+            following = next(iter(self.queue))
+            self._leave_queue(following)
+            self.active.add(following)
             following.start()
+
+    def _leave_queue(self, exchange: Exchange) -> None:
+        timer = self.queue.pop(exchange, None)
+        if timer is not None:
+            timer.cancel()
 
 
 def plan_hop(hop: Hop) -> Plan:
@@ -224,8 +221,8 @@ def plan_hop(hop: Hop) -> Plan:
         decompress=hop.decompress,
         max_body_size=hop.max_body_size,
         context=hop.tls.context() if hop.tls is not None else None,
-        connect_timeout=hop.limits[0],
-        request_timeout=hop.limits[1],
+        connect_timeout=hop.connect_timeout,
+        request_timeout=hop.request_timeout,
     )
 
 
