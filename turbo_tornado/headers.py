@@ -7,6 +7,7 @@ are read for their status and body only.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -14,6 +15,9 @@ from tornado import httputil
 from tornado.httputil import HTTPInputError
 
 __all__ = ["HTTPHeaders", "HTTPInputError"]
+
+
+_TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 
 
 def split_fields(block: bytes) -> Iterable[tuple[str, str]]:
@@ -165,6 +169,18 @@ class HTTPHeaders(httputil.HTTPHeaders):
     __copy__ = copy
 
 
+def check_name(name: object) -> None:
+    """Checks the name of a field.
+
+    :raises TypeError: when it is not a str.
+    :raises ValueError: when it is no token (RFC 9110, section 5.1).
+    """
+    if not isinstance(name, str):
+        raise TypeError(f"header name must be a str, not {type(name).__name__}")
+    if not _TOKEN.fullmatch(name):
+        raise ValueError(f"{name!r} cannot be the name of a header")
+
+
 def _text(what: str, value: str) -> str:
     if not isinstance(value, str):
         raise TypeError(f"{what} must be a str, not {type(value).__name__}")
@@ -172,8 +188,7 @@ def _text(what: str, value: str) -> str:
 
 
 def _checked(name: str, value: str | int) -> str:
-    if not isinstance(name, str):
-        raise TypeError(f"header name must be a str, not {type(name).__name__}")
+    check_name(name)
     if not isinstance(value, (str, int, float)) or isinstance(value, bool):
         raise TypeError(
             f"value of header {name!r} must be a str or a number, not {type(value).__name__}"

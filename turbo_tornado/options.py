@@ -227,7 +227,11 @@ def resolve(table: Mapping[str, Any] | None, keywords: Mapping[str, Any]) -> Fet
     if table is None:
         given = keywords
     elif isinstance(table, Mapping):
-        given = {**table, **keywords} if keywords else table
+        given = table
+        if keywords:
+            given = dict(table)
+            given.update(item for item in keywords.items() if item[1] is not None)
+            given.update(item for item in keywords.items() if item[0] not in given)
     else:
         raise TypeError(f"kwargs must be a mapping, not {type(table).__name__}")
     if not given:

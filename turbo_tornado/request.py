@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from typing import NamedTuple
 
 from .errors import Refused, errors
-from .headers import HTTPHeaders
+from .headers import HTTPHeaders, check_name
 from .options import FetchOptions, basic_credentials, field_text, token, version
 from .urls import URL, InvalidURL, parse_url
 
@@ -14,7 +13,6 @@ _METHODS_WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 _METHODS_WITH_FORM = _METHODS_WITH_BODY | {"DELETE"}
 _ABOUT_THE_BODY = ("Content-Length", "Content-Type", "Content-Encoding", "Content-Language")
 _CREDENTIALS = ("Authorization", "Cookie")
-_FIELD_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 
 
 class Outgoing(NamedTuple):
@@ -127,8 +125,9 @@ def _changed(outgoing: Outgoing, options: FetchOptions) -> Outgoing:
     options.on_headers(headers)
     if "Transfer-Encoding" in headers:
         raise ValueError("on_headers set Transfer-Encoding; the whole body is sent at once")
-    headers.remove("Content-Length")
-    if outgoing.body is not None:
+    if outgoing.body is None:
+        headers.remove("Content-Length")
+    else:
         headers.set("Content-Length", len(outgoing.body))
     target = headers.get_uri()
     url = outgoing.url
@@ -159,7 +158,6 @@ def serialize(headers: HTTPHeaders) -> bytes:
     """
     lines = []
     for name, value in headers.get_all():
-        if not isinstance(name, str) or not _FIELD_NAME.fullmatch(name):
-            raise ValueError(f"{name!r} cannot be the name of a header")
+        check_name(name)
         lines.append(f"{name}: {field_text(f'header {name!r}', value)}\r\n")
     return "".join(lines).encode("latin-1")

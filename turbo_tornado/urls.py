@@ -78,12 +78,14 @@ class URL(NamedTuple):
 
         :raises InvalidURL, InvalidSchema: as `parse_url`.
         """
-        try:
-            return parse_url(urljoin(self.url, _from_field(location)))
-        except InvalidSchema:
-            raise
-        except ValueError as error:
-            raise InvalidURL(f"redirect: {error}") from None
+        reference = _from_field(location)
+        if _SCHEME.match(reference):
+            return parse_url(reference)
+        if reference.startswith("//"):
+            return parse_url(f"{self.scheme}:{reference}")
+        # urljoin would drop what parse_url refuses.
+        _check_printable(reference)
+        return parse_url(urljoin(self.url, reference))
 
 
 @lru_cache(maxsize=1024)
@@ -96,8 +98,7 @@ def parse_url(url: str) -> URL:
     """
     if not url:
         raise InvalidURL("the URL is empty")
-    if unprintable := _UNPRINTABLE.search(url):
-        raise InvalidURL(f"the URL has a space or control character: {unprintable[0]!r}")
+    _check_printable(url)
     scheme_match = _SCHEME.match(url)
     if scheme_match is None:
         raise InvalidURL("the URL has no scheme; it must begin with http:// or https://")
@@ -110,7 +111,7 @@ def parse_url(url: str) -> URL:
     authority_match = _AUTHORITY.match(rest)
     if authority_match is None or not authority_match[1]:
         raise InvalidURL("the URL has no host")
-    user_info, at, host_port = authority_match[1].rpartition("@")
+    user_info, _, host_port = authority_match[1].rpartition("@")
     user, _, password = user_info.partition(":")
     host, port = _host_and_port(host_port, DEFAULT_PORTS[scheme])
     netloc = f"[{host.replace('%', '%25')}]" if ":" in host else host
@@ -126,6 +127,11 @@ def parse_url(url: str) -> URL:
         unquote(user) if user_info else None,
         unquote(password) if user_info else None,
     )
+
+
+def _check_printable(url: str) -> None:
+    if unprintable := _UNPRINTABLE.search(url):
+        raise InvalidURL(f"the URL has a space or control character: {unprintable[0]!r}")
 
 
 def _host_and_port(host_port: str, default: int) -> tuple[str, int]:

@@ -10,13 +10,13 @@ import asyncio
 import importlib.util
 import os
 from collections.abc import Callable
-from typing import Any, Union
+from typing import Any
 
 from tornado.httpclient import AsyncHTTPClient
 from tornado.ioloop import IOLoop
 
 #: What says which transport to use: a name, a class, or an instance.
-TransportChoice = Union[str, type[AsyncHTTPClient], AsyncHTTPClient]
+TransportChoice = str | type[AsyncHTTPClient] | AsyncHTTPClient
 
 _by_loop: dict[IOLoop, dict[TransportChoice, AsyncHTTPClient]] = {}
 # Of the parent process: closing them in a forked child would say goodbye on

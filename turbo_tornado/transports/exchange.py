@@ -272,12 +272,12 @@ class Exchange:
     def _on_closed(self, closed: StreamClosedError) -> None:
         parser, plan, cause = self._parser, self.plan, closed.real_error
         assert parser is not None
-        if self._reused and not parser.begun and not plan.body_producer:
+        again = self._sent is None or plan.method in IDEMPOTENT_METHODS
+        if self._reused and not parser.begun and not plan.body_producer and again:
             # The peer closed the connection while it was idle, and that has been found
             # out too late. Nothing of an answer has come.
-            if self._sent is None or plan.method in IDEMPOTENT_METHODS:
-                self._connect()
-                return
+            self._connect()
+            return
         try:
             if cause is not None:
                 raise self._broken(cause) from cause
