@@ -195,13 +195,13 @@ class _Fetch:
         try:
             self.pending = self.transport.fetch(self._request(), raise_error=False)
         except BaseException:
-            self.client._fetch = None
+            self._release()
             raise
         self.pending.add_done_callback(self._on_hop)
 
     def abort(self) -> None:
         """Stops the hop that is under way; the future has been cancelled."""
-        self.client._fetch = None
+        self._release()
         if self.pending is not None:
             self.pending.cancel()
 
@@ -231,7 +231,7 @@ class _Fetch:
                 pending.exception()
             return
         if pending.cancelled():
-            self.client._fetch = None
+            self._release()
             self.future.cancel()
             return
         error = pending.exception()
@@ -308,7 +308,7 @@ class _Fetch:
         if classified is not None:
             self._finish_with(*classified)
         else:
-            self.client._fetch = None
+            self._release()
             self.future.set_exception(error)
 
     @property
@@ -322,8 +322,12 @@ class _Fetch:
         self._finish(HTTPResponse(self._milliseconds(), FetchError(code, message)))
 
     def _finish(self, response: HTTPResponse) -> None:
-        self.client._fetch = None
+        self._release()
         self.future.set_result(response)
+
+    def _release(self) -> None:
+        self.client._fetch = None
+        self.future.abort = None
 
 
 _NO_LIMITS = Limits(0.0, 0.0, 0.0, 0.0)

@@ -293,6 +293,7 @@ class Exchange:
         assert head is not None and self._body is not None
         buffer = self._body.finish()
         self._end()
+        self._parser = None
         # Nothing may be left to say or to hear on a stream that is used again.
         if plan.keep_alive and head.keep_alive and self._sent.done() and not parser.leftover:
             self.transport.pool.put(self._key, stream)

@@ -183,7 +183,8 @@ class ResponseParser:
         self._buffer = b""
         self._remaining = 0
         self._body: BodySink | None = None
-        self._feed: Callable[[bytes], bytes | None] = self._feed_head
+        # Unbound, so that a parser is no cycle of references.
+        self._state: Callable[[ResponseParser, bytes], bytes | None] = ResponseParser._feed_head
 
     def feed(self, data: bytes) -> bool:
         """Takes the next bytes; returns whether the response is complete.
@@ -198,7 +199,7 @@ class ResponseParser:
         # A state consumes what it can and returns the rest, or None to wait for more.
         rest: bytes | None = data
         while rest and not self.complete:
-            rest = self._feed(rest)
+            rest = self._state(self, rest)
         if self.complete and rest:
             self.leftover = rest
         return self.complete
@@ -209,7 +210,7 @@ class ResponseParser:
         :raises NoResponse: when nothing had come.
         :raises BrokenConnection: when the response was not complete.
         """
-        if self._feed == self._feed_until_close:
+        if self._state is ResponseParser._feed_until_close:
             self.complete = True
         elif not self.begun:
             raise NoResponse("connection closed before any byte of a response")
@@ -244,12 +245,12 @@ class ResponseParser:
         if self.bodiless or head.code in (204, 304) or head.content_length == 0:
             self.complete = True
         elif head.chunked:
-            self._feed = self._feed_chunk_line
+            self._state = ResponseParser._feed_chunk_line
         elif head.content_length is not None:
             self._remaining = head.content_length
-            self._feed = self._feed_length
+            self._state = ResponseParser._feed_length
         else:
-            self._feed = self._feed_until_close
+            self._state = ResponseParser._feed_until_close
         return rest
 
     def _feed_length(self, data: bytes) -> bytes:
@@ -270,13 +271,15 @@ class ResponseParser:
         if line is None or end > _MAX_CHUNK_LINE:
             raise BodyError(f"invalid chunk size {_shown(data)}")
         self._remaining = int(line[1], 16)
-        self._feed = self._feed_chunk if self._remaining else self._feed_trailers
+        self._state = (
+            ResponseParser._feed_chunk if self._remaining else ResponseParser._feed_trailers
+        )
         return data[end:]
 
     def _feed_chunk(self, data: bytes) -> bytes:
         rest = self._take(data)
         if not self._remaining:
-            self._feed = self._feed_chunk_end
+            self._state = ResponseParser._feed_chunk_end
         return rest
 
     def _feed_chunk_end(self, data: bytes) -> bytes | None:
@@ -285,7 +288,7 @@ class ResponseParser:
         if len(data) < 2:
             self._buffer = data
             return None
-        self._feed = self._feed_chunk_line
+        self._state = ResponseParser._feed_chunk_line
         return data[2:]
 
     def _feed_trailers(self, data: bytes) -> bytes | None:

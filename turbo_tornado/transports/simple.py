@@ -27,7 +27,7 @@ from .exchange import Exchange, Plan
 from .failures import BodyError, ConnectTimeout, HandshakeFailed, HeadTooLarge, MalformedResponse
 from .future import FetchFuture
 from .hop import Hop
-from .plain import follows_redirect, plan_request, redirected
+from .plain import Effective, follows_redirect, plan_request, redirected
 from .pool import READ_SIZE, IdlePool
 
 
@@ -132,6 +132,7 @@ class SimpleTransport(SimpleAsyncHTTPClient):
 
         def on_done(exchange: Exchange, outcome: HTTPResponse | BaseException) -> None:
             self._release(exchange)
+            future.abort = None
             if isinstance(outcome, BaseException):
                 future_set_exception_unless_cancelled(future, outcome)
             elif not future.done():
@@ -153,21 +154,22 @@ class SimpleTransport(SimpleAsyncHTTPClient):
             if isinstance(outcome, BaseException):
                 _log_malformed(outcome)
                 outcome = _as_tornado_raises(outcome)
-            elif follows_redirect(request, outcome.code, outcome.headers):
+            elif follows_redirect(effective, outcome.code, outcome.headers):
                 try:
-                    redirect = self.fetch(redirected(request, outcome), raise_error=False)
+                    redirect = self.fetch(redirected(effective, outcome), raise_error=False)
                 except Exception as error:
                     outcome = error
                 else:
                     redirect.add_done_callback(lambda f: respond(f.exception() or f.result()))
                     return
             else:
-                outcome.request = getattr(request, "original_request", outcome.request)
+                outcome.request = getattr(effective, "original_request", effective.request)
             respond(outcome, exchange.elapsed)
 
+        effective = Effective(request)
         limit = self.max_buffer_size if self.max_body_size is None else self.max_body_size
         try:
-            plan = plan_request(request, limit)
+            plan = plan_request(effective, limit)
         except Exception as error:
             self.io_loop.add_callback(respond, error)
             return

@@ -1,0 +1,808 @@
+"""`CurlTransport`: Tornado's curl client with the waste taken out.
+
+It answers to the same calls as `tornado.curl_httpclient.CurlAsyncHTTPClient`, and can
+be used in its place without anything else of this package::
+
+    AsyncHTTPClient.configure("turbo_tornado.transports.curl.CurlTransport")
+
+A `Hop` and any other request take different ways to the same engine. A hop says itself
+what goes on the wire, and libcurl is told to add nothing. For any other request,
+Tornado's own code sets the handle up, once: as long as requests differ only in URL,
+fields and body, a handle is set to the next one by these alone. What is rarely asked
+for (callbacks, credentials) is left to Tornado's code altogether.
+
+This module needs private names of Tornado's: ``_multi``, ``_curl_create``,
+``_curl_setup_request``, ``_curl_header_callback`` and ``_set_timeout``, because they
+are how the client is put together; ``_free_list``, ``_requests``, ``_process_queue``
+and ``_finish``, to have a request carried out by Tornado's code of whatever version.
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+import logging
+import math
+import re
+import ssl
+import time
+from collections import deque
+from collections.abc import Callable
+from io import BytesIO
+from typing import Any, TypeVar, cast
+
+import pycurl
+from tornado import httputil
+from tornado.concurrent import Future
+from tornado.curl_httpclient import CurlAsyncHTTPClient, CurlError
+from tornado.escape import native_str, utf8
+from tornado.httpclient import HTTPRequest, HTTPResponse, _RequestProxy
+from tornado.simple_httpclient import HTTPStreamClosedError
+
+from ..headers import HTTPHeaders
+from ..tls import TLS
+from .body import Body
+from .curl_engine import CLOSED, CurlEngine
+from .failures import (
+    BodyError,
+    BrokenConnection,
+    ConnectTimeout,
+    HandshakeFailed,
+    MalformedResponse,
+    NoResponse,
+    RequestTimeout,
+)
+from .future import FetchFuture
+from .hop import IDEMPOTENT_METHODS, Hop
+from .http1 import MAX_INTERIM_RESPONSES, Head, parse_head
+
+#: What stops a request.
+Abort = Callable[[], None]
+AnyHandle = TypeVar("AnyHandle", "HopHandle", "PlainHandle")
+
+# libcurl takes milliseconds as a C long, which has 32 bits on Windows.
+_LONGEST = 2**31 - 1
+_HTTP_VERSIONS = {
+    "HTTP/1.0": pycurl.CURL_HTTP_VERSION_1_0,
+    "HTTP/1.1": pycurl.CURL_HTTP_VERSION_1_1,
+    "HTTP/2": pycurl.CURL_HTTP_VERSION_2TLS,
+}
+_HAS_HTTP2 = bool(pycurl.version_info()[4] & pycurl.VERSION_HTTP2)
+# From pycurl 7.45.7 on, a transfer can be stopped before libcurl sends it once more.
+_CAN_STOP = hasattr(pycurl, "PREREQFUNCTION")
+_GO_ON, _STOP = 0, 1
+_ORIGIN = re.compile(r"https?://[^/?]*")
+# What libcurl adds to a request unless it is told not to, by a line with the name alone.
+_ADDED_BY_CURL = (b"Host:", b"Accept:", b"User-Agent:")
+_ADDED_TO_BODY = (*_ADDED_BY_CURL, b"Content-Type:", b"Expect:", b"Transfer-Encoding:")
+_EMPTY_FIELD = re.compile(rb"([^:]+):[ \t]*$")
+# A body over this many bytes is not kept by a spare handle.
+_LARGE_BODY = 65536
+
+_curl_log = logging.getLogger("tornado.curl_httpclient")
+_CR_OR_LF = re.compile(rb"[\r\n]")
+_CLEAN_FIELDS = re.compile(rb"(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[\t\x20-\x7e\x80-\xff]*\r\n)*")
+# Attributes of an HTTPRequest that its handle is set to each time.
+_PER_REQUEST = ("url", "_headers", "_body", "start_time")
+_LEFT_TO_TORNADO = (
+    "streaming_callback",
+    "header_callback",
+    "prepare_curl_callback",
+    "body_producer",
+    "auth_username",
+    "proxy_username",
+    "ssl_options",
+)
+
+
+class CurlTransport(CurlAsyncHTTPClient):
+    """An `AsyncHTTPClient` on libcurl that does little besides.
+
+    :arg int max_clients: how many requests may be in progress at once, the others wait
+        in a queue; ``None``, the default, is any number.
+    :arg max_body_size: bytes that a response body may have, decoded; default 100 MiB.
+        A `Hop` brings its own limit.
+    :arg int max_idle: how many idle connections are kept; default 512.
+    :arg float idle_timeout: seconds after which an idle connection is not used again;
+        default 60.
+    :arg int max_spare: how many curl handles are kept for later; default 256.
+
+    ``defaults`` is as in Tornado. Handles are made when they are needed.
+
+    After an error, a cancelled fetch, or ``Connection: close``, no connection is kept. A
+    request that finds its kept connection closed before any byte of the response is
+    sent again, once and on a new connection, when it is idempotent.
+    """
+
+    #: Whether `fetch` takes a `Hop`.
+    accepts_hops = True
+
+    def initialize(  # type: ignore[override]
+        self,
+        max_clients: int | None = None,
+        defaults: dict[str, Any] | None = None,
+        max_body_size: int = 104857600,
+        max_idle: int = 512,
+        idle_timeout: float = 60.0,
+        max_spare: int = 256,
+    ) -> None:
+        super().initialize(max_clients=0, defaults=defaults)
+        # Tornado 6.4 looks at every transfer once a second, which its successors found
+        # not to be needed.
+        forced = getattr(self, "_force_timeout_callback", None)
+        if forced is not None:
+            forced.stop()
+        self.max_body_size = max_body_size
+        self.max_clients = max_clients
+        self.max_spare = max_spare
+        self.idle_timeout = idle_timeout
+        self._multi.setopt(pycurl.M_MAXCONNECTS, max_idle)
+        self._multi.setopt(pycurl.M_PIPELINING, pycurl.PIPE_MULTIPLEX)
+        self._engine = CurlEngine(self._multi, self.io_loop)
+        self._spare_for_hops: list[HopHandle] = []
+        self._spare: list[PlainHandle] = []
+        self._waiting: deque[Waiting] = deque()
+        self._abort_last: Abort | None = None
+
+    def close(self) -> None:
+        """Fails the requests that are in progress and closes all connections."""
+        if self._closed:
+            return
+        self._engine.close()
+        while self._waiting:
+            self._waiting[0].fail(_client_closed())
+        for spare in (self._spare_for_hops, self._spare):
+            for handle in spare:
+                handle.curl.close()
+        super().close()
+
+    def fetch(
+        self, request: str | HTTPRequest, raise_error: bool = True, **kwargs: Any
+    ) -> Future[HTTPResponse]:
+        """Executes a request, as `AsyncHTTPClient.fetch`.
+
+        Cancelling the future stops the request and closes its connection.
+
+        :raises ValueError: for a `Hop` in HTTP/2 where libcurl does not speak it.
+        """
+        if isinstance(request, Hop):
+            return self._fetch_hop(request)
+        future = super().fetch(request, raise_error, **kwargs)
+        abort, self._abort_last = self._abort_last, None
+        if abort is not None:
+            future.add_done_callback(lambda f: abort() if f.cancelled() else None)
+        return future
+
+    def fetch_impl(self, request: HTTPRequest, callback: Callable[[HTTPResponse], None]) -> None:
+        created = self.io_loop.time()
+        if self._has_room():
+            self._abort_last = self._start(request, callback, created)
+            return
+
+        def fail(error: Exception) -> None:
+            callback(HTTPResponse(request, 599, error=error))
+
+        waiting = Waiting(self, lambda: self._start(request, callback, created), fail)
+        self._abort_last = waiting.abort
+
+    def _fetch_hop(self, hop: Hop) -> Future[HTTPResponse]:
+        if self._closed:
+            raise RuntimeError("fetch() called on closed AsyncHTTPClient")
+        if hop.version == "HTTP/2" and not _HAS_HTTP2:
+            raise ValueError("HTTP/2 is not supported by the libcurl of this installation")
+        created = self.io_loop.time()
+        future: FetchFuture[HTTPResponse] = FetchFuture(
+            loop=self.io_loop.asyncio_loop  # type: ignore[attr-defined]
+        )
+        if self._has_room():
+            self._start_hop(hop, future, created)
+            return future
+        waiting = Waiting(
+            self,
+            lambda: self._start_hop(hop, future, created),
+            future.set_exception,
+        )
+        if hop.request_timeout:
+            waiting.fail_at(
+                created + hop.request_timeout, RequestTimeout("Timeout in request queue")
+            )
+        future.abort = waiting.abort
+        return future
+
+    def _has_room(self) -> bool:
+        return self.max_clients is None or len(self._engine) < self.max_clients
+
+    def _start(
+        self, request: HTTPRequest, callback: Callable[[HTTPResponse], None], created: float
+    ) -> Abort | None:
+        handle = self._spare.pop() if self._spare else PlainHandle(self)
+        return handle.start(request, callback, created)
+
+    def _start_hop(self, hop: Hop, future: FetchFuture[HTTPResponse], created: float) -> Abort:
+        handle = self._spare_for_hops.pop() if self._spare_for_hops else HopHandle(self)
+        future.abort = handle.abort
+        handle.start(hop, future, created)
+        return handle.abort
+
+    def _release(self, handle: AnyHandle, spare: list[AnyHandle]) -> None:
+        """Puts a handle away, and lets the next request begin."""
+        if len(spare) < self.max_spare and not self._engine.closed:
+            spare.append(handle)
+        else:
+            handle.curl.close()
+        while self._waiting and self._has_room() and not self._engine.closed:
+            self._waiting[0].start()
+
+    def _curl_setup_request(
+        self,
+        curl: pycurl.Curl,
+        request: HTTPRequest,
+        buffer: BytesIO,
+        headers: httputil.HTTPHeaders,
+    ) -> None:
+        # Tornado sets this when there are threads at the moment; others may come.
+        curl.setopt(pycurl.NOSIGNAL, 1)
+        super()._curl_setup_request(curl, request, buffer, headers)
+
+    def _set_timeout(self, msecs: int) -> None:
+        # How Tornado's streaming buffer asks for attention to a transfer that goes on, and
+        # what libcurl calls for the handle that ``initialize`` tries the multi with.
+        if hasattr(self, "_engine"):
+            self._engine.wake()
+
+
+class Waiting:
+    """A request in the queue of a transport that has `max_clients` in progress."""
+
+    def __init__(
+        self,
+        transport: CurlTransport,
+        start: Callable[[], Abort | None],
+        fail: Callable[[Exception], None],
+    ) -> None:
+        self._transport = transport
+        self._start = start
+        self._fail = fail
+        self._timer: object | None = None
+        self._abort: Abort | None = self._leave
+        transport._waiting.append(self)
+
+    def fail_at(self, when: float, error: Exception) -> None:
+        self._timer = self._transport.io_loop.call_at(when, self.fail, error)
+
+    def start(self) -> None:
+        self._leave()
+        self._abort = self._start()
+
+    def abort(self) -> None:
+        if self._abort is not None:
+            self._abort()
+
+    def fail(self, error: Exception) -> None:
+        self._leave()
+        self._fail(error)
+
+    def _leave(self) -> None:
+        self._transport._waiting.remove(self)
+        if self._timer is not None:
+            self._transport.io_loop.remove_timeout(self._timer)
+
+
+class HopHandle:
+    """A curl handle for hops: what it is set to, and the hop that it carries."""
+
+    hop: Hop
+    future: FetchFuture[HTTPResponse]
+
+    def __init__(self, transport: CurlTransport) -> None:
+        self.transport = transport
+        self.curl = transport._curl_create()
+        self._settings: tuple[object, ...] | None = None
+        self._lines: list[bytes] = []
+
+    def start(self, hop: Hop, future: FetchFuture[HTTPResponse], created: float) -> None:
+        """Begins; the request timeout counts from ``created``."""
+        self.hop = hop
+        self.future = future
+        self._created = created
+        self._start_time = time.time()
+        self._head: Head | None = None
+        self._body: Body | None = None
+        self._lines.clear()
+        self._interim = 0
+        self._failure: Exception | None = None
+        self._sent = 0
+        self._resent = False
+        try:
+            self._set_up(hop)
+        except (OSError, ssl.SSLError) as error:
+            self._resolve(HandshakeFailed(f"TLS settings: {error}"))
+        except Exception as error:
+            self._settings = None
+            self._resolve(error)
+        else:
+            self.transport._engine.add(self.curl, self._done)
+
+    def abort(self) -> None:
+        """Stops at once: the connection is closed and nothing is reported."""
+        self.transport._engine.remove(self.curl)
+        self._release()
+
+    def _set_up(self, hop: Hop) -> None:
+        curl = self.curl
+        settings = (
+            hop.method,
+            hop.version,
+            hop.body is None,
+            hop.keep_alive,
+            hop.connect_timeout,
+            hop.tls,
+        )
+        if settings != self._settings:
+            self._settings = None
+            curl.reset()
+            self._configure(hop)
+            self._settings = settings
+            self._url = self._target = self._fields = self._timeout = None
+        match = _ORIGIN.match(hop.url)
+        assert match is not None
+        if match[0] != self._url:
+            curl.setopt(pycurl.URL, match[0])
+            self._url = match[0]
+        if hop.target != self._target:
+            curl.setopt(pycurl.REQUEST_TARGET, hop.target)
+            self._target = hop.target
+        if hop.fields != self._fields:
+            curl.setopt(pycurl.HTTPHEADER, _lines(hop.fields, hop.body is not None))
+            self._fields = hop.fields
+        if hop.body is not None:
+            curl.setopt(pycurl.POSTFIELDS, hop.body)
+        timeout = self._milliseconds_left()
+        if timeout != self._timeout:
+            curl.setopt(pycurl.TIMEOUT_MS, timeout)
+            self._timeout = timeout
+
+    def _configure(self, hop: Hop) -> None:
+        set_option = self.curl.setopt
+        set_option(pycurl.NOSIGNAL, 1)
+        set_option(pycurl.PROTOCOLS, pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS)
+        # Not even a proxy of the environment.
+        set_option(pycurl.PROXY, "")
+        set_option(pycurl.NOPROXY, "*")
+        set_option(pycurl.HTTP_VERSION, _HTTP_VERSIONS[hop.version])
+        if hasattr(pycurl, "HTTP09_ALLOWED"):
+            set_option(pycurl.HTTP09_ALLOWED, 0)
+        set_option(pycurl.HEADERFUNCTION, self._on_header)
+        set_option(pycurl.WRITEFUNCTION, self._on_body)
+        # 0 would be libcurl's own limit of 300 seconds.
+        set_option(pycurl.CONNECTTIMEOUT_MS, _milliseconds(hop.connect_timeout) or _LONGEST)
+        if hasattr(pycurl, "MAXAGE_CONN"):
+            set_option(pycurl.MAXAGE_CONN, max(1, math.ceil(self.transport.idle_timeout)))
+        if not hop.keep_alive:
+            set_option(pycurl.FRESH_CONNECT, 1)
+            set_option(pycurl.FORBID_REUSE, 1)
+        elif _CAN_STOP:
+            set_option(pycurl.PREREQFUNCTION, self._on_sending)
+        elif hop.method not in IDEMPOTENT_METHODS:
+            set_option(pycurl.FRESH_CONNECT, 1)
+        if hop.method == "HEAD":
+            set_option(pycurl.NOBODY, 1)
+        if hop.method not in ("GET", "HEAD") or hop.body is not None:
+            # After NOBODY: a body makes it a POST by another name, with no body expected.
+            set_option(pycurl.CUSTOMREQUEST, hop.method)
+        if hop.tls is not None:
+            if hop.version == "HTTP/2":
+                set_option(pycurl.PIPEWAIT, 1)
+            self._configure_tls(hop.tls)
+
+    def _configure_tls(self, tls: TLS) -> None:
+        # For the errors: a missing or bad file fails as it does on the other transport.
+        tls.context()
+        curl = self.curl
+        cafile, capath = tls.trust
+        # One that is not set would be libcurl's default, not ours.
+        for option, path in ((pycurl.CAINFO, cafile), (pycurl.CAPATH, capath)):
+            if path is None:
+                curl.unsetopt(option)
+            else:
+                curl.setopt(option, path)
+        curl.setopt(pycurl.SSL_VERIFYPEER, int(tls.verify_ca))
+        curl.setopt(pycurl.SSL_VERIFYHOST, 2 if tls.verify_ca else 0)
+        curl.setopt(pycurl.SSLVERSION, pycurl.SSLVERSION_TLSv1_2)
+        if tls.cert_file is not None:
+            curl.setopt(pycurl.SSLCERT, tls.cert_file)
+            curl.setopt(pycurl.SSLKEY, tls.priv_file or tls.cert_file)
+
+    def _milliseconds_left(self) -> int:
+        limit = self.hop.request_timeout
+        if not limit:
+            return 0
+        elapsed = self.transport.io_loop.time() - self._created
+        return max(_milliseconds(limit - elapsed), 1)
+
+    # What libcurl calls. An exception would be printed and end up nowhere: it is kept,
+    # and 0 tells libcurl to stop.
+
+    def _on_sending(self, *_addresses: object) -> int:
+        self._sent += 1
+        # libcurl would send again, up to five times, on whatever connections it has.
+        return _GO_ON if self._sent == 1 else _STOP
+
+    def _on_header(self, line: bytes) -> int | None:
+        if self._head is not None:
+            return None  # A trailer.
+        self._lines.append(line)
+        if line not in (b"\r\n", b"\n"):
+            return None
+        try:
+            head = parse_head(b"".join(self._lines))
+            if head.code < 200:
+                self._interim += 1
+                if self._interim > MAX_INTERIM_RESPONSES:
+                    raise MalformedResponse("Too many 1xx responses")
+        except MalformedResponse as error:
+            self._failure = error
+            return 0
+        self._lines.clear()
+        if head.code >= 200:
+            self._head = head
+            self._body = Body(self.hop.max_body_size, head.gzip and self.hop.decompress)
+        return None
+
+    def _on_body(self, chunk: bytes) -> int | None:
+        try:
+            if self._body is None:
+                raise MalformedResponse("not HTTP: a body without a head")
+            self._body.write(chunk)
+        except (MalformedResponse, BodyError) as error:
+            self._failure = error
+            return 0
+        return None
+
+    def _done(self, code: int, message: str) -> None:
+        self.transport._multi.remove_handle(self.curl)
+        if code == CLOSED:
+            self._resolve(_client_closed())
+        elif code == pycurl.E_ABORTED_BY_CALLBACK and self._may_send_again():
+            self._send_again()
+        elif self._failure is not None:
+            self._resolve(self._failure)
+        elif code:
+            self._resolve(self._error(code, message))
+        else:
+            self._resolve(self._response())
+
+    def _may_send_again(self) -> bool:
+        return self.hop.method in IDEMPOTENT_METHODS and not self._resent
+
+    def _send_again(self) -> None:
+        self._resent = True
+        self._sent = 0
+        self._settings = None
+        self._timeout = self._milliseconds_left()
+        self.curl.setopt(pycurl.TIMEOUT_MS, self._timeout)
+        self.curl.setopt(pycurl.FRESH_CONNECT, 1)
+        self.transport._engine.add(self.curl, self._done)
+
+    def _response(self) -> HTTPResponse | Exception:
+        head, body = self._head, self._body
+        if head is None or body is None:
+            return self._cut()
+        try:
+            buffer = body.finish()
+        except BodyError as error:
+            return error
+        hop = self.hop
+        return HTTPResponse(
+            cast(HTTPRequest, hop),
+            head.code,
+            headers=head.headers,
+            buffer=buffer,
+            effective_url=hop.url,
+            request_time=self.transport.io_loop.time() - self._created,
+            reason=head.reason,
+            start_time=self._start_time,
+        )
+
+    def _cut(self) -> Exception:
+        if self._lines or self._interim:
+            return BrokenConnection("connection closed within the response head")
+        return NoResponse("connection closed before any byte of a response")
+
+    def _error(self, code: int, message: str) -> Exception:
+        if code == pycurl.E_OPERATION_TIMEDOUT:
+            return self._timed_out(message)
+        if code == pycurl.E_ABORTED_BY_CALLBACK:
+            return NoResponse("the kept connection was closed before any byte of a response")
+        if code == pycurl.E_GOT_NOTHING or (code == pycurl.E_PARTIAL_FILE and self._head is None):
+            return self._cut()
+        return CurlError(code, message)
+
+    def _timed_out(self, message: str) -> Exception:
+        # libcurl has one number for both: the limit that is the shorter one, while there
+        # is no connection, has run out first.
+        limit = _milliseconds(self.hop.connect_timeout)
+        connecting = not self.curl.getinfo(pycurl.PRETRANSFER_TIME)
+        if connecting and limit and (not self._timeout or limit < self._timeout):
+            return ConnectTimeout(message)
+        return RequestTimeout(message)
+
+    def _resolve(self, outcome: HTTPResponse | Exception) -> None:
+        future = self.future
+        self._release()
+        if future.done():
+            return
+        future.abort = None
+        if isinstance(outcome, Exception):
+            future.set_exception(outcome)
+        else:
+            future.set_result(outcome)
+
+    def _release(self) -> None:
+        if self.hop.body is not None and len(self.hop.body) > _LARGE_BODY:
+            # The handle would keep it until its next body.
+            self._settings = None
+            self.curl.reset()
+        del self.hop, self.future
+        self._head = self._body = self._failure = None
+        self.transport._release(self, self.transport._spare_for_hops)
+
+
+class PlainHandle:
+    """A curl handle for other requests: what it is set to, and what it carries."""
+
+    request: HTTPRequest
+    callback: Callable[[HTTPResponse], None]
+
+    def __init__(self, transport: CurlTransport) -> None:
+        self.transport = transport
+        self.curl = transport._curl_create()
+        self._settings: tuple[object, ...] | None = None
+        self._lines: list[bytes] = []
+
+    def start(
+        self, request: HTTPRequest, callback: Callable[[HTTPResponse], None], created: float
+    ) -> Abort | None:
+        """Begins; returns what stops it, or ``None`` when it has failed already."""
+        self.request = request
+        self.callback = callback
+        self._created = created
+        self._started = self.transport.io_loop.time()
+        self._start_time = time.time()
+        self._lines.clear()
+        self._buffer = BytesIO()
+        self._size = 0
+        try:
+            if not self._set_up(request):
+                return self._start_tornado()
+        except Exception as error:
+            self._settings = None
+            self._respond(HTTPResponse(request, 599, error=error))
+            return None
+        self.transport._engine.add(self.curl, self._done)
+        return self._abort
+
+    def _set_up(self, request: HTTPRequest) -> bool:
+        """Sets the handle up; returns whether this could be done here."""
+        # A proxy that adds the defaults of the client, which makes every look slow.
+        raw: HTTPRequest = getattr(request, "request", request)
+        curl = self.curl
+        body = raw.body
+        attributes = vars(raw).copy()
+        for name in _PER_REQUEST:
+            attributes.pop(name, None)
+        settings = (body is None, attributes, *self.transport.defaults.values())
+        if settings != self._settings:
+            self._settings = None
+            curl.reset()
+            if not self._is_plain(request):
+                return False
+            self._configure(raw)
+            self._settings = settings
+        curl.setopt(pycurl.URL, native_str(raw.url))
+        curl.setopt(pycurl.HTTPHEADER, _encoded(raw.headers))
+        if body is not None:
+            curl.setopt(pycurl.POSTFIELDS, utf8(body))
+        return True
+
+    def _is_plain(self, request: HTTPRequest) -> bool:
+        return (
+            (request.body is not None) == (request.method == "POST")
+            and all(getattr(request, name, None) is None for name in _LEFT_TO_TORNADO)
+            and not _curl_log.isEnabledFor(logging.DEBUG)
+        )
+
+    def _configure(self, raw: HTTPRequest) -> None:
+        transport = self.transport
+        template = copy.copy(raw)
+        template.headers = httputil.HTTPHeaders()
+        if template.body is not None:
+            template.body = b""
+        request: Any = _RequestProxy(template, transport.defaults)
+        transport._curl_setup_request(self.curl, request, BytesIO(), template.headers)
+        self.curl.setopt(pycurl.HEADERFUNCTION, self._on_header)
+        self.curl.setopt(pycurl.WRITEFUNCTION, self._on_body)
+
+    def _on_header(self, line: bytes) -> None:
+        if line.startswith(b"HTTP/"):
+            # Of another response: one before it was interim, or a redirect.
+            self._lines.clear()
+        self._lines.append(line)
+
+    def _on_body(self, chunk: bytes) -> int | None:
+        self._size += len(chunk)
+        if self._size > self.transport.max_body_size:
+            return 0
+        self._buffer.write(chunk)
+        return None
+
+    def _done(self, code: int, message: str) -> None:
+        transport = self.transport
+        curl = self.curl
+        transport._multi.remove_handle(curl)
+        headers = httputil.HTTPHeaders()
+        reason = effective_url = None
+        error: Exception | None = None
+        if code == CLOSED:
+            error = _client_closed()
+        elif code:
+            if self._size > transport.max_body_size:
+                message = f"body exceeded max_body_size of {transport.max_body_size} bytes"
+            error = CurlError(code, message)
+        if self._lines:
+            try:
+                headers, reason = _received(self._lines)
+            except Exception as bad_line:
+                if error is None:
+                    error = CurlError(pycurl.E_WRITE_ERROR, str(bad_line))
+        status = 599
+        buffer: BytesIO | None = None
+        if error is None:
+            status = curl.getinfo(pycurl.HTTP_CODE)
+            effective_url = curl.getinfo(pycurl.EFFECTIVE_URL)
+            buffer = self._buffer
+            buffer.seek(0)
+        self._respond(
+            HTTPResponse(
+                self.request,
+                status,
+                headers=headers,
+                buffer=buffer,
+                effective_url=effective_url,
+                error=error,
+                reason=reason,
+                request_time=transport.io_loop.time() - self._started,
+                start_time=self._start_time,
+                time_info={
+                    "queue": self._started - self._created,
+                    "namelookup": curl.getinfo(pycurl.NAMELOOKUP_TIME),
+                    "connect": curl.getinfo(pycurl.CONNECT_TIME),
+                    "appconnect": curl.getinfo(pycurl.APPCONNECT_TIME),
+                    "pretransfer": curl.getinfo(pycurl.PRETRANSFER_TIME),
+                    "starttransfer": curl.getinfo(pycurl.STARTTRANSFER_TIME),
+                    "total": curl.getinfo(pycurl.TOTAL_TIME),
+                    "redirect": curl.getinfo(pycurl.REDIRECT_TIME),
+                },
+            )
+        )
+
+    def _respond(self, response: HTTPResponse) -> None:
+        callback = self.callback
+        try:
+            callback(response)
+        except Exception:
+            self.transport.handle_callback_exception(callback)
+        self._release()
+
+    def _abort(self) -> None:
+        self.transport._engine.remove(self.curl)
+        self._release()
+
+    def _release(self) -> None:
+        body = self.request.body
+        if body is not None and len(body) > _LARGE_BODY:
+            self._settings = None
+            self.curl.reset()
+        del self.request, self.callback, self._buffer
+        self.transport._release(self, self.transport._spare)
+
+    # What Tornado's code carries out from here to the response.
+
+    def _start_tornado(self) -> Abort | None:
+        transport = self.transport
+        transport._free_list.append(self.curl)
+        transport._requests.append((self.request, self.callback, self._created))
+        transport._process_queue()
+        if self.curl in transport._free_list:
+            self._end_tornado()
+            return None
+        transport._engine.adopt(self.curl, self._done_tornado)
+        return self._abort_tornado
+
+    def _done_tornado(self, code: int, message: str) -> None:
+        transport = self.transport
+        if code == CLOSED:
+            transport._multi.remove_handle(self.curl)
+            self._respond(HTTPResponse(self.request, 599, error=_client_closed()))
+        else:
+            transport._finish(self.curl, code or None, message)
+            self._end_tornado()
+
+    def _end_tornado(self) -> None:
+        self.transport._free_list.remove(self.curl)
+        self.curl.reset()
+        self._release()
+
+    def _abort_tornado(self) -> None:
+        # Tornado's streaming buffer may still want to resume this transfer: it finds a
+        # closed handle, not one that carries another transfer.
+        self.transport._engine.remove(self.curl)
+        self.curl.close()
+        self.curl = self.transport._curl_create()
+        self._release()
+
+
+class _ReceivedHeaders(HTTPHeaders):
+    """Tornado's header mapping, parsed when it is first used."""
+
+    get = httputil.HTTPHeaders.get  # type: ignore[assignment]
+
+
+def _received(lines: list[bytes]) -> tuple[httputil.HTTPHeaders, str | None]:
+    """Returns the headers and the reason as Tornado's curl client gives them."""
+    reason = _reason(lines[0])
+    block = b"".join(lines[1:-1])
+    if reason is not None and lines[-1] == b"\r\n" and _CLEAN_FIELDS.fullmatch(block):
+        first = b"X-Http-Reason: %b\r\n" % reason.encode("latin-1")
+        return _ReceivedHeaders.deferred(first + block), reason
+    # Folded lines, trailers, and what is not proper: line by line as Tornado does.
+    headers = httputil.HTTPHeaders()
+    if reason is not None:
+        headers.parse_line(f"X-Http-Reason: {reason}")
+    for line in lines[1:]:
+        text = line.decode("latin-1").rstrip()
+        if text:
+            headers.parse_line(text)
+    return headers, headers.get("X-Http-Reason")
+
+
+@functools.lru_cache(maxsize=256)
+def _reason(status_line: bytes) -> str | None:
+    try:
+        line = httputil.parse_response_start_line(status_line.decode("latin-1").rstrip())
+    except httputil.HTTPInputError:
+        return None
+    return line.reason
+
+
+def _encoded(headers: httputil.HTTPHeaders | dict[str, str]) -> list[bytes]:
+    """Returns the fields of a request as Tornado's curl client gives them to libcurl."""
+    lines = []
+    for name, value in httputil.HTTPHeaders(headers).get_all():
+        line = b"%b: %b" % (native_str(name).encode("ascii"), native_str(value).encode("latin-1"))
+        if _CR_OR_LF.search(line):
+            raise ValueError(f"Illegal characters in header (CR or LF): {line!r}")
+        lines.append(line)
+    for field in ("Expect", "Pragma"):
+        if field not in headers:
+            lines.append(b"%b:" % field.encode("ascii"))
+    return lines
+
+
+def _lines(fields: bytes, has_body: bool) -> list[bytes]:
+    """Returns the field lines of a hop in libcurl's terms, with nothing for it to add."""
+    lines = fields.split(b"\r\n")[:-1]
+    if b":\r\n" in fields or b": \r\n" in fields:
+        # "Name:" would mean to leave the field out.
+        lines = [_EMPTY_FIELD.sub(rb"\1;", line) for line in lines]
+    present = b"\n" + fields.lower()
+    added = _ADDED_TO_BODY if has_body else _ADDED_BY_CURL
+    return lines + [line for line in added if b"\n" + line.lower() not in present]
+
+
+def _milliseconds(seconds: float) -> int:
+    return min(math.ceil(seconds * 1000), _LONGEST)
+
+
+def _client_closed() -> HTTPStreamClosedError:
+    return HTTPStreamClosedError("client closed")
