@@ -125,6 +125,13 @@ def system_trust() -> tuple[str | None, str | None]:
     ``SSL_CERT_FILE`` and ``SSL_CERT_DIR`` are honoured; certifi's file is returned
     where the system has neither.
     """
+    return _system_trust(os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"))
+
+
+@lru_cache(maxsize=8)
+def _system_trust(cafile_env: str | None, capath_env: str | None) -> tuple[str | None, str | None]:
+    # Asked for with every https request, and a look into a directory each time would cost
+    # as much as the request: it is done again only for another environment.
     paths = ssl.get_default_verify_paths()
     cafile = paths.cafile
     capath = paths.capath if paths.capath and _has_entries(paths.capath) else None

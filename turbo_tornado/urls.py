@@ -11,6 +11,8 @@ from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import quote, unquote, urljoin
 
+from tornado.netutil import is_valid_ip
+
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
 _UNPRINTABLE = re.compile(r"[\x00-\x20\x7f-\xa0\u2028\u2029\ud800-\udfff]")
@@ -45,6 +47,8 @@ class URL(NamedTuple):
     path: str
     username: str | None
     password: str | None
+    #: Whether the host is an IP address.
+    literal: bool
 
     @property
     def url(self) -> str:
@@ -126,6 +130,7 @@ def parse_url(url: str) -> URL:
         path if path.isascii() else quote(path, safe=_AS_IT_IS),
         unquote(user) if user_info else None,
         unquote(password) if user_info else None,
+        is_valid_ip(host),
     )
 
 

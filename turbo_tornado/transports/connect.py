@@ -7,32 +7,8 @@ import ssl
 from typing import Any
 
 from tornado.iostream import IOStream, SSLIOStream
-from tornado.netutil import Resolver, is_valid_ip
+from tornado.netutil import Resolver
 from tornado.tcpclient import TCPClient
-
-
-class LiteralResolver(Resolver):
-    """Answers for IP literals itself and asks another resolver for names.
-
-    Tornado's default resolver sends an address, too, through a thread pool: most of
-    what a connection costs.
-    """
-
-    def initialize(self, resolver: Resolver) -> None:
-        self._resolver = resolver
-
-    async def resolve(
-        self, host: str, port: int, family: socket.AddressFamily = socket.AF_UNSPEC
-    ) -> list[tuple[int, Any]]:
-        if is_valid_ip(host):
-            literal = socket.AF_INET6 if ":" in host else socket.AF_INET
-            if family not in (socket.AF_UNSPEC, literal):
-                raise OSError(f"{host} is not an address of the family asked for")
-            return [(literal, (host, port))]
-        return await self._resolver.resolve(host, port, family)
-
-    def close(self) -> None:
-        self._resolver.close()
 
 
 class Opener(TCPClient):
@@ -41,14 +17,27 @@ class Opener(TCPClient):
     `TCPClient.connect` knows its streams only when they are connected, and gives up
     a TLS handshake by forgetting about it (before Tornado 6.6). ``_create_stream``
     is the one private name that is needed to know them from the start.
+
+    :arg resolver: asked for the addresses of ``host``.
+    :arg bool literal: whether ``host`` is an address that needs no look-up. Tornado's
+        default resolver sends an address, too, through a thread pool: most of what a
+        connection costs.
+    :arg context: for TLS, else ``None``.
     """
 
     def __init__(
-        self, resolver: Resolver, host: str, port: int, context: ssl.SSLContext | None
+        self,
+        resolver: Resolver,
+        host: str,
+        port: int,
+        *,
+        literal: bool,
+        context: ssl.SSLContext | None,
     ) -> None:
         super().__init__(resolver=resolver)
         self._host = host
         self._port = port
+        self._literal = literal
         self._context = context
         self._streams: list[IOStream] = []
 
@@ -61,14 +50,23 @@ class Opener(TCPClient):
         :raises ssl.SSLError: when the handshake failed.
         :raises StreamClosedError: when the peer closed in the handshake.
         """
+        stream: IOStream
         try:
-            stream = await self.connect(
-                self._host,
-                self._port,
-                family,
-                max_buffer_size=max_buffer_size,
-                source_ip=source_ip,
-            )
+            if self._literal:
+                kind = socket.AF_INET6 if ":" in self._host else socket.AF_INET
+                if family not in (socket.AF_UNSPEC, kind):
+                    raise OSError(f"{self._host} is no address of the family asked for")
+                address = (self._host, self._port)
+                _, connected = self._create_stream(max_buffer_size, kind, address, source_ip)
+                stream = await connected
+            else:
+                stream = await self.connect(
+                    self._host,
+                    self._port,
+                    family,
+                    max_buffer_size=max_buffer_size,
+                    source_ip=source_ip,
+                )
         except BaseException:
             self.abort()
             raise

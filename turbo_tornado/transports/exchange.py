@@ -202,7 +202,13 @@ class Exchange:
 
     async def _open(self) -> None:
         plan, url = self.plan, self.plan.url
-        opener = self._opener = Opener(self.transport.resolver, url.host, url.port, plan.context)
+        opener = self._opener = Opener(
+            self.transport.resolver,
+            url.host,
+            url.port,
+            literal=url.literal and self.transport.trusts_literals,
+            context=plan.context,
+        )
         timer = None
         if plan.connect_timeout:
             timer = self.loop.call_later(plan.connect_timeout, self._on_timeout, ConnectTimeout, "")

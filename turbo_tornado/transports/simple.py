@@ -22,7 +22,6 @@ from tornado.netutil import Resolver
 from tornado.simple_httpclient import HTTPStreamClosedError, SimpleAsyncHTTPClient
 
 from ..urls import parse_url
-from .connect import LiteralResolver
 from .exchange import Exchange, Plan
 from .failures import BodyError, ConnectTimeout, HandshakeFailed, HeadTooLarge, MalformedResponse
 from .future import FetchFuture
@@ -71,13 +70,14 @@ class SimpleTransport(SimpleAsyncHTTPClient):
         max_idle_per_key: int = 128,
         idle_timeout: float = 60.0,
     ) -> None:
-        self._literal_resolver = LiteralResolver(resolver=Resolver()) if resolver is None else None
+        #: Whether an IP address in a URL is used as it is; a resolver may see it otherwise.
+        self.trusts_literals = resolver is None and hostname_mapping is None
         self.loop: asyncio.AbstractEventLoop = IOLoop.current().asyncio_loop  # type: ignore[attr-defined]
         super().initialize(
             max_clients=sys.maxsize if max_clients is None else max_clients,
             hostname_mapping=hostname_mapping,
             max_buffer_size=max_buffer_size,
-            resolver=resolver or self._literal_resolver,
+            resolver=resolver,
             defaults=defaults,
             max_header_size=max_header_size,
             max_body_size=max_body_size,
@@ -97,8 +97,6 @@ class SimpleTransport(SimpleAsyncHTTPClient):
         for exchange in [*self.active, *self.queue]:
             exchange.fail(HTTPStreamClosedError("client closed"))
         self.pool.close()
-        if self._literal_resolver is not None:
-            self._literal_resolver.close()
 
     def fetch(
         self, request: str | HTTPRequest, raise_error: bool = True, **kwargs: Any
