@@ -121,7 +121,7 @@ class Exchange:
         self._stream: IOStream | None = None
         self._key: tuple[object, ...] = ()
         self._reused = False
-        self._sent: Future[Any] | None = None
+        self._sent: Future[Any] | _Sent | None = None
         self._parser: ResponseParser | None = None
         self._body: Body | None = None
         self._undelivered: list[bytes] = []
@@ -317,14 +317,14 @@ class Exchange:
         )
         self._on_done(self, response)
 
-    def _send(self, stream: IOStream) -> Future[Any]:
+    def _send(self, stream: IOStream) -> Future[Any] | _Sent:
         plan = self.plan
         if plan.expect_continue or plan.body_producer:
             return self._spawn(self._send_in_steps(stream))
         if not plan.body:
-            return stream.write(plan.head)
+            return _write(stream, plan.head)
         if len(plan.body) < _COPY_BELOW:
-            return stream.write(plan.head + plan.body)
+            return _write(stream, plan.head + plan.body)
         stream.write(plan.head)
         return stream.write(plan.body)
 
@@ -435,6 +435,29 @@ def _logging_errors(exchange: Exchange) -> Iterator[None]:
             raise
         app_log.error("Uncaught exception", exc_info=True)
         raise CallbackFailed("Connection closed") from None
+
+
+class _Sent:
+    """Stands for the future of a write that the kernel has taken whole."""
+
+    def done(self) -> bool:
+        return True
+
+
+_SENT = _Sent()
+
+
+def _write(stream: IOStream, data: bytes) -> Future[Any] | _Sent:
+    # Nothing is buffered on a stream whose turn it is, so the socket may be tried first.
+    # What it does not take, or says against it, is for the stream to deal with, whose
+    # own way costs as much again as the system call.
+    if stream.closed():
+        raise StreamClosedError(real_error=stream.error)
+    try:
+        count = stream.socket.send(data)
+    except OSError:
+        count = 0
+    return _SENT if count == len(data) else stream.write(data[count:])
 
 
 def _is_unreachable(error: BaseException | None) -> bool:

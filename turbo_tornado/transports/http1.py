@@ -33,7 +33,8 @@ _END_OF_HEAD = re.compile(rb"\n\r?\n")
 _FRAMING = re.compile(
     rb"\n(content-length|transfer-encoding|connection|content-encoding):[ \t]*([^\r\n]*)"
 )
-_LENGTH = re.compile(rb"[0-9]{1,18}")
+# Python would not make an int of several thousand digits.
+_LENGTH = re.compile(rb"[0-9]{1,1000}")
 _CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\x00\r\n]*)?\r\n")
 
 
