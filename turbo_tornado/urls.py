@@ -74,7 +74,9 @@ class URL(NamedTuple):
         """Returns the URL with ``query`` appended to the one that it has."""
         if not query:
             return self
-        separator = "" if self.path.endswith(("?", "&")) else "&" if "?" in self.path else "?"
+        separator = "?"
+        if "?" in self.path:
+            separator = "" if self.path.endswith(("?", "&")) else "&"
         return self._replace(path=f"{self.path}{separator}{query}")
 
     def join(self, location: str) -> URL:
@@ -167,7 +169,9 @@ def _checked_host(host: str) -> str:
             ipaddress.IPv6Address(address)
         except ValueError:
             raise InvalidURL(f"bad IPv6 address {host!r}") from None
-        return address.lower()
+        # The zone is the name of an interface, and as that name is written.
+        address, percent, zone = address.partition("%")
+        return f"{address.lower()}{percent}{zone}"
     try:
         name = host.encode("idna").decode("ascii")
     except UnicodeError as error:

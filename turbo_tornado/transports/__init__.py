@@ -7,7 +7,8 @@ loop, left alone by a forked child.
 from __future__ import annotations
 
 import asyncio
-import importlib.util
+import ctypes
+import functools
 import os
 from collections.abc import Callable
 from typing import Any
@@ -18,14 +19,11 @@ from tornado.ioloop import IOLoop
 #: What says which transport to use: a name, a class, or an instance.
 TransportChoice = str | type[AsyncHTTPClient] | AsyncHTTPClient
 
-_by_loop: dict[IOLoop, dict[TransportChoice, AsyncHTTPClient]] = {}
-# Of the parent process: closing them in a forked child would say goodbye on
-# connections that the parent still uses.
-_abandoned: list[object] = []
+_by_loop: dict[IOLoop, dict[type[AsyncHTTPClient], AsyncHTTPClient]] = {}
 
 
 def check(choice: object) -> TransportChoice:
-    """Checks what the user said a transport to be, and makes ``"auto"`` a name.
+    """Checks what the user said a transport to be.
 
     :raises TypeError: for anything but a name, a class or an instance.
     :raises ValueError: for an unknown name.
@@ -40,20 +38,21 @@ def check(choice: object) -> TransportChoice:
             "transport must be 'auto', 'simple', 'curl', an AsyncHTTPClient class or an "
             f"instance of one, not {choice!r}"
         )
-    if choice == "auto":
-        return "curl" if importlib.util.find_spec("pycurl") is not None else "simple"
     if choice not in _NAMED:
         raise ValueError(f"transport must be 'auto', 'simple' or 'curl', not {choice!r}")
-    _NAMED[choice]()
+    if choice == "curl":
+        _curl()
     return choice
 
 
+@functools.cache
 def _simple() -> type[AsyncHTTPClient]:
     from .simple import SimpleTransport
 
     return SimpleTransport
 
 
+@functools.cache
 def _curl() -> type[AsyncHTTPClient]:
     try:
         from .curl import CurlTransport
@@ -64,7 +63,20 @@ def _curl() -> type[AsyncHTTPClient]:
     return CurlTransport
 
 
-_NAMED: dict[str, Callable[[], type[AsyncHTTPClient]]] = {"simple": _simple, "curl": _curl}
+@functools.cache
+def _auto() -> type[AsyncHTTPClient]:
+    # Asked at the first fetch: only an import shows whether pycurl finds its libcurl.
+    try:
+        return _curl()
+    except ImportError:
+        return _simple()
+
+
+_NAMED: dict[str, Callable[[], type[AsyncHTTPClient]]] = {
+    "auto": _auto,
+    "simple": _simple,
+    "curl": _curl,
+}
 
 
 def transport_for(io_loop: IOLoop, choice: TransportChoice) -> AsyncHTTPClient:
@@ -73,9 +85,6 @@ def transport_for(io_loop: IOLoop, choice: TransportChoice) -> AsyncHTTPClient:
     :arg choice: what `check` returned.
     :raises RuntimeError: for an instance that belongs to another loop.
     """
-    transport = _by_loop.get(io_loop, {}).get(choice)
-    if transport is not None:
-        return transport
     if isinstance(choice, AsyncHTTPClient):
         if choice.io_loop is not io_loop:
             raise RuntimeError(
@@ -84,11 +93,14 @@ def transport_for(io_loop: IOLoop, choice: TransportChoice) -> AsyncHTTPClient:
             )
         return choice
     kind = _NAMED[choice]() if isinstance(choice, str) else choice
+    transport = _by_loop.get(io_loop, {}).get(kind)
+    if transport is not None:
+        return transport
     transport = _made_in(io_loop, kind)
     if io_loop not in _by_loop:
         _by_loop[io_loop] = {}
-        _when_closed(io_loop, lambda: _close(io_loop))
-    _by_loop[io_loop][choice] = transport
+        _close_with(io_loop)
+    _by_loop[io_loop][kind] = transport
     return transport
 
 
@@ -108,17 +120,23 @@ def _asyncio_loop(io_loop: Any) -> asyncio.AbstractEventLoop:
     return io_loop.asyncio_loop  # type: ignore[no-any-return]
 
 
-def _when_closed(io_loop: IOLoop, close: Callable[[], None]) -> None:
+def _close_with(io_loop: IOLoop) -> None:
     # Neither asyncio nor Tornado tells anybody that a loop is being closed. Both ways of
     # doing so end in this method of the asyncio loop.
     loop: Any = _asyncio_loop(io_loop)
     original = loop.close
 
-    def close_all() -> None:
-        close()
-        original()
+    def close() -> None:
+        try:
+            if io_loop in _by_loop and not loop.is_running():
+                _close(io_loop)
+                if asyncio._get_running_loop() is None:
+                    # Those whose fetches have just ended are told by the loop.
+                    loop.run_until_complete(asyncio.sleep(0))
+        finally:
+            original()
 
-    loop.close = close_all
+    loop.close = close
 
 
 def _close(io_loop: IOLoop) -> None:
@@ -128,7 +146,9 @@ def _close(io_loop: IOLoop) -> None:
 
 def _forget_parent() -> None:
     if _by_loop:
-        _abandoned.append(dict(_by_loop))
+        # Taken apart in the child, be it at its exit, the transports would say goodbye
+        # on connections that the parent still uses. A reference too many prevents it.
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(_by_loop.copy()))
         _by_loop.clear()
 
 

@@ -6,6 +6,10 @@ say is refused here.
 
 from __future__ import annotations
 
+import functools
+import sys
+from typing import Any
+
 from tornado.httpclient import AsyncHTTPClient, HTTPRequest
 from tornado.simple_httpclient import SimpleAsyncHTTPClient
 
@@ -18,7 +22,8 @@ def foreign_request(transport: AsyncHTTPClient, hop: Hop) -> HTTPRequest:
 
     :raises ValueError: when the hop asks for what no `HTTPRequest` can say: another
         version than HTTP/1.1, or trust in a directory of certificates where the
-        transport takes no `ssl.SSLContext`.
+        transport takes no `ssl.SSLContext`; or for a body with GET or HEAD, of which
+        Tornado's curl client makes another method.
     """
     name = type(transport).__name__
     if hop.version != "HTTP/1.1":
@@ -37,6 +42,10 @@ def foreign_request(transport: AsyncHTTPClient, hop: Hop) -> HTTPRequest:
         decompress_response=hop.decompress,
         allow_nonstandard_methods=True,
     )
+    if _is_stock_curl(transport):
+        if hop.body is not None and hop.method in ("GET", "HEAD"):
+            raise ValueError(f"{name} sends no body with {hop.method}; use transport='curl'")
+        request.prepare_curl_callback = functools.partial(_set_reuse, reuse=hop.keep_alive)
     tls = hop.tls
     if tls is None:
         return request
@@ -52,3 +61,15 @@ def foreign_request(transport: AsyncHTTPClient, hop: Hop) -> HTTPRequest:
     request.validate_cert = tls.verify_ca
     request.client_cert, request.client_key = tls.cert_file, tls.priv_file
     return request
+
+
+def _is_stock_curl(transport: AsyncHTTPClient) -> bool:
+    # Where there is an instance, the module has been imported.
+    module = sys.modules.get("tornado.curl_httpclient")
+    return module is not None and isinstance(transport, module.CurlAsyncHTTPClient)
+
+
+def _set_reuse(curl: Any, reuse: bool) -> None:
+    # Tornado uses a handle again as it was left.
+    curl.setopt(curl.FRESH_CONNECT, not reuse)
+    curl.setopt(curl.FORBID_REUSE, not reuse)

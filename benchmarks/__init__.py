@@ -1,0 +1,1 @@
+"""Every client on every workload, side by side: ``python -m benchmarks``."""

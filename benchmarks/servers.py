@@ -1,0 +1,198 @@
+"""The servers: nginx and the delay server, started here, on a core of their own."""
+
+from __future__ import annotations
+
+import ctypes
+import http.client
+import os
+import pwd
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from math import ceil
+from pathlib import Path
+from typing import Any
+
+import trustme
+
+from .workloads import DELAY, LARGE, Workload
+
+#: A run takes the next address, so that the ports which the last one left in TIME_WAIT
+#: are not missed.
+ADDRESSES = [f"127.0.0.{number}" for number in range(1, 17)]
+#: Connections of one burst to one address: what Linux lets wait to be accepted. More would
+#: have their SYN dropped, and the time of its repetition measured.
+PER_ADDRESS = 4000
+ROOT = Path(__file__).resolve().parent.parent
+
+NGINX = """
+daemon off;
+user {user};
+worker_processes 1;
+worker_rlimit_nofile 16384;
+error_log {folder}/error.log;
+pid {folder}/nginx.pid;
+events {{ worker_connections 8192; }}
+http {{
+    access_log off;
+    default_type text/plain;
+    sendfile on;
+    tcp_nodelay on;
+    keepalive_timeout 600s;
+    keepalive_requests 1000000000;
+    client_body_temp_path {folder}/body;
+    proxy_temp_path {folder}/proxy;
+    fastcgi_temp_path {folder}/fastcgi;
+    uwsgi_temp_path {folder}/uwsgi;
+    scgi_temp_path {folder}/scgi;
+    server {{
+        {listen}
+        ssl_certificate {folder}/server.pem;
+        ssl_certificate_key {folder}/server.pem;
+        location = /small {{ return 200 "Hello world!"; }}
+        location = /large {{ root {folder}; }}
+        location = /status {{ stub_status; }}
+    }}
+}}
+"""
+
+
+def nginx() -> str | None:
+    """Returns the path of nginx, which is often not in a user's PATH."""
+    return shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
+
+
+def cores() -> tuple[int, int]:
+    """The core of the clients and that of the servers; the same where there is only one."""
+    available = sorted(os.sched_getaffinity(0))
+    return available[0], available[min(1, len(available) - 1)]
+
+
+def start(command: list[str], core: int, **options: Any) -> subprocess.Popen[str]:
+    """Starts a child on a core, in a session of its own, that does not outlive this process."""
+    # This process has one thread, so that running Python in the fork is safe.
+    return subprocess.Popen(
+        command,
+        text=True,
+        start_new_session=True,
+        preexec_fn=_prepare(core),  # noqa: PLW1509
+        **options,
+    )
+
+
+def _prepare(core: int) -> Callable[[], None]:
+    libc = ctypes.CDLL(None)
+    set_parent_death_signal = 1
+
+    def prepare() -> None:
+        libc.prctl(set_parent_death_signal, signal.SIGTERM)
+        os.sched_setaffinity(0, {core})
+
+    return prepare
+
+
+def stop(child: subprocess.Popen[str]) -> None:
+    """Ends a child that `start` made, with what it started in turn, and waits for it."""
+    if child.poll() is not None:
+        return
+    os.killpg(child.pid, signal.SIGTERM)
+    try:
+        child.wait(5)
+    except subprocess.TimeoutExpired:
+        os.killpg(child.pid, signal.SIGKILL)
+        child.wait()
+
+
+class Servers:
+    """The ports of the running servers, and what nginx counted."""
+
+    def __init__(self, plain: int, tls: int, delay: int, ca: str) -> None:
+        self.plain, self.tls, self.delay, self.ca = plain, tls, delay, ca
+
+    def urls(self, workload: Workload, run: int) -> list[str]:
+        """Where the ``run``-th run finds the workload."""
+        scheme, port = ("https", self.tls) if workload.tls else ("http", self.plain)
+        if workload.burst:
+            port = self.delay
+        several = ceil(workload.in_flight / PER_ADDRESS)
+        addresses = [ADDRESSES[(run + i) % len(ADDRESSES)] for i in range(several)]
+        return [f"{scheme}://{address}:{port}{workload.path}" for address in addresses]
+
+    def counted(self) -> tuple[int, int]:
+        """The connections and the requests that nginx had until now."""
+        connection = http.client.HTTPConnection(ADDRESSES[0], self.plain)
+        connection.request("GET", "/status")
+        found = re.search(r"(\d+) \d+ (\d+)", connection.getresponse().read().decode())
+        connection.close()
+        assert found
+        return int(found[1]), int(found[2])
+
+
+@contextmanager
+def servers(folder: Path) -> Iterator[Servers]:
+    """Runs both servers, with everything of theirs in ``folder``."""
+    binary, core = nginx(), cores()[1]
+    if binary is None:
+        raise FileNotFoundError("nginx is not installed")
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(folder / "ca.pem"))
+    authority.issue_cert(*ADDRESSES).private_key_and_cert_chain_pem.write_to_path(
+        str(folder / "server.pem")
+    )
+    with open(folder / "large", "wb") as large:
+        large.truncate(LARGE)
+    plain, tls = _free_port(), _free_port()
+    listen = [f"listen {address}:{plain} backlog=4096;" for address in ADDRESSES]
+    listen += [f"listen {address}:{tls} ssl backlog=4096;" for address in ADDRESSES]
+    (folder / "nginx.conf").write_text(
+        NGINX.format(
+            folder=folder, user=pwd.getpwuid(os.getuid()).pw_name, listen="\n".join(listen)
+        )
+    )
+    children = []
+    try:
+        children.append(
+            start(
+                [binary, "-p", str(folder), "-c", "nginx.conf", "-e", "error.log"],
+                core,
+                stderr=subprocess.DEVNULL,
+            )
+        )
+        delay = start(
+            [sys.executable, "-m", "benchmarks.delay", str(DELAY), *ADDRESSES],
+            core,
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+        )
+        children.append(delay)
+        assert delay.stdout
+        port = int(delay.stdout.readline())
+        _wait_for(children[0], plain, folder / "error.log")
+        yield Servers(plain, tls, port, str(folder / "ca.pem"))
+    finally:
+        for child in children:
+            stop(child)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((ADDRESSES[0], 0))
+        return int(probe.getsockname()[1])
+
+
+def _wait_for(child: subprocess.Popen[str], port: int, log: Path) -> None:
+    for _ in range(100):
+        if child.poll() is not None:
+            raise RuntimeError(f"nginx did not start: {log.read_text()}")
+        try:
+            socket.create_connection((ADDRESSES[0], port)).close()
+            return
+        except ConnectionRefusedError:
+            time.sleep(0.05)
+    raise RuntimeError("nginx does not listen")

@@ -1,0 +1,65 @@
+"""Packaging of turbo_tornado."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).parent
+
+# Read, not imported: the package needs Tornado, which an isolated build does not have.
+version = re.search(
+    r'^__version__ = "(.+)"$',
+    (HERE / "turbo_tornado" / "_version.py").read_text(encoding="utf-8"),
+    re.MULTILINE,
+)[1]
+
+setup(
+    name="turbo_tornado",
+    version=version,
+    description="The asynchronous HTTP client of Turbo.lua, as a plugin to Tornado",
+    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    keywords=["tornado", "http client", "asyncio", "keep-alive", "pycurl", "turbo.lua"],
+    classifiers=[
+        "Development Status :: 4 - Beta",
+        "Framework :: AsyncIO",
+        "Intended Audience :: Developers",
+        "Programming Language :: Python :: 3",
+        "Programming Language :: Python :: 3 :: Only",
+        "Programming Language :: Python :: 3.10",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
+        "Topic :: Internet :: WWW/HTTP",
+        "Typing :: Typed",
+    ],
+    packages=find_packages(include=["turbo_tornado", "turbo_tornado.*"]),
+    package_data={"turbo_tornado": ["py.typed"]},
+    zip_safe=False,
+    python_requires=">=3.10",
+    install_requires=[
+        "tornado>=6.4",
+        "certifi",
+    ],
+    extras_require={
+        "curl": ["pycurl>=7.45"],
+        "test": [
+            "coverage>=7.10",
+            "hypothesis>=6.100",
+            "pytest>=8.2",
+            "pytest-asyncio>=0.24",
+            "pytest-cov>=6",
+            "pytest-randomly>=3.15",
+            "pytest-timeout>=2.3",
+            "pytest-xdist>=3.6",
+            "trustme>=1.2",
+        ],
+        "docs": [
+            "furo>=2024.8",
+            "myst-parser>=4",
+            "sphinx>=8",
+        ],
+    },
+)

@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import xml.etree.ElementTree
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+REQUESTS = 20
+
+pytestmark = pytest.mark.skipif(
+    not sys.platform.startswith("linux"), reason="the benchmark pins processes to cores"
+)
+
+
+async def test_every_installed_client_answers_right(tmp_path: Path) -> None:
+    from benchmarks.clients import CLIENTS
+    from benchmarks.run import missing
+    from benchmarks.servers import nginx
+
+    if nginx() is None:
+        pytest.skip("nginx is not installed")
+    installed = {name for name in CLIENTS if missing(name, None) is None}
+
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *("-m", "benchmarks", "--workloads", "get-50-kept", "--loops", "asyncio"),
+        *("--rounds", "1", "--seconds", "20", "--requests", str(REQUESTS)),
+        *("--output", str(tmp_path)),
+        cwd=ROOT,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    _, progress = await process.communicate()
+    assert process.returncode == 0, progress.decode()
+
+    runs = json.loads((tmp_path / "results.json").read_text())["runs"]
+    assert {run["client"] for run in runs} == installed
+    for run in runs:
+        assert (run["done"], run["failed"]) == (REQUESTS, 0), run
+    assert "What it must show" in (tmp_path / "table.md").read_text()
+    xml.etree.ElementTree.parse(tmp_path / "chart.svg")

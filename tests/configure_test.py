@@ -1,0 +1,419 @@
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import sys
+import threading
+from asyncio.subprocess import PIPE
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tornado.httpclient import AsyncHTTPClient
+from tornado.ioloop import IOLoop
+from tornado.simple_httpclient import SimpleAsyncHTTPClient
+
+from tests.support import MakePeer, response
+from tests.support.server import Server
+from turbo_tornado import HTTPClient, HTTPHeaders, configure, errors, transports
+from turbo_tornado.transports.simple import SimpleTransport
+
+ROOT = Path(__file__).parent.parent
+HAS_PYCURL = importlib.util.find_spec("pycurl") is not None
+
+needs_pycurl = pytest.mark.skipif(not HAS_PYCURL, reason="pycurl is not installed")
+
+
+@pytest.fixture(autouse=True)
+def configuration() -> Iterator[None]:
+    configure()
+    yield
+    configure()
+
+
+def in_use() -> set[str]:
+    """Returns the names of the classes that have carried a fetch of this loop."""
+    made = transports._by_loop.get(IOLoop.current(), {})
+    return {type(transport).__name__ for transport in made.values()}
+
+
+class Recording(SimpleTransport):
+    """Knows how many hops each of its instances has carried."""
+
+    made: list[Recording]
+    hops: int
+
+    def initialize(self, **kwargs: Any) -> None:  # type: ignore[override]
+        super().initialize(**kwargs)
+        self.hops = 0
+        self.made.append(self)
+
+    def fetch(self, *args: Any, **kwargs: Any) -> Any:
+        self.hops += 1
+        return super().fetch(*args, **kwargs)
+
+
+@pytest.fixture
+def recording(monkeypatch: pytest.MonkeyPatch) -> list[Recording]:
+    """Returns the instances of `Recording`, in the order in which they are made."""
+    monkeypatch.setattr(Recording, "made", [], raising=False)
+    return Recording.made
+
+
+# The transport
+
+
+async def test_by_name(transport: str, server: Server) -> None:
+    configure(transport)
+    res = await HTTPClient().fetch(server.url())
+    assert res.code == 200
+    assert in_use() == {{"simple": "SimpleTransport", "curl": "CurlTransport"}[transport]}
+
+
+@pytest.mark.parametrize("arguments", [{}, {"transport": "auto"}], ids=["none", "auto"])
+async def test_auto_is_curl_where_pycurl_is(arguments: dict[str, Any], server: Server) -> None:
+    configure("simple")
+    configure(**arguments)
+    assert (await HTTPClient().fetch(server.url())).code == 200
+    assert in_use() == {"CurlTransport" if HAS_PYCURL else "SimpleTransport"}
+
+
+async def test_by_class(recording: list[Recording], server: Server) -> None:
+    configure(Recording)
+    assert recording == []
+    for _ in range(2):
+        assert (await HTTPClient().fetch(server.url())).code == 200
+    [transport] = recording
+    assert transport.hops == 2
+
+
+async def test_by_instance(recording: list[Recording], server: Server) -> None:
+    given = Recording(force_instance=True)
+    configure(given)
+    for _ in range(2):
+        assert (await HTTPClient().fetch(server.url())).code == 200
+    assert recording == [given]
+    assert given.hops == 2
+    given.close()
+
+
+async def test_an_instance_is_left_open(recording: list[Recording], server: Server) -> None:
+    # Who made it may use it for something else.
+    given = Recording(force_instance=True)
+    assert (await HTTPClient(transport=given).fetch(server.url())).code == 200
+    transports._close(IOLoop.current())
+    assert (await given.fetch(server.url())).code == 200
+    given.close()
+
+
+async def test_an_instance_of_another_loop(recording: list[Recording], server: Server) -> None:
+    def make_one() -> None:
+        async def make() -> None:
+            Recording(force_instance=True)
+
+        asyncio.run(make())
+
+    thread = threading.Thread(target=make_one)
+    thread.start()
+    thread.join()
+    [other] = recording
+    client = HTTPClient(transport=other)
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match="another IOLoop"):
+            client.fetch(server.url())
+    assert server.requests == []
+
+
+async def test_for_one_client(recording: list[Recording], server: Server) -> None:
+    configure("simple")
+    assert (await HTTPClient(transport=Recording).fetch(server.url())).code == 200
+    assert (await HTTPClient().fetch(server.url())).code == 200
+    [transport] = recording
+    assert transport.hops == 1
+
+
+async def test_for_one_client_by_name(
+    transport: str, recording: list[Recording], server: Server
+) -> None:
+    configure(Recording)
+    assert (await HTTPClient(transport=transport).fetch(server.url())).code == 200
+    assert recording == []
+    assert in_use() == {{"simple": "SimpleTransport", "curl": "CurlTransport"}[transport]}
+
+
+async def test_clients_that_there_are_follow(recording: list[Recording], server: Server) -> None:
+    client, bound = HTTPClient(), HTTPClient(transport="simple")
+    configure(Recording)
+    assert (await client.fetch(server.url())).code == 200
+    assert (await bound.fetch(server.url())).code == 200
+    [transport] = recording
+    assert transport.hops == 1
+
+
+async def test_tornados_configuration_is_left_alone(server: Server) -> None:
+    configure("simple")
+    assert (await HTTPClient().fetch(server.url())).code == 200
+    assert AsyncHTTPClient.configured_class() is SimpleAsyncHTTPClient
+    tornados = AsyncHTTPClient()
+    assert type(tornados) is SimpleAsyncHTTPClient
+    tornados.close()
+
+
+NO_TRANSPORTS: list[tuple[Any, type[Exception], str]] = [
+    ("tornado", ValueError, "'auto', 'simple' or 'curl'"),
+    ("", ValueError, "'auto', 'simple' or 'curl'"),
+    ("Simple", ValueError, "'Simple'"),
+    (5, TypeError, "AsyncHTTPClient"),
+    (None, TypeError, "None"),
+    (dict, TypeError, "dict"),
+    (HTTPClient(), TypeError, "HTTPClient"),
+]
+
+
+@pytest.mark.parametrize(("choice", "kind", "words"), NO_TRANSPORTS)
+async def test_what_is_no_transport(
+    choice: Any, kind: type[Exception], words: str, recording: list[Recording], server: Server
+) -> None:
+    configure(Recording, user_agent="before")
+    with pytest.raises(kind, match=words):
+        configure(choice, user_agent="after")
+    # Nothing of such a call counts.
+    assert (await HTTPClient().fetch(server.url())).request["User-Agent"] == "before"
+    assert len(recording) == 1
+
+
+@pytest.mark.parametrize(("choice", "kind", "words"), NO_TRANSPORTS)
+def test_what_is_no_transport_of_one_client(choice: Any, kind: type[Exception], words: str) -> None:
+    if choice is None:
+        HTTPClient(transport=None)
+        return
+    with pytest.raises(kind, match=words):
+        HTTPClient(transport=choice)
+
+
+# Where pycurl is missing
+
+# Each says in Python how it comes that pycurl cannot be imported.
+MISSING = {
+    "not installed": """
+class Missing:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == "pycurl":
+            raise ModuleNotFoundError("No module named 'pycurl'", name="pycurl")
+sys.meta_path.insert(0, Missing())
+""",
+    "blocked": """
+sys.modules["pycurl"] = None
+""",
+    # A wheel whose libcurl is not on this system.
+    "broken": """
+class Broken:
+    def find_spec(self, name, path=None, target=None):
+        if name == "pycurl":
+            return importlib.machinery.ModuleSpec(name, self)
+    def create_module(self, spec):
+        return None
+    def exec_module(self, module):
+        raise ImportError("libcurl.so.4: cannot open shared object file")
+sys.meta_path.insert(0, Broken())
+""",
+}
+
+PROGRAM = """
+import asyncio, importlib.machinery, sys
+{missing}
+from turbo_tornado import HTTPClient, configure, transports
+
+async def main():
+    for make in (
+        lambda: configure("curl"),
+        lambda: HTTPClient(transport="curl"),
+    ):
+        try:
+            make()
+        except ImportError as error:
+            print(error)
+    for make in (
+        HTTPClient,
+        lambda: configure("auto") or HTTPClient(),
+        lambda: HTTPClient(transport="auto"),
+    ):
+        response = await make().fetch(sys.argv[1])
+        assert response.error is None, response
+        print(response.body.decode())
+    for of_loop in transports._by_loop.values():
+        print(*{{type(transport).__name__ for transport in of_loop.values()}})
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("missing", MISSING.values(), ids=MISSING)
+async def test_without_pycurl(missing: str, raw_peer: MakePeer) -> None:
+    peer = await raw_peer(response(b"carried"))
+    program = PROGRAM.format(missing=missing)
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", program, peer.url(), cwd=ROOT, stdout=PIPE, stderr=PIPE
+    )
+    out, err = await process.communicate()
+    assert process.returncode == 0, err.decode()
+    configured, of_client, *carried = out.decode().splitlines()
+    assert carried == ["carried"] * 3 + ["SimpleTransport"]
+    assert "turbo_tornado[curl]" in configured
+    assert "turbo_tornado[curl]" in of_client
+    assert err == b""
+
+
+# The defaults of a fetch
+
+
+async def test_a_default_of_the_fields(server: Server) -> None:
+    configure(user_agent="Configured", cookie={"a": 1}, use_gzip=False)
+    assert (await HTTPClient().fetch(server.url())).code == 200
+    [request] = server.requests
+    fields = dict(request["headers"])
+    assert fields["User-Agent"] == "Configured"
+    assert fields["Cookie"] == "a=1"
+    assert "Accept-Encoding" not in fields
+
+
+async def test_a_default_of_the_request(server: Server) -> None:
+    configure(method="put", body="text", auth_username="user", auth_password="pass")
+    assert (await HTTPClient().fetch(server.url())).code == 200
+    [request] = server.requests
+    assert (request["method"], request["body"]) == ("PUT", b"text")
+    assert ("Authorization", "Basic dXNlcjpwYXNz") in request["headers"]
+
+
+async def test_a_default_of_params(server: Server) -> None:
+    configure(params={"key": "value"})
+    assert (await HTTPClient().fetch(server.url())).url.endswith("/echo?key=value")
+
+
+async def test_a_default_of_http_version(transport: str, raw_peer: MakePeer) -> None:
+    peer = await raw_peer(response(b"body"))
+    configure(transport, http_version="HTTP/1.0")
+    assert (await HTTPClient().fetch(peer.url())).body == b"body"
+    assert peer.requests[0].version == "HTTP/1.0"
+
+
+async def test_a_default_of_keep_alive(transport: str, raw_peer: MakePeer) -> None:
+    peer = await raw_peer(response(b"body"))
+    configure(transport, keep_alive=False)
+    for _ in range(2):
+        assert (await HTTPClient().fetch(peer.url())).body == b"body"
+    assert [request.connection for request in peer.requests] == [1, 2]
+    assert peer.requests[0].field("Connection") == "close"
+
+
+async def test_a_default_of_redirects(server: Server) -> None:
+    configure(max_redirects=1)
+    res = await HTTPClient().fetch(server.url("/redirect/2"))
+    assert res.error is not None
+    assert res.error.code is errors.REDIRECT_MAX
+    configure(allow_redirects=False)
+    assert (await HTTPClient().fetch(server.url("/redirect/1"))).code == 302
+
+
+async def test_a_default_of_on_headers(server: Server) -> None:
+    seen: list[HTTPHeaders] = []
+    configure(on_headers=seen.append)
+    assert (await HTTPClient().fetch(server.url())).code == 200
+    assert [headers.get_method() for headers in seen] == ["GET"]
+
+
+async def test_a_default_of_the_timeouts(transport: str, server: Server, blackhole: str) -> None:
+    configure(transport, request_timeout=0.05)
+    res = await HTTPClient().fetch(server.url("/slow/30"))
+    assert res.error is not None
+    assert res.error.code is errors.REQUEST_TIMEOUT
+    configure(transport, connect_timeout=0.05)
+    res = await HTTPClient().fetch(blackhole)
+    assert res.error is not None
+    assert res.error.code is errors.CONNECT_TIMEOUT
+
+
+@pytest.mark.parametrize(
+    "fetch",
+    [
+        lambda client, url: client.fetch(url, {"user_agent": "Given"}),
+        lambda client, url: client.fetch(url, user_agent="Given"),
+    ],
+    ids=["table", "keyword"],
+)
+async def test_what_is_given_wins(fetch: Callable[..., Any], server: Server) -> None:
+    configure(user_agent="Configured", cookie="a=1")
+    sent = (await fetch(HTTPClient(), server.url())).request
+    assert sent["User-Agent"] == "Given"
+    assert sent["Cookie"] == "a=1"
+
+
+async def test_none_is_not_given(server: Server) -> None:
+    configure(user_agent="Configured", cookie=None)
+    sent = (await HTTPClient().fetch(server.url(), user_agent=None)).request
+    assert sent["User-Agent"] == "Configured"
+    assert "Cookie" not in sent
+
+
+async def test_the_next_configure_replaces_all(server: Server) -> None:
+    built_in = (await HTTPClient().fetch(server.url())).request["User-Agent"]
+    configure("simple", user_agent="First")
+    configure(cookie="a=1")
+    sent = (await HTTPClient().fetch(server.url())).request
+    assert sent["User-Agent"] == built_in
+    assert sent["Cookie"] == "a=1"
+    configure()
+    assert "Cookie" not in (await HTTPClient().fetch(server.url())).request
+
+
+async def test_a_fetch_keeps_the_defaults_that_it_began_with(raw_peer: MakePeer) -> None:
+    moved = response(b"", "Location: /next", status="302 Found")
+    peer = await raw_peer(moved)
+    configure(max_redirects=2)
+    future = HTTPClient().fetch(peer.url())
+    configure(max_redirects=0)
+    res = await future
+    assert res.error is not None
+    assert "2" in res.error.message
+    assert len(peer.requests) == 3
+
+
+@pytest.mark.parametrize(
+    ("defaults", "kind", "words"),
+    [
+        ({"keep_alvie": False}, TypeError, "keep_alive"),
+        ({"timeout": 5}, TypeError, "request_timeout|known are"),
+        ({"url": "http://127.0.0.1/"}, TypeError, "'url'"),
+        ({"keep_alive": "no"}, TypeError, "keep_alive"),
+        ({"request_timeout": "5"}, TypeError, "request_timeout"),
+        ({"request_timeout": -1}, ValueError, "request_timeout"),
+        ({"connect_timeout": float("nan")}, ValueError, "connect_timeout"),
+        ({"user_agent": "a\r\nb: c"}, ValueError, "user_agent"),
+        ({"http_version": "HTTP/3"}, ValueError, "http_version"),
+        ({"method": "GET "}, ValueError, "method"),
+    ],
+    ids=str,
+)
+async def test_bad_defaults(
+    defaults: dict[str, Any],
+    kind: type[Exception],
+    words: str,
+    recording: list[Recording],
+    server: Server,
+) -> None:
+    configure(Recording, user_agent="before")
+    with pytest.raises(kind, match=words):
+        configure("simple", **{"user_agent": "after", **defaults})
+    sent = (await HTTPClient().fetch(server.url())).request
+    assert sent["User-Agent"] == "before"
+    assert len(recording) == 1
+
+
+@needs_pycurl
+async def test_two_transports_in_one_loop(raw_peer: MakePeer) -> None:
+    peer = await raw_peer(response(b"body"))
+    for name in ("simple", "curl", "simple", "curl"):
+        configure(name)
+        assert (await HTTPClient().fetch(peer.url())).body == b"body"
+    assert [request.connection for request in peer.requests] == [1, 2, 1, 2]

@@ -1,0 +1,149 @@
+from __future__ import annotations
+
+import asyncio
+import gc
+import importlib.util
+import logging
+import socket
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from typing import Any
+
+import pytest
+from tornado.ioloop import IOLoop
+
+from tests.support import Fetch, MakeClient, MakePeer, RawPeer, Script
+from tests.support.certificates import Certificates
+from tests.support.leaks import ErrorRecords, close_transports, pending_tasks
+from tests.support.server import Server
+from turbo_tornado import HTTPClient, HTTPResponse
+
+
+def pytest_collection_finish() -> None:
+    # What the imports made need not be looked at by the collection after each test.
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture(autouse=True)
+async def nothing_left() -> AsyncIterator[None]:
+    """Fails a test that leaves a task pending or an error in the log."""
+    before = asyncio.all_tasks()
+    errors = ErrorRecords()
+    logging.getLogger().addHandler(errors)
+    try:
+        yield
+        close_transports()
+        pending = await pending_tasks(before)
+    finally:
+        logging.getLogger().removeHandler(errors)
+    assert not pending, f"tasks left pending: {pending}"
+    assert not errors.records, f"errors logged: {errors.texts()}"
+
+
+@pytest.fixture(
+    params=[
+        "simple",
+        pytest.param(
+            "curl",
+            marks=pytest.mark.skipif(
+                importlib.util.find_spec("pycurl") is None, reason="pycurl is not installed"
+            ),
+        ),
+    ]
+)
+def transport(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def make_client(transport: str) -> MakeClient:
+    def make(
+        ssl_options: Mapping[str, Any] | None = None,
+        io_loop: IOLoop | None = None,
+        max_buffer_size: int | None = None,
+    ) -> HTTPClient:
+        return HTTPClient(ssl_options, io_loop, max_buffer_size, transport=transport)
+
+    return make
+
+
+@pytest.fixture
+def fetch(make_client: MakeClient) -> Fetch:
+    async def fetch(
+        url: str,
+        kwargs: Mapping[str, Any] | None = None,
+        *,
+        client: HTTPClient | None = None,
+        **options: Any,
+    ) -> HTTPResponse:
+        return await (client or make_client()).fetch(url, kwargs, **options)
+
+    return fetch
+
+
+@pytest.fixture
+async def raw_peer() -> AsyncIterator[MakePeer]:
+    peers: list[RawPeer] = []
+
+    async def listen(
+        script: Script | bytes,
+        ssl_context: ssl.SSLContext | None = None,
+        host: str = "127.0.0.1",
+    ) -> RawPeer:
+        peer = RawPeer(script, host)
+        await peer.listen(ssl_context)
+        peers.append(peer)
+        return peer
+
+    yield listen
+    for peer in peers:
+        await peer.close()
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[Server]:
+    server = Server()
+    yield server
+    await server.close()
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    return Certificates(tmp_path_factory.mktemp("certificates"))
+
+
+@pytest.fixture
+async def tls_server(certificates: Certificates) -> AsyncIterator[Callable[..., Awaitable[Server]]]:
+    servers: list[Server] = []
+
+    async def serve(certificate: str = "valid", client_ca: str | None = None) -> Server:
+        servers.append(Server(certificates.server_context(certificate, client_ca)))
+        return servers[-1]
+
+    yield serve
+    for server in servers:
+        await server.close()
+
+
+@pytest.fixture
+def closed_port() -> Iterator[int]:
+    """A port that is taken, so that nobody else gets it, and where nobody listens."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        yield bound.getsockname()[1]
+
+
+@pytest.fixture
+def blackhole() -> Iterator[str]:
+    """A URL where a connect neither succeeds nor fails: the backlog is full."""
+    listener = socket.socket()
+    listener.bind(("127.0.0.1", 0))
+    listener.listen(0)
+    waiting = [socket.socket() for _ in range(8)]
+    for client in waiting:
+        client.setblocking(False)
+        client.connect_ex(listener.getsockname())
+    yield f"http://127.0.0.1:{listener.getsockname()[1]}/"
+    for client in (*waiting, listener):
+        client.close()

@@ -1,0 +1,54 @@
+"""Tornado's own suites for its curl client, run against `CurlTransport`.
+
+The suite makes its clients by the name ``CurlAsyncHTTPClient`` of its module, and by
+`AsyncHTTPClient`: both are made to mean our class. Nothing else of it is changed.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+
+import pytest
+import tornado
+from tornado.httpclient import AsyncHTTPClient
+
+pycurl = pytest.importorskip("pycurl")
+
+from tornado.test import curl_httpclient_test, httpclient_test
+
+from tests.support.suites import adopt
+from turbo_tornado.transports.curl import CurlTransport
+
+# By name, with the reason.
+LEFT_OUT: dict[str, str] = {
+    "CurlHTTPClientCommonTestCase.test_error_after_cancel": (
+        "expects that a cancelled request goes on and its error is logged; ours stops"
+    ),
+}
+if tornado.version_info < (6, 5):
+    LEFT_OUT["CurlHTTPClientCommonTestCase.test_bind_source_ip"] = (
+        "expects a message that libcurl gives no more; stock fails as well"
+    )
+if pycurl.version_info()[2] < 0x080000:
+    LEFT_OUT["CurlHTTPClientCommonTestCase.test_streaming_unsolicited_brotli_bomb"] = (
+        "this libcurl has no limit to what a paused transfer decodes; stock fails as well"
+    )
+
+# Of Tornado 6.4 with pycurl 7.46 and newer.
+pytestmark = pytest.mark.filterwarnings("ignore:IOCTLFUNCTION is deprecated:DeprecationWarning")
+
+
+@pytest.fixture(autouse=True)
+def our_client(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    # Tornado's own runner does the same; its tests assert that nothing else is logged.
+    monkeypatch.setattr(logging.getLogger("tornado.access"), "level", logging.CRITICAL)
+    monkeypatch.setattr(curl_httpclient_test, "CurlAsyncHTTPClient", CurlTransport)
+    saved = AsyncHTTPClient._save_configuration()
+    AsyncHTTPClient.configure(CurlTransport)
+    yield
+    AsyncHTTPClient._restore_configuration(saved)
+
+
+globals().update(adopt(curl_httpclient_test, LEFT_OUT))
+globals().update(adopt(httpclient_test, LEFT_OUT, "HTTPResponseTestCase", "SyncHTTPClientTest"))

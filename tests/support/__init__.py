@@ -1,0 +1,23 @@
+"""Peers, servers and certificates for the tests: real sockets, on loopback only."""
+
+from collections.abc import Awaitable, Callable
+
+from turbo_tornado import HTTPClient, HTTPResponse
+
+from .peer import Connection, RawPeer, Request, Script, response
+
+#: What the fixtures of these names are.
+MakeClient = Callable[..., HTTPClient]
+Fetch = Callable[..., Awaitable[HTTPResponse]]
+MakePeer = Callable[..., Awaitable[RawPeer]]
+
+__all__ = [
+    "Connection",
+    "Fetch",
+    "MakeClient",
+    "MakePeer",
+    "RawPeer",
+    "Request",
+    "Script",
+    "response",
+]

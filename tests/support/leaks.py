@@ -1,0 +1,50 @@
+"""What a test must not leave behind."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+
+from tornado.ioloop import IOLoop
+
+from turbo_tornado import transports
+
+
+class ErrorRecords(logging.Handler):
+    """Keeps the errors that asyncio and Tornado log."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.records: list[logging.LogRecord] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        # A server's 5xx is logged as an error of the access log.
+        if record.name.startswith(("asyncio", "tornado")) and record.name != "tornado.access":
+            self.records.append(record)
+
+    def texts(self) -> list[str]:
+        formatter = logging.Formatter("%(name)s: %(message)s")
+        return [formatter.format(record) for record in self.records]
+
+
+def close_transports() -> None:
+    """Closes the transports of the current loop, as the end of the loop would.
+
+    That would be too late to see which tasks they leave.
+    """
+    transports._close(IOLoop.current())
+
+
+async def pending_tasks(before: set[asyncio.Task[object]]) -> set[asyncio.Task[object]]:
+    """Returns the tasks that do not end although everything is closed."""
+    current = asyncio.current_task()
+    tasks = {task for task in asyncio.all_tasks() - before if task is not current}
+    if tasks:
+        # What was cancelled or closed has yet to run to its end.
+        await asyncio.wait(tasks, timeout=1)
+    # A failed future that nobody looked at is reported when it is collected.
+    gc.collect()
+    # What is still alive need not be looked at after the next test.
+    gc.freeze()
+    return {task for task in tasks if not task.done()}
