@@ -474,7 +474,7 @@ async def test_a_coroutine_function_is_named() -> None:
         task(coroutine_function)
 
 
-@pytest.mark.parametrize("func", [None, 5, "add_timeout", object()], ids=repr)
+@pytest.mark.parametrize("func", [None, 5, "add_timeout", object()], ids=lambda func: type(func).__name__)
 async def test_what_is_no_function(func: Any) -> None:
     with pytest.raises(TypeError, match="function"):
         task(func)

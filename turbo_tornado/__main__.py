@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -17,7 +18,7 @@ exit codes:
   0    there is a response, whatever its status code
   1    there is none: CODE_NAME: message on stderr, as in turbo_tornado.errors
   2    the command line is wrong
-  130  interrupted by Ctrl-C
+  130  Ctrl-C, as a shell counts it
 
 example:
   python -m turbo_tornado -i --json '{"name": "turbo"}' http://localhost:8888/items
@@ -164,17 +165,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     :returns: the exit code; ``--help`` documents them.
     """
     parser = _parser()
-    try:
-        args = parser.parse_args(argv)
-        response = asyncio.run(_fetch(parser, args))
-        if response.error:
-            print(f"{response.error.code.name}: {response.error.message}", file=sys.stderr)
-            return 1
-        _write(response, args.include)
-    except KeyboardInterrupt:
-        return 130
+    args = parser.parse_args(argv)
+    response = asyncio.run(_fetch(parser, args))
+    if response.error:
+        print(f"{response.error.code.name}: {response.error.message}", file=sys.stderr)
+        return 1
+    _write(response, args.include)
     return 0
 
 
 if __name__ == "__main__":
+    # There is nothing to tidy up. As an exception, Ctrl-C would be lost where it comes
+    # while libcurl calls back.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     sys.exit(main())

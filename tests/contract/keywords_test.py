@@ -18,8 +18,17 @@ from urllib.parse import parse_qsl
 import pytest
 
 import turbo_tornado
-from tests.support import Connection, Fetch, MakeClient, MakePeer, RawPeer, Request, response
-from turbo_tornado import HTTPHeaders, HTTPResponse, configure, errors
+from tests.support import (
+    Connection,
+    Fetch,
+    MakeClient,
+    MakePeer,
+    RawPeer,
+    Request,
+    response,
+    watched,
+)
+from turbo_tornado import HTTPClient, HTTPHeaders, HTTPResponse, configure, errors
 
 Sent = Callable[..., Awaitable[Request]]
 Refused = Callable[..., Awaitable[BaseException]]
@@ -137,7 +146,7 @@ QUERY_PARAMS = [
     ([("b", 1), ("a", 2), ("b", 3)], "b=1&a=2&b=3"),
     ((("a", "1"), ["b", "2"]), "a=1&b=2"),
     ({"a b": "c d"}, "a%20b=c%20d"),
-    ({"a": "1+1=2&3#4%5"}, "a=1%2B1%3D2%263%234%255"),
+    ({"a": "1+1=2&3#4%5/6?7:8"}, "a=1%2B1%3D2%263%234%255%2F6%3F7%3A8"),
     ({"ü": "€"}, "%C3%BC=%E2%82%AC"),
     ({"a": "line\r\n\0end"}, "a=line%0D%0A%00end"),
     ({"a": "AZaz09-._~"}, "a=AZaz09-._~"),
@@ -647,6 +656,12 @@ async def test_connect_timeout(fetch: Fetch, blackhole: str, seconds: float) -> 
     res = await fetch(blackhole, connect_timeout=seconds)
     assert_error(res, errors.CONNECT_TIMEOUT)
     assert seconds * 900 <= res.request_time < 10_000
+
+
+async def test_defaults_of_the_timeouts(peer: RawPeer, transport: str) -> None:
+    Watched, hops = watched(transport)
+    assert (await HTTPClient(transport=Watched).fetch(peer.url())).code == 200
+    assert [(hop.request_timeout, hop.connect_timeout) for hop in hops] == [(60, 20)]
 
 
 @pytest.mark.parametrize("name", ["request_timeout", "connect_timeout"])

@@ -9,8 +9,17 @@ from typing import Any
 
 import pytest
 
-from tests.support import Connection, Fetch, MakeClient, MakePeer, RawPeer, Script, response
-from turbo_tornado import HTTPHeaders, HTTPResponse, errors
+from tests.support import (
+    Connection,
+    Fetch,
+    MakeClient,
+    MakePeer,
+    RawPeer,
+    Script,
+    response,
+    watched,
+)
+from turbo_tornado import HTTPClient, HTTPHeaders, HTTPResponse, errors
 
 FORM = "application/x-www-form-urlencoded"
 BODY_FIELDS = ("Content-Length", "Content-Type", "Transfer-Encoding")
@@ -536,6 +545,23 @@ async def test_the_deadline_is_one_for_all_hops(fetch: Fetch, raw_peer: MakePeer
     assert_error(res, errors.REQUEST_TIMEOUT)
     assert res.request_time >= 270
     assert 1 <= len(peer.requests) < 60
+
+
+async def test_a_hop_has_what_is_left_of_the_time(raw_peer: MakePeer, transport: str) -> None:
+    async def script(conn: Connection) -> None:
+        while True:
+            request = await conn.read_request()
+            await asyncio.sleep(0.1)
+            await conn.send(redirect("/end") if request.target == "/start" else response())
+
+    peer = await raw_peer(script)
+    Watched, hops = watched(transport)
+    res = await HTTPClient(transport=Watched).fetch(peer.url("/start"), request_timeout=30)
+    assert res.code == 200
+    first, second = hops
+    assert first.request_timeout == 30
+    assert 0 < second.request_timeout <= 29.95
+    assert first.connect_timeout == second.connect_timeout == 20
 
 
 async def test_request_time_is_that_of_all_hops(fetch: Fetch, raw_peer: MakePeer) -> None:

@@ -34,6 +34,8 @@ if tornado.version_info < (6, 5):
 
 @pytest.fixture(autouse=True)
 def our_client(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    # Gives its requests 0.5 s instead of 0.1 s to fail in, as it does in an emulator.
+    monkeypatch.setenv("EMULATION", "1")
     # Tornado's own runner does the same; its tests assert that nothing else is logged.
     monkeypatch.setattr(logging.getLogger("tornado.access"), "level", logging.CRITICAL)
     monkeypatch.setattr(simple_httpclient_test, "SimpleAsyncHTTPClient", SimpleTransport)

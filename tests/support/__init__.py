@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from turbo_tornado import HTTPClient, HTTPResponse
 
 from .peer import Connection, RawPeer, Request, Script, response
+from .watched import watched
 
 #: What the fixtures of these names are.
 MakeClient = Callable[..., HTTPClient]
@@ -20,4 +21,5 @@ __all__ = [
     "Request",
     "Script",
     "response",
+    "watched",
 ]
