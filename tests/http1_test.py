@@ -501,7 +501,8 @@ def test_no_sooner(case: Case) -> None:
 
 
 @pytest.mark.parametrize(
-    "case", [case for case in RESPONSES.values() if not case.ended], ids=lambda case: ""
+    "case",
+    [pytest.param(case, id=name) for name, case in RESPONSES.items() if not case.ended],
 )
 @pytest.mark.parametrize("beyond", [b"\r\n", b"HTTP/1.1 200 OK\r\n\r\n", b"\0"])
 def test_bytes_beyond(case: Case, beyond: bytes) -> None:

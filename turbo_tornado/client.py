@@ -21,6 +21,7 @@ from .options import FetchOptions
 from .request import Outgoing, prepare
 from .response import HTTPResponse
 from .tls import TLS
+from .transports.failures import HandshakeFailed
 from .transports.foreign import foreign_request
 from .transports.future import FetchFuture
 from .transports.hop import REDIRECT_CODES, Hop
@@ -194,6 +195,10 @@ class _Fetch:
         """Sends the next hop; an exception is a mistake of the calling code."""
         try:
             self.pending = self.transport.fetch(self._request(), raise_error=False)
+        except OSError as error:
+            # A transport that is not ours gets its TLS settings here.
+            self._fail(HandshakeFailed(f"TLS settings: {error}"))
+            return
         except BaseException:
             self._release()
             raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import enum
 import errno
 import socket
@@ -91,6 +92,7 @@ _BY_TYPE: dict[type[BaseException], errors] = {
     socket.gaierror: errors.COULD_NOT_CONNECT,
     ConnectionRefusedError: errors.COULD_NOT_CONNECT,
     UnicodeError: errors.COULD_NOT_CONNECT,
+    EOFError: errors.SOCKET_ERROR,
     OSError: errors.SOCKET_ERROR,
 }
 
@@ -136,6 +138,8 @@ _BY_CURL_CODE: dict[int, errors] = {
     100: errors.PARSE_ERROR_HEADERS,  # TOO_LARGE: the head
 }
 _CURL_TIMEOUT = 28
+#: Those of asyncio, which have no ``errno`` as the system's have, among them.
+_TIMEOUTS = (HTTPTimeoutError, asyncio.TimeoutError, TimeoutError)
 
 
 class Limits(NamedTuple):
@@ -180,7 +184,7 @@ def _code(error: BaseException, limits: Limits) -> errors | None:
     if isinstance(error, OSError) and number in _UNREACHABLE:
         return errors.COULD_NOT_CONNECT
     for kind in type(error).__mro__:
-        if kind is HTTPTimeoutError:
+        if kind in _TIMEOUTS and number is None:
             return _timeout_code(limits)
         if kind in _BY_TYPE:
             return _BY_TYPE[kind]

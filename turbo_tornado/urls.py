@@ -117,6 +117,9 @@ def parse_url(url: str) -> URL:
     authority_match = _AUTHORITY.match(rest)
     if authority_match is None or not authority_match[1]:
         raise InvalidURL("the URL has no host")
+    if "\\" in authority_match[1]:
+        # Browsers read it as a slash, which would make another host of it.
+        raise InvalidURL("the URL has a backslash before its path")
     user_info, _, host_port = authority_match[1].rpartition("@")
     user, _, password = user_info.partition(":")
     host, port = _host_and_port(host_port, DEFAULT_PORTS[scheme])
