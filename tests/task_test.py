@@ -417,13 +417,23 @@ async def test_callback_after_raising_is_ignored() -> None:
         await future
 
 
-async def test_raising_after_the_callback_is_not_lost() -> None:
+async def test_raising_after_the_callback_fails_the_future() -> None:
     def fail(callback: Callback) -> None:
         callback(1)
         raise Mistake
 
+    future = task(fail)
     with pytest.raises(Mistake):
-        task(fail)
+        await future
+
+
+async def test_generator_coroutine() -> None:
+    @gen.coroutine
+    def old(callback: Callback) -> Any:
+        yield gen.moment
+
+    with pytest.raises(TypeError, match="await it"):
+        task(old)
 
 
 async def test_what_is_no_exception_passes_through() -> None:
@@ -474,7 +484,9 @@ async def test_a_coroutine_function_is_named() -> None:
         task(coroutine_function)
 
 
-@pytest.mark.parametrize("func", [None, 5, "add_timeout", object()], ids=lambda func: type(func).__name__)
+@pytest.mark.parametrize(
+    "func", [None, 5, "add_timeout", object()], ids=lambda func: type(func).__name__
+)
 async def test_what_is_no_function(func: Any) -> None:
     with pytest.raises(TypeError, match="function"):
         task(func)

@@ -69,7 +69,6 @@ NORMAL = [
     ("http://user:pass@host:81/", "http://host:81/", "host", 81),
     ("http://user:pass@[::1]:81/", "http://[::1]:81/", "::1", 81),
     ("http://evil@host@other/", "http://other/", "other", 80),
-    ("http://host\\@other/", "http://other/", "other", 80),
 ]
 
 
@@ -165,7 +164,6 @@ INVALID = {
     "http://" + "a" * 64: "host",
     "http://a!b": "host",
     "http://a%41": "host",
-    "http://a\\b": "host",
     "http://a,b": "host",
     "http://a;b": "host",
     "http://a=b": "host",
@@ -204,6 +202,10 @@ INVALID = {
     "http://[fe80::1%25eth0%25]": "host",
     "http://[fe80::1%25/]": "host",
     "http://1.2.3.4%25eth0": "host",
+    # What browsers take for a slash
+    "http://host\\@other/": "backslash",
+    "http://host\\other": "backslash",
+    "http://host:80\\": "backslash",
     # Bad ports
     "http://host:0": "port",
     "http://host:65536": "port",

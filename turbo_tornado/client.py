@@ -73,7 +73,7 @@ class HTTPClient:
     Answers to ``turbo.async.HTTPClient(ssl_options, io_loop, max_buffer_size)``.
     """
 
-    __slots__ = ("__weakref__", "_fetch", "_io_loop", "_max_buffer_size", "_tls", "_transport")
+    __slots__ = ("__weakref__", "_busy", "_io_loop", "_max_buffer_size", "_tls", "_transport")
 
     def __init__(
         self,
@@ -95,7 +95,7 @@ class HTTPClient:
         self._io_loop = io_loop
         self._max_buffer_size = max_buffer_size
         self._transport = None if transport is None else transports.check(transport)
-        self._fetch: _Fetch | None = None
+        self._busy = False
 
     def fetch(
         self, url: str, kwargs: Mapping[str, Any] | None = None, **options: Any
@@ -130,15 +130,21 @@ class HTTPClient:
         started = time.monotonic()
         settings = _options.resolve(kwargs, options)
         io_loop = self._loop()
-        if self._fetch is not None:
+        if self._busy:
             return _resolved(io_loop, errors.BUSY, "this client has a fetch in progress")
+        # Before `on_headers` is called, which may fetch as well.
+        self._busy = True
         try:
             outgoing = prepare(url, settings)
+            transport = transports.transport_for(io_loop, self._transport or _transport)
         except _refusals as refusal:
+            self._busy = False
             refused = classify(refusal, "", _NO_LIMITS)
             assert refused is not None
             return _resolved(io_loop, *refused)
-        transport = transports.transport_for(io_loop, self._transport or _transport)
+        except BaseException:
+            self._busy = False
+            raise
         fetch = _Fetch(self, io_loop, transport, settings, outgoing, started)
         fetch.send()
         return fetch.future
@@ -149,13 +155,15 @@ class HTTPClient:
         except RuntimeError:
             running = None
         if self._io_loop is None:
-            if running is None and threading.current_thread() is not threading.main_thread():
+            if running is None and not _has_loop():
                 raise RuntimeError(
-                    "fetch() needs a running IOLoop in its thread; from another thread, use "
+                    "fetch() needs an IOLoop in its thread; from another thread, use "
                     "io_loop.add_callback(...) to call it on the loop"
                 )
             return IOLoop.current()
         loop = self._io_loop.asyncio_loop  # type: ignore[attr-defined]
+        if loop.is_closed():
+            raise RuntimeError("the io_loop of this HTTPClient is closed; make another client")
         if running is not loop and (running is not None or loop.is_running()):
             raise RuntimeError(
                 "fetch() was called outside its IOLoop; use io_loop.add_callback(...) to "
@@ -189,7 +197,6 @@ class _Fetch:
             loop=io_loop.asyncio_loop  # type: ignore[attr-defined]
         )
         self.future.abort = self.abort
-        client._fetch = self
 
     def send(self) -> None:
         """Sends the next hop; an exception is a mistake of the calling code."""
@@ -331,8 +338,14 @@ class _Fetch:
         self.future.set_result(response)
 
     def _release(self) -> None:
-        self.client._fetch = None
+        self.client._busy = False
         self.future.abort = None
+
+
+def _has_loop() -> bool:
+    # In the main thread asyncio makes one when it is asked for.
+    main = threading.current_thread() is threading.main_thread()
+    return main or IOLoop.current(instance=False) is not None
 
 
 _NO_LIMITS = Limits(0.0, 0.0, 0.0, 0.0)

@@ -17,6 +17,8 @@ from tornado.httputil import HTTPInputError
 __all__ = ["HTTPHeaders", "HTTPInputError"]
 
 
+_NOT_IN_A_FIELD = re.compile(r"[^\t\x20-\x7e\x80-\xff]")
+_NOT_IN_A_LINE = re.compile(r"[^\x21-\x7e]")
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 
 
@@ -66,13 +68,14 @@ class HTTPHeaders(httputil.HTTPHeaders):
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
         httputil.HTTPHeaders.__init__(self)
         for field, value in split_fields(block):
-            httputil.HTTPHeaders.add(self, field, value)
+            self.add(field, value)
         return getattr(self, name)
 
-    def get(self, key: str, default: Any = None) -> Any:
+    def get(self, key: str, default: Any = None, *, caseinsensitive: bool | None = None) -> Any:
         """Returns the value of a field, or a default.
 
         :arg str key: name of the field.
+        :arg bool caseinsensitive: Turbo's flag by its name; changes nothing.
         :arg default: what to return when there is no such field. A bool is Turbo's
             ``caseinsensitive`` flag and not a default: the result is then ``None``.
         :rtype: str or None
@@ -93,6 +96,9 @@ class HTTPHeaders(httputil.HTTPHeaders):
         """
         super().add(name, _checked(name, value), **kwargs)
 
+    def __setitem__(self, name: str, value: str | int) -> None:
+        super().__setitem__(name, _checked(name, value))
+
     def set(self, key: str, value: str | int, caseinsensitive: bool | None = None) -> None:
         """Sets a field, in place of all that have the same name.
 
@@ -100,7 +106,7 @@ class HTTPHeaders(httputil.HTTPHeaders):
 
         Answers to ``turbo.httputil.HTTPHeaders:set(key, value, caseinsensitive)``.
         """
-        self[key] = _checked(key, value)
+        self[key] = value
 
     def remove(self, key: str, caseinsensitive: bool | None = None) -> None:
         """Removes every field of this name; does nothing when there is none.
@@ -154,8 +160,9 @@ class HTTPHeaders(httputil.HTTPHeaders):
         Answers to ``turbo.httputil.HTTPHeaders:stringify_as_request()``.
         """
         line = (self._method, self._uri, self._version)
-        if None in line:
-            raise ValueError("method, uri and version must be set before stringify_as_request()")
+        for part in line:
+            if not part or _NOT_IN_A_LINE.search(part):
+                raise ValueError("method, uri and version must be set, and have no white space")
         fields = "".join(f"{name}: {value}\r\n" for name, value in self.get_all())
         return "{} {} {}\r\n{}\r\n".format(*line, fields)
 
@@ -193,7 +200,16 @@ def _checked(name: str, value: str | int) -> str:
         raise TypeError(
             f"value of header {name!r} must be a str or a number, not {type(value).__name__}"
         )
-    text = str(value)
-    if "\r" in text or "\n" in text or "\0" in text:
-        raise ValueError(f"value of header {name!r} has a CR, LF or NUL")
+    text = str.__str__(value) if isinstance(value, str) else str(value)
+    return check_value(f"value of header {name!r}", text.strip(" \t"))
+
+
+def check_value(what: str, text: str) -> str:
+    """Checks what is to be the value of a field, and returns it.
+
+    :raises ValueError: when it has a control character, such as CR, LF or NUL, or one
+        beyond Latin-1.
+    """
+    if bad := _NOT_IN_A_FIELD.search(text):
+        raise ValueError(f"{what} has {bad[0]!r}, which a header cannot carry")
     return text

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from ._version import __version__
-from .headers import HTTPHeaders
+from .headers import HTTPHeaders, check_value
 
 HTTP_VERSIONS = ("HTTP/1.0", "HTTP/1.1", "HTTP/2")
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
@@ -62,17 +62,13 @@ def token(name: str, value: Any) -> str:
 def field_text(name: str, value: Any) -> str:
     """Checks text that goes into a header field.
 
-    :raises ValueError: when it has a CR, LF or NUL, or a character beyond Latin-1.
+    :raises ValueError: when it has a CR, LF, NUL or other control character, or one
+        beyond Latin-1.
     """
     if not isinstance(value, str):
         raise _wrong_type(name, "a str", value)
-    if "\r" in value or "\n" in value or "\0" in value:
-        raise ValueError(f"{name} has a CR, LF or NUL, which cannot go into a header")
-    try:
-        value.encode("latin-1")
-    except UnicodeEncodeError:
-        raise ValueError(f"{name} has a character that a header cannot carry") from None
-    return value
+    # Not str(): of an enum that is a str, the text is wanted.
+    return check_value(name, str.__str__(value))
 
 
 def version(name: str, value: Any) -> str:
@@ -165,7 +161,7 @@ def _percent_encoded(name: str, value: Any) -> str:
 
 def _plain(name: str, value: Any) -> str:
     if isinstance(value, str):
-        return value
+        return str.__str__(value)
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, (int, float)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
 
 from .errors import Refused, errors
@@ -64,8 +65,8 @@ def prepare(url: object, options: FetchOptions) -> Outgoing:
             body = options.params.encode("ascii")
         else:
             address = address.with_query(options.params)
-    if body is None and method in _METHODS_WITH_BODY:
-        raise Refused(errors.REQUIRES_BODY, f"{method} needs a body or params, and has neither")
+    if body is None:
+        _require_body(method)
     outgoing = Outgoing(
         address,
         method,
@@ -75,6 +76,11 @@ def prepare(url: object, options: FetchOptions) -> Outgoing:
         body,
     )
     return outgoing if options.on_headers is None else _changed(outgoing, options)
+
+
+def _require_body(method: str) -> None:
+    if method in _METHODS_WITH_BODY:
+        raise Refused(errors.REQUIRES_BODY, f"{method} needs a body or params, and has neither")
 
 
 def _as_bytes(body: object) -> bytes:
@@ -98,12 +104,11 @@ def _fields(url: URL, options: FetchOptions, body: bytes | None, form: bool) -> 
     if options.use_gzip:
         lines.append("Accept-Encoding: gzip\r\n")
     username, password = options.auth_username, options.auth_password
-    if username is None:
+    if username is None or username == url.username:
         username = url.username
+        password = url.password if password is None else password
     if username is not None or password is not None:
-        credentials = basic_credentials(
-            username or "", (url.password if password is None else password) or ""
-        )
+        credentials = basic_credentials(username or "", password or "")
         lines.append(f"Authorization: {credentials}\r\n")
     if options.cookie is not None:
         lines.append(f"Cookie: {options.cookie}\r\n")
@@ -129,6 +134,9 @@ def _changed(outgoing: Outgoing, options: FetchOptions) -> Outgoing:
         headers.remove("Content-Length")
     else:
         headers.set("Content-Length", len(outgoing.body))
+    method = token("method", headers.get_method())
+    if outgoing.body is None:
+        _require_body(method)
     target = headers.get_uri()
     url = outgoing.url
     if target != outgoing.target:
@@ -136,7 +144,7 @@ def _changed(outgoing: Outgoing, options: FetchOptions) -> Outgoing:
         url = url._replace(path=target if target.startswith("/") else "")
     return Outgoing(
         url,
-        token("method", headers.get_method()),
+        method,
         target,
         version("http_version", headers.get_version()),
         serialize(headers),
@@ -144,11 +152,15 @@ def _changed(outgoing: Outgoing, options: FetchOptions) -> Outgoing:
     )
 
 
+_TARGET = re.compile(r"[!-\"$-~]+")
+
+
 def _checked_target(target: str | None) -> str:
-    text = field_text("uri", target)
-    if not text or " " in text or not text.isascii():
-        raise ValueError("uri must be ASCII text without spaces")
-    return text
+    if not isinstance(target, str):
+        raise TypeError(f"uri must be a str, not {type(target).__name__}")
+    if not _TARGET.fullmatch(target):
+        raise ValueError("uri must be printable ASCII without spaces and '#'")
+    return target
 
 
 def serialize(headers: HTTPHeaders) -> bytes:

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 from typing import Any, Literal
 
+from tornado import gen
 from tornado.concurrent import Future
 from tornado.ioloop import IOLoop
 
@@ -44,16 +45,21 @@ def task(
     """
     if not callable(func):
         raise TypeError(f"task() needs a function, not {type(func).__name__}")
-    if inspect.iscoroutinefunction(func):
+    if inspect.iscoroutinefunction(func) or gen.is_coroutine_function(func):
         raise TypeError(f"{_name(func)} is a coroutine function; await it instead of task()")
     if convention not in (None, "turbo", "keyword"):
         raise ValueError(f"convention must be 'turbo' or 'keyword', not {convention!r}")
     loop = IOLoop.current().asyncio_loop  # type: ignore[attr-defined]
     future: Future[Any] = Future(loop=loop)
     thread = threading.get_ident()
+    # Given while `func` runs, which may still raise.
+    early: list[tuple[Any, ...]] = []
+    running = True
 
     def resolve(results: tuple[Any, ...]) -> None:
-        if not future.done():
+        if running:
+            early.append(results)
+        elif not future.done():
             future.set_result(None if not results else results[0] if len(results) == 1 else results)
 
     def callback(*results: Any) -> None:
@@ -71,13 +77,15 @@ def task(
         else:
             returned = func(*args, callback_with_arg, future, **kwargs)
     except Exception as error:
-        if future.done():
-            raise
         future.set_exception(error)
         return future
+    finally:
+        running = False
     if inspect.iscoroutine(returned):
         returned.close()
         raise TypeError(f"{_name(func)} returned a coroutine; await it instead of task()")
+    if early:
+        resolve(early[0])
     return future
 
 

@@ -108,7 +108,7 @@ def _context(tls: TLS, trust: tuple[str | None, str | None]) -> ssl.SSLContext:
 
 def _no_password() -> str:
     # OpenSSL would otherwise ask on the terminal and stop the loop.
-    raise ValueError("the private key is encrypted, which ssl_options cannot open")
+    raise ssl.SSLError("the private key is encrypted, which ssl_options cannot open")
 
 
 def _naming(path: str | None, error: OSError) -> ssl.SSLError:
@@ -116,7 +116,10 @@ def _naming(path: str | None, error: OSError) -> ssl.SSLError:
 
 
 def _path(value: Any) -> str:
-    return os.fsdecode(value)
+    path = os.fsdecode(value)
+    if "\0" in path:
+        raise ValueError("ssl_options: a path cannot have a NUL")
+    return path
 
 
 def system_trust() -> tuple[str | None, str | None]:
@@ -134,7 +137,9 @@ def _system_trust(cafile_env: str | None, capath_env: str | None) -> tuple[str |
     # as much as the request: it is done again only for another environment.
     paths = ssl.get_default_verify_paths()
     cafile = paths.cafile
-    capath = paths.capath if paths.capath and _has_entries(paths.capath) else None
+    # OpenSSL takes a list of directories.
+    directories = (capath_env or paths.capath or "").split(os.pathsep)
+    capath = os.pathsep.join(filter(_has_entries, directories)) or None
     if cafile is None and capath is None:
         import certifi
 
@@ -143,5 +148,8 @@ def _system_trust(cafile_env: str | None, capath_env: str | None) -> tuple[str |
 
 
 def _has_entries(directory: str) -> bool:
-    with os.scandir(directory) as entries:
-        return next(entries, None) is not None
+    try:
+        with os.scandir(directory) as entries:
+            return next(entries, None) is not None
+    except OSError:
+        return False

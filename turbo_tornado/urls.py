@@ -122,7 +122,13 @@ def parse_url(url: str) -> URL:
         raise InvalidURL("the URL has a backslash before its path")
     user_info, _, host_port = authority_match[1].rpartition("@")
     user, _, password = user_info.partition(":")
-    host, port = _host_and_port(host_port, DEFAULT_PORTS[scheme])
+    try:
+        host, port = _host_and_port(host_port, DEFAULT_PORTS[scheme])
+    except InvalidURL:
+        if "@" in url:
+            # A password with an unescaped "/" or "#" looks like a host and port.
+            raise InvalidURL("the URL has a bad host or port") from None
+        raise
     netloc = f"[{host.replace('%', '%25')}]" if ":" in host else host
     if port != DEFAULT_PORTS[scheme]:
         netloc = f"{netloc}:{port}"

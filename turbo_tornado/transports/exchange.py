@@ -114,7 +114,9 @@ class Exchange:
         self.loop: asyncio.AbstractEventLoop = transport.loop
         self.created = self.loop.time()
         self.finished = False
-        self._on_done = on_done
+        self._on_done: Callable[[Exchange, HTTPResponse | BaseException], None] | None = on_done
+        #: What goes on in the place of this exchange, which was redirected.
+        self.successor: Future[HTTPResponse] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
         self._opener: Opener | None = None
@@ -157,13 +159,27 @@ class Exchange:
         if not self.finished:
             self._end()
             self._stop()
+            self._forget()
+        if self.successor is not None:
+            self.successor.cancel()
 
     def fail(self, error: BaseException) -> None:
         """Stops at once and reports ``error``."""
         if not self.finished:
             self._end()
             self._stop()
-            self._on_done(self, error)
+            self._report(error)
+
+    def _report(self, outcome: HTTPResponse | BaseException) -> None:
+        on_done = self._on_done
+        self._forget()
+        assert on_done is not None
+        on_done(self, outcome)
+
+    def _forget(self) -> None:
+        # An exception keeps, by its traceback, what the exchange has: no future that has
+        # the exception, and no body.
+        self._on_done = self._parser = self._body = self._stream = None
 
     def _end(self) -> None:
         self.finished = True
@@ -247,6 +263,9 @@ class Exchange:
             read = self._stream.read_bytes(self.transport.read_size, partial=True)
         except StreamClosedError as error:
             self._on_closed(error)
+        except OSError as error:
+            # Found by the read itself, such as a TLS record that is none.
+            self._on_closed(StreamClosedError(real_error=error))
         else:
             cast("Future[bytes]", read).add_done_callback(self._on_read)
 
@@ -258,7 +277,7 @@ class Exchange:
             complete = self._parser.feed(read.result())
         except StreamClosedError as error:
             self._on_closed(error)
-        except HTTPStreamClosedError as error:
+        except Exception as error:
             self.fail(error)
         else:
             if self._undelivered:
@@ -299,7 +318,6 @@ class Exchange:
         assert head is not None and self._body is not None
         buffer = self._body.finish()
         self._end()
-        self._parser = None
         # Nothing may be left to say or to hear on a stream that is used again.
         if plan.keep_alive and head.keep_alive and self._sent.done() and not parser.leftover:
             self.transport.pool.put(self._key, stream)
@@ -315,7 +333,7 @@ class Exchange:
             reason=head.reason,
             start_time=plan.start_time,
         )
-        self._on_done(self, response)
+        self._report(response)
 
     def _send(self, stream: IOStream) -> Future[Any] | _Sent:
         plan = self.plan

@@ -36,6 +36,7 @@ _FRAMING = re.compile(
 # Python would not make an int of several thousand digits.
 _LENGTH = re.compile(rb"[0-9]{1,1000}")
 _CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\x00\r\n]*)?\r\n")
+_PARTIAL_CHUNK_LINE = re.compile(rb"[0-9A-Fa-f]{1,15}[ \t]*(?:;[^\x00\r\n]*)?\r?")
 
 
 class Head(NamedTuple):
@@ -74,15 +75,16 @@ def parse_head(block: bytes) -> Head:
         if rest not in (b"\r\n", b"\n"):
             raise MalformedResponse(f"bad header line {_shown(rest)}")
     status = int(code)
+    if status == 101:
+        raise MalformedResponse("the peer has switched to another protocol")
     content_length: int | None = None
     chunked = gzip = False
-    keep_alive = version != b"1.0"
+    connection: list[bytes] = []
     for name, value in _FRAMING.findall(b"\n" + fields.lower()):
         if name == b"content-length":
             content_length = _length(value, content_length)
         elif name == b"connection":
-            options = [option.strip() for option in value.split(b",")]
-            keep_alive = b"close" not in options and (keep_alive or b"keep-alive" in options)
+            connection += [option.strip() for option in value.split(b",")]
         elif name == b"content-encoding":
             gzip = value.strip() in (b"gzip", b"x-gzip")
         elif value.strip() != b"chunked" or chunked:
@@ -93,6 +95,10 @@ def parse_head(block: bytes) -> Head:
         raise MalformedResponse("Message with both Transfer-Encoding and Content-Length")
     if (chunked or content_length) and (status < 200 or status == 204):
         raise MalformedResponse(f"Response with code {status} should not have body")
+    # RFC 9112, section 6.1: chunks in a 1.0 response are read, and not trusted.
+    keep_alive = b"close" not in connection and (
+        version != b"1.0" or (b"keep-alive" in connection and not chunked)
+    )
     headers = HTTPHeaders.deferred(fields)
     headers._version = text_version = f"HTTP/{version.decode()}"
     headers._status_code = status
@@ -185,7 +191,7 @@ class ResponseParser:
         self._remaining = 0
         self._body: BodySink | None = None
         # Unbound, so that a parser is no cycle of references.
-        self._state: Callable[[ResponseParser, bytes], bytes | None] = ResponseParser._feed_head
+        self._state: _State = ResponseParser._feed_head
 
     def feed(self, data: bytes) -> bool:
         """Takes the next bytes; returns whether the response is complete.
@@ -197,12 +203,16 @@ class ResponseParser:
         if self._buffer:
             data = self._buffer + data
             self._buffer = b""
-        # A state consumes what it can and returns the rest, or None to wait for more.
-        rest: bytes | None = data
-        while rest and not self.complete:
-            rest = self._state(self, rest)
-        if self.complete and rest:
-            self.leftover = rest
+        # A state takes what it can and says where it stopped, or that it waits for more.
+        position, size = 0, len(data)
+        while position < size and not self.complete:
+            reached = self._state(self, data, position)
+            if reached is None:
+                self._buffer = data[position:]
+                return False
+            position = reached
+        if position < size:
+            self.leftover = data[position:]
         return self.complete
 
     def end(self) -> None:
@@ -224,23 +234,24 @@ class ResponseParser:
         else:
             raise BrokenConnection("connection closed within the chunked body")
 
-    def _feed_head(self, data: bytes) -> bytes | None:
-        end = _END_OF_HEAD.search(data)
-        if (end.end() if end else len(data)) > self.max_head_size:
+    def _feed_head(self, data: bytes, start: int) -> int | None:
+        end_of_head = _END_OF_HEAD.search(data, start)
+        end = end_of_head.end() if end_of_head else len(data)
+        if end - start > self.max_head_size:
             raise HeadTooLarge(f"response head is over {self.max_head_size} bytes")
-        if end is None:
-            check_partial_head(data)
-            self._buffer = data
+        if end_of_head is None:
+            check_partial_head(data[start:])
             return None
-        head = parse_head(data[: end.end()])
-        rest = data[end.end() :]
+        head = parse_head(data[start:end])
+        if not head.version.startswith("HTTP/1."):
+            raise MalformedResponse(f"{head.version} on a connection of HTTP/1")
         if head.code < 200:
             self._interim += 1
             if self._interim > MAX_INTERIM_RESPONSES:
                 raise MalformedResponse("Too many 1xx responses")
             if self.on_interim is not None:
                 self.on_interim(head)
-            return rest
+            return end
         self.head = head
         self._body = self.on_head(head)
         if self.bodiless or head.code in (204, 304) or head.content_length == 0:
@@ -252,67 +263,68 @@ class ResponseParser:
             self._state = ResponseParser._feed_length
         else:
             self._state = ResponseParser._feed_until_close
-        return rest
+        return end
 
-    def _feed_length(self, data: bytes) -> bytes:
-        rest = self._take(data)
+    def _feed_length(self, data: bytes, start: int) -> int:
+        end = self._take(data, start)
         self.complete = not self._remaining
-        return rest
+        return end
 
-    def _feed_until_close(self, data: bytes) -> None:
+    def _feed_until_close(self, data: bytes, start: int) -> int:
         assert self._body is not None
-        self._body.write(data)
+        self._body.write(data[start:])
+        return len(data)
 
-    def _feed_chunk_line(self, data: bytes) -> bytes | None:
-        end = data.find(b"\n") + 1
-        if not end and len(data) <= _MAX_CHUNK_LINE and b"\r" not in data[:-1]:
-            self._buffer = data
-            return None
-        line = _CHUNK_LINE.fullmatch(data[:end])
-        if line is None or end > _MAX_CHUNK_LINE:
-            raise BodyError(f"invalid chunk size {_shown(data)}")
+    def _feed_chunk_line(self, data: bytes, start: int) -> int | None:
+        line = _CHUNK_LINE.match(data, start, start + _MAX_CHUNK_LINE)
+        if line is None:
+            waiting = len(data) - start < _MAX_CHUNK_LINE
+            if waiting and _PARTIAL_CHUNK_LINE.fullmatch(data, start):
+                return None
+            raise BodyError(f"invalid chunk size {_shown(data[start : start + 60])}")
         self._remaining = int(line[1], 16)
         self._state = (
             ResponseParser._feed_chunk if self._remaining else ResponseParser._feed_trailers
         )
-        return data[end:]
+        return line.end()
 
-    def _feed_chunk(self, data: bytes) -> bytes:
-        rest = self._take(data)
+    def _feed_chunk(self, data: bytes, start: int) -> int:
+        end = self._take(data, start)
         if not self._remaining:
             self._state = ResponseParser._feed_chunk_end
-        return rest
+        return end
 
-    def _feed_chunk_end(self, data: bytes) -> bytes | None:
-        if not data.startswith(b"\r\n"[: len(data)]):
-            raise BodyError(f"improperly terminated chunk: {_shown(data)}")
-        if len(data) < 2:
-            self._buffer = data
+    def _feed_chunk_end(self, data: bytes, start: int) -> int | None:
+        end = data[start : start + 2]
+        if not b"\r\n".startswith(end):
+            raise BodyError(f"improperly terminated chunk: {_shown(end)}")
+        if len(end) < 2:
             return None
         self._state = ResponseParser._feed_chunk_line
-        return data[2:]
+        return start + 2
 
-    def _feed_trailers(self, data: bytes) -> bytes | None:
-        if data.startswith(b"\r\n"):
+    def _feed_trailers(self, data: bytes, start: int) -> int | None:
+        if data.startswith(b"\r\n", start):
             self.complete = True
-            return data[2:]
-        end = _END_OF_HEAD.search(data)
-        if (end.end() if end else len(data)) > self.max_head_size:
+            return start + 2
+        last = _END_OF_HEAD.search(data, start)
+        if (last.end() if last else len(data)) - start > self.max_head_size:
             raise BodyError(f"trailers are over {self.max_head_size} bytes")
-        complete = data[: data.rfind(b"\n") + 1] if end is None else data[: end.start() + 1]
-        if not _FIELD_LINES.fullmatch(complete):
+        complete = last.start() + 1 if last else max(data.rfind(b"\n") + 1, start)
+        if not _FIELD_LINES.fullmatch(data, start, complete):
             raise BodyError("improperly terminated chunked response")
-        if end is None:
-            self._buffer = data
+        if last is None:
             return None
         self.complete = True
-        return data[end.end() :]
+        return last.end()
 
-    def _take(self, data: bytes) -> bytes:
+    def _take(self, data: bytes, start: int) -> int:
         assert self._body is not None
-        rest = b""
-        if len(data) > self._remaining:
-            data, rest = data[: self._remaining], data[self._remaining :]
-        self._remaining -= len(data)
-        self._body.write(data)
-        return rest
+        end = min(start + self._remaining, len(data))
+        self._remaining -= end - start
+        # The whole of what was read, as most often, needs no copy.
+        self._body.write(data if end - start == len(data) else data[start:end])
+        return end
+
+
+_State = Callable[[ResponseParser, bytes, int], "int | None"]

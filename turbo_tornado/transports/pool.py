@@ -71,7 +71,12 @@ class IdlePool:
         if stream.closed() or self.max_idle < 1 or len(waiting) >= self.max_idle_per_key:
             stream.close()
             return
-        read = cast("Future[bytes]", stream.read_bytes(READ_SIZE, partial=True))
+        try:
+            read = cast("Future[bytes]", stream.read_bytes(READ_SIZE, partial=True))
+        except OSError:
+            # What it found at once was the end, or no TLS.
+            stream.close()
+            return
         connection = IdleConnection(key, stream, read, self.io_loop.time())
         self._all[stream] = connection
         self._by_key.setdefault(key, OrderedDict())[stream] = connection

@@ -158,7 +158,10 @@ class SimpleTransport(SimpleAsyncHTTPClient):
                 except Exception as error:
                     outcome = error
                 else:
-                    redirect.add_done_callback(lambda f: respond(f.exception() or f.result()))
+                    exchange.successor = redirect
+                    redirect.add_done_callback(
+                        lambda f: None if f.cancelled() else respond(f.exception() or f.result())
+                    )
                     return
             else:
                 outcome.request = getattr(effective, "original_request", effective.request)
