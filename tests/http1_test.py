@@ -374,14 +374,25 @@ def test_keep_alive(version: str, fields: list[str], kept: bool) -> None:
     assert head(*fields, line=f"HTTP/{version} 200 OK").keep_alive is kept
 
 
-@pytest.mark.parametrize(
-    "line", ["HTTP/1.1 204 No Content", "HTTP/1.1 100 Go on"]
-)
+@pytest.mark.parametrize("line", ["HTTP/1.1 204 No Content", "HTTP/1.1 100 Go on"])
 def test_a_body_where_there_is_none(line: str) -> None:
     for field in ("Content-Length: 5", "Transfer-Encoding: chunked"):
         with pytest.raises(MalformedResponse):
             head(field, line=line)
     assert head("Content-Length: 0", line=line).content_length == 0
+
+
+@pytest.mark.parametrize("fields", [[], ["Connection: Upgrade", "Upgrade: websocket"]])
+def test_another_protocol(fields: list[str]) -> None:
+    with pytest.raises(MalformedResponse, match="protocol"):
+        head(*fields, line="HTTP/1.1 101 Switching Protocols")
+
+
+@pytest.mark.parametrize("version", [b"HTTP/2", b"HTTP/3"])
+def test_a_version_that_is_not_parsed_by_lines(version: bytes) -> None:
+    # libcurl hands on such heads; on the wire they are nothing of the kind.
+    with pytest.raises(MalformedResponse, match=version.decode()):
+        feed([version + b" 200\r\nContent-Length: 0\r\n\r\n"])
 
 
 @given(st.binary())

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import enum
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
@@ -123,7 +124,7 @@ class Exchange:
         self._stream: IOStream | None = None
         self._key: tuple[object, ...] = ()
         self._reused = False
-        self._sent: Future[Any] | _Sent | None = None
+        self._sent: Future[Any] | _Write | None = None
         self._parser: ResponseParser | None = None
         self._body: Body | None = None
         self._undelivered: list[bytes] = []
@@ -335,7 +336,7 @@ class Exchange:
         )
         self._report(response)
 
-    def _send(self, stream: IOStream) -> Future[Any] | _Sent:
+    def _send(self, stream: IOStream) -> Future[Any] | _Write:
         plan = self.plan
         if plan.expect_continue or plan.body_producer:
             return self._spawn(self._send_in_steps(stream))
@@ -455,17 +456,17 @@ def _logging_errors(exchange: Exchange) -> Iterator[None]:
         raise CallbackFailed("Connection closed") from None
 
 
-class _Sent:
-    """Stands for the future of a write that the kernel has taken whole."""
+class _Write(enum.Enum):
+    """Stands for the future of a write that the kernel has answered at once."""
+
+    TAKEN = True
+    REFUSED = False
 
     def done(self) -> bool:
-        return True
+        return self.value
 
 
-_SENT = _Sent()
-
-
-def _write(stream: IOStream, data: bytes) -> Future[Any] | _Sent:
+def _write(stream: IOStream, data: bytes) -> Future[Any] | _Write:
     # Nothing is buffered on a stream whose turn it is, so the socket may be tried first.
     # What it does not take, or says against it, is for the stream to deal with, whose
     # own way costs as much again as the system call.
@@ -473,9 +474,12 @@ def _write(stream: IOStream, data: bytes) -> Future[Any] | _Sent:
         raise StreamClosedError(real_error=stream.error)
     try:
         count = stream.socket.send(data)
+    except (BrokenPipeError, ConnectionResetError):
+        # The stream would close. There may be an alert to read, or a response.
+        return _Write.REFUSED
     except OSError:
         count = 0
-    return _SENT if count == len(data) else stream.write(data[count:])
+    return _Write.TAKEN if count == len(data) else stream.write(data[count:])
 
 
 def _is_unreachable(error: BaseException | None) -> bool:
