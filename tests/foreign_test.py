@@ -475,6 +475,27 @@ async def test_cancel_frees_the_client(kind: type[AsyncHTTPClient], raw_peer: Ma
     assert (await client.fetch(peer.url())).body == b"body"
 
 
+async def test_loop_is_closed_while_it_fetches(
+    kind: type[AsyncHTTPClient], raw_peer: MakePeer
+) -> None:
+    # Nobody hears of that fetch again, but nothing is complained about either.
+    if kind is SimpleAsyncHTTPClient:
+        pytest.skip("leaves its socket to the garbage collector, with a warning")
+
+    async def script(conn: Connection) -> None:
+        if (await conn.read_request()).target == "/":
+            await conn.send(response(b"body"))
+
+    peer = await raw_peer(script)
+
+    async def main() -> None:
+        HTTPClient(transport=kind).fetch(peer.url("/stalled"))
+        await asyncio.sleep(0.01)
+
+    await asyncio.to_thread(asyncio.run, main())
+    assert (await HTTPClient(transport=kind).fetch(peer.url())).body == b"body"
+
+
 # TLS
 
 

@@ -489,3 +489,23 @@ async def test_tls_that_is_over(tls_pair: MakeTLS, act: str, waits: bool) -> Non
     assert ours.closed()
     with pytest.raises(StreamClosedError):
         await ours.write(b"request")
+
+
+@pytest.mark.parametrize("before", ["put", "wait", "take"])
+async def test_tls_that_is_no_tls_any_more(tls_pair: MakeTLS, before: str) -> None:
+    pool = IdlePool(10, 10, LONG)
+    ours, peer = await tls_pair()
+    if before != "put":
+        pool.put("key", ours)
+        await asyncio.sleep(0)
+    closed = asyncio.Event()
+    ours.set_close_callback(closed.set)
+    # Past the TLS of the peer.
+    socket.socket.send(peer.socket, b"HTTP/1.1 408 Request Timeout\r\n\r\n")
+    if before == "put":
+        pool.put("key", ours)
+    if before == "wait":
+        await asyncio.wait_for(closed.wait(), 10)
+    assert pool.take("key") is None
+    assert ours.closed()
+    assert len(pool) == 0

@@ -129,9 +129,11 @@ def _close_with(io_loop: IOLoop) -> None:
     def close() -> None:
         try:
             if io_loop in _by_loop and not loop.is_running():
+                ours = any(hasattr(kind, "accepts_hops") for kind in _by_loop[io_loop])
                 _close(io_loop)
-                if asyncio._get_running_loop() is None:
-                    # Those whose fetches have just ended are told by the loop.
+                if ours and asyncio._get_running_loop() is None:
+                    # Those whose fetches have just ended are told by the loop. Tornado's
+                    # clients end none, and one of them does not bear to run on.
                     loop.run_until_complete(asyncio.sleep(0))
         finally:
             original()

@@ -189,13 +189,13 @@ class Exchange:
             self._timer = None
 
     def _stop(self) -> None:
-        # Tasks first, so that they do not see a closed stream.
-        for task in self._tasks:
-            task.cancel()
+        # Streams first: Tornado 6.4 cannot close one that has a cancelled future.
         if self._opener is not None:
             self._opener.abort()
         if self._stream is not None:
             self._stream.close()
+        for task in self._tasks:
+            task.cancel()
 
     def _on_timeout(self, kind: type[HTTPTimeoutError], phase: str) -> None:
         if self._opener is not None:
@@ -237,7 +237,8 @@ class Exchange:
             self._opener = None
             if timer is not None:
                 timer.cancel()
-        stream.set_nodelay(True)
+        if not stream.closed():
+            stream.set_nodelay(True)
         self._converse(stream, None)
 
     def _converse(self, stream: IOStream, read: Future[bytes] | None) -> None:
