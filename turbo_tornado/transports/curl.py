@@ -11,10 +11,11 @@ Tornado's own code sets the handle up, once: as long as requests differ only in 
 fields and body, a handle is set to the next one by these alone. What is rarely asked
 for (callbacks, credentials) is left to Tornado's code altogether.
 
-This module needs private names of Tornado's: ``_multi``, ``_curl_create``,
-``_curl_setup_request``, ``_curl_header_callback`` and ``_set_timeout``, because they
-are how the client is put together; ``_free_list``, ``_requests``, ``_process_queue``
-and ``_finish``, to have a request carried out by Tornado's code of whatever version.
+This module needs private names of Tornado's: ``_multi``, ``_handle_socket``,
+``_set_timeout``, ``_curl_create`` and ``_curl_setup_request``, because they are how the
+client is put together; ``_free_list``, ``_requests``, ``_process_queue`` and
+``_finish``, to have a request carried out by Tornado's code of whatever version; and
+``_RequestProxy``, which adds the defaults of a client to a request.
 """
 
 from __future__ import annotations
@@ -23,11 +24,12 @@ import copy
 import functools
 import logging
 import math
+import os
 import re
 import ssl
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from io import BytesIO
 from typing import Any, TypeVar, cast
 
@@ -37,17 +39,19 @@ from tornado.concurrent import Future
 from tornado.curl_httpclient import CurlAsyncHTTPClient, CurlError
 from tornado.escape import native_str, utf8
 from tornado.httpclient import HTTPRequest, HTTPResponse, _RequestProxy
+from tornado.ioloop import IOLoop
 from tornado.simple_httpclient import HTTPStreamClosedError
 
 from ..headers import HTTPHeaders
 from ..tls import TLS
 from .body import Body
-from .curl_engine import CLOSED, CurlEngine
+from .curl_engine import CLOSED, Address, CurlEngine
 from .failures import (
     BodyError,
     BrokenConnection,
     ConnectTimeout,
     HandshakeFailed,
+    HeadTooLarge,
     MalformedResponse,
     NoResponse,
     RequestTimeout,
@@ -71,10 +75,26 @@ _HAS_HTTP2 = bool(pycurl.version_info()[4] & pycurl.VERSION_HTTP2)
 # From pycurl 7.45.7 on, a transfer can be stopped before libcurl sends it once more.
 _CAN_STOP = hasattr(pycurl, "PREREQFUNCTION")
 _GO_ON, _STOP = 0, 1
+# Otherwise it is for libcurl alone to see that an idle connection is not what it was. It
+# began to look for unread input with 7.87, and to look only once a second with 8.22.
+_LOOKS_ITSELF = 0x075700 <= pycurl.version_info()[2] < 0x081600
+# From 8.17 on, it puts the files that were compiled in into the place of one that is not set.
+_FILLS_IN_TRUST = pycurl.version_info()[2] >= 0x081100
+_HASHED_NAME = re.compile(r"[0-9a-f]{8}\.[0-9]+")
+# Several times libcurl's own 16 KB saves a fifth of what a large body costs. From 8.7 on,
+# there is one such buffer for all transfers, not one for each.
+_BUFFER_SIZE = 131072 if pycurl.version_info()[2] >= 0x080700 else 16384
+# How libcurl reports a connection that ended within a response head, or when it has been
+# told not to send again.
+_CUT = (pycurl.E_ABORTED_BY_CALLBACK, pycurl.E_GOT_NOTHING, pycurl.E_PARTIAL_FILE)
+# Less than libcurl's own limit of 300 KB, which it reports as a broken connection.
+_MAX_HEAD_SIZE = 262144
 _ORIGIN = re.compile(r"https?://[^/?]*")
 # What libcurl adds to a request unless it is told not to, by a line with the name alone.
 _ADDED_BY_CURL = (b"Host:", b"Accept:", b"User-Agent:")
 _ADDED_TO_BODY = (*_ADDED_BY_CURL, b"Content-Type:", b"Expect:", b"Transfer-Encoding:")
+# Its reason is 1000 and the number of the alert (SSL_AD_REASON_OFFSET).
+_OPENSSL_ERROR = re.compile(r"\berror:([0-9A-F]{8}):")
 _EMPTY_FIELD = re.compile(rb"([^:]+):[ \t]*$")
 # A body over this many bytes is not kept by a spare handle.
 _LARGE_BODY = 65536
@@ -126,7 +146,13 @@ class CurlTransport(CurlAsyncHTTPClient):
         idle_timeout: float = 60.0,
         max_spare: int = 256,
     ) -> None:
+        self._engine = CurlEngine(IOLoop.current(), max_idle)
+        # Given to libcurl by Tornado in the place of its own methods of these names. Its
+        # streaming buffer calls the second one to have a transfer go on.
+        self._handle_socket = self._engine.on_socket  # type: ignore[assignment, method-assign]
+        self._set_timeout = self._engine.on_timer  # type: ignore[assignment, method-assign]
         super().initialize(max_clients=0, defaults=defaults)
+        self._engine.multi = self._multi
         # Tornado 6.4 looks at every transfer once a second, which its successors found
         # not to be needed.
         forced = getattr(self, "_force_timeout_callback", None)
@@ -136,9 +162,7 @@ class CurlTransport(CurlAsyncHTTPClient):
         self.max_clients = max_clients
         self.max_spare = max_spare
         self.idle_timeout = idle_timeout
-        self._multi.setopt(pycurl.M_MAXCONNECTS, max_idle)
         self._multi.setopt(pycurl.M_PIPELINING, pycurl.PIPE_MULTIPLEX)
-        self._engine = CurlEngine(self._multi, self.io_loop)
         self._spare_for_hops: list[HopHandle] = []
         self._spare: list[PlainHandle] = []
         self._waiting: deque[Waiting] = deque()
@@ -244,12 +268,6 @@ class CurlTransport(CurlAsyncHTTPClient):
         curl.setopt(pycurl.NOSIGNAL, 1)
         super()._curl_setup_request(curl, request, buffer, headers)
 
-    def _set_timeout(self, msecs: int) -> None:
-        # How Tornado's streaming buffer asks for attention to a transfer that goes on, and
-        # what libcurl calls for the handle that ``initialize`` tries the multi with.
-        if hasattr(self, "_engine"):
-            self._engine.wake()
-
 
 class Waiting:
     """A request in the queue of a transport that has `max_clients` in progress."""
@@ -309,10 +327,12 @@ class HopHandle:
         self._head: Head | None = None
         self._body: Body | None = None
         self._lines.clear()
+        self._size = 0
         self._interim = 0
         self._failure: Exception | None = None
-        self._sent = 0
-        self._resent = False
+        self._address: Address | None = None
+        self._complete = False
+        self._refused = self._reset = self._began = self._resent = False
         try:
             self._set_up(hop)
         except (OSError, ssl.SSLError) as error:
@@ -325,6 +345,8 @@ class HopHandle:
 
     def abort(self) -> None:
         """Stops at once: the connection is closed and nothing is reported."""
+        if self._address is not None:
+            self.transport._engine.sockets.disclaim(self._address)
         self.transport._engine.remove(self.curl)
         self._release()
 
@@ -337,13 +359,14 @@ class HopHandle:
             hop.keep_alive,
             hop.connect_timeout,
             hop.tls,
+            hop.tls and hop.tls.trust,
         )
         if settings != self._settings:
             self._settings = None
             curl.reset()
             self._configure(hop)
             self._settings = settings
-            self._url = self._target = self._fields = self._timeout = None
+            self._url = self._target = self._fields = self._timeout = self._fresh = None
         match = _ORIGIN.match(hop.url)
         assert match is not None
         if match[0] != self._url:
@@ -361,10 +384,23 @@ class HopHandle:
         if timeout != self._timeout:
             curl.setopt(pycurl.TIMEOUT_MS, timeout)
             self._timeout = timeout
+        fresh = not self._may_reuse(hop)
+        if fresh != self._fresh:
+            curl.setopt(pycurl.FRESH_CONNECT, fresh)
+            self._fresh = fresh
+
+    def _may_reuse(self, hop: Hop) -> bool:
+        if not hop.keep_alive:
+            return False
+        if not _CAN_STOP and not (_LOOKS_ITSELF and hop.method in IDEMPOTENT_METHODS):
+            return False
+        # Connections of HTTP/2 need not be idle.
+        return hop.version == "HTTP/2" or self.transport._engine.may_reuse()
 
     def _configure(self, hop: Hop) -> None:
         set_option = self.curl.setopt
         set_option(pycurl.NOSIGNAL, 1)
+        set_option(pycurl.BUFFERSIZE, _BUFFER_SIZE)
         set_option(pycurl.PROTOCOLS, pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS)
         # Not even a proxy of the environment.
         set_option(pycurl.PROXY, "")
@@ -378,17 +414,13 @@ class HopHandle:
         set_option(pycurl.CONNECTTIMEOUT_MS, _milliseconds(hop.connect_timeout) or _LONGEST)
         if hasattr(pycurl, "MAXAGE_CONN"):
             set_option(pycurl.MAXAGE_CONN, max(1, math.ceil(self.transport.idle_timeout)))
-        if not hop.keep_alive:
-            set_option(pycurl.FRESH_CONNECT, 1)
-            set_option(pycurl.FORBID_REUSE, 1)
-        elif _CAN_STOP:
+        if _CAN_STOP:
             set_option(pycurl.PREREQFUNCTION, self._on_sending)
-        elif hop.method not in IDEMPOTENT_METHODS:
-            set_option(pycurl.FRESH_CONNECT, 1)
-        if hop.method == "HEAD":
+        set_option(pycurl.FORBID_REUSE, not (hop.keep_alive and (_CAN_STOP or _LOOKS_ITSELF)))
+        if hop.method == "HEAD" and hop.body is None:
             set_option(pycurl.NOBODY, 1)
-        if hop.method not in ("GET", "HEAD") or hop.body is not None:
-            # After NOBODY: a body makes it a POST by another name, with no body expected.
+        elif hop.method != "GET" or hop.body is not None:
+            # With a body, libcurl takes it for a POST by another name.
             set_option(pycurl.CUSTOMREQUEST, hop.method)
         if hop.tls is not None:
             if hop.version == "HTTP/2":
@@ -399,9 +431,7 @@ class HopHandle:
         # For the errors: a missing or bad file fails as it does on the other transport.
         tls.context()
         curl = self.curl
-        cafile, capath = tls.trust
-        # One that is not set would be libcurl's default, not ours.
-        for option, path in ((pycurl.CAINFO, cafile), (pycurl.CAPATH, capath)):
+        for option, path in zip((pycurl.CAINFO, pycurl.CAPATH), _trust(tls), strict=True):
             if path is None:
                 curl.unsetopt(option)
             else:
@@ -423,31 +453,60 @@ class HopHandle:
     # What libcurl calls. An exception would be printed and end up nowhere: it is kept,
     # and 0 tells libcurl to stop.
 
-    def _on_sending(self, *_addresses: object) -> int:
-        self._sent += 1
-        # libcurl would send again, up to five times, on whatever connections it has.
-        return _GO_ON if self._sent == 1 else _STOP
+    def _on_sending(self, _peer: str, host: str, _peer_port: int, port: int) -> int:
+        if self._address is not None:
+            # Once more, because the connection was closed: libcurl would do so up to five
+            # times, whatever the method, on any connection that it has.
+            return _STOP
+        address = (host, port)
+        tls = self.hop.tls is not None
+        if not self.transport._engine.sockets.claim(address, self._on_ending, tls):
+            self._refused = True
+            return _STOP
+        self._address = address
+        return _GO_ON
+
+    def _on_ending(self, reset: bool, began: bool) -> None:
+        self._reset = reset
+        # What comes over TLS need not be of the response.
+        self._began = began and self.hop.tls is None
 
     def _on_header(self, line: bytes) -> int | None:
         if self._head is not None:
             return None  # A trailer.
         self._lines.append(line)
-        if line not in (b"\r\n", b"\n"):
-            return None
+        self._size += len(line)
         try:
-            head = parse_head(b"".join(self._lines))
-            if head.code < 200:
-                self._interim += 1
-                if self._interim > MAX_INTERIM_RESPONSES:
-                    raise MalformedResponse("Too many 1xx responses")
-        except MalformedResponse as error:
+            if self._size > _MAX_HEAD_SIZE:
+                raise HeadTooLarge(f"response head is over {_MAX_HEAD_SIZE} bytes")
+            if line in (b"\r\n", b"\n"):
+                self._end_head()
+        except (MalformedResponse, BodyError, BrokenConnection) as error:
             self._failure = error
             return 0
+        return 0 if self._complete else None
+
+    def _end_head(self) -> None:
+        if self._address is not None and self.transport._engine.sockets.is_early(self._address):
+            raise BrokenConnection("the kept connection had an answer before the request")
+        head = parse_head(b"".join(self._lines))
         self._lines.clear()
-        if head.code >= 200:
-            self._head = head
-            self._body = Body(self.hop.max_body_size, head.gzip and self.hop.decompress)
-        return None
+        if head.code < 200:
+            self._interim += 1
+            if self._interim > MAX_INTERIM_RESPONSES:
+                raise MalformedResponse("Too many 1xx responses")
+            return
+        hop = self.hop
+        gzip = head.gzip and hop.decompress
+        length = head.content_length or 0
+        has_body = hop.method != "HEAD" and head.code not in (204, 304)
+        if length > hop.max_body_size and has_body and not gzip:
+            raise BodyError(f"Content-Length too long: {length} is over {hop.max_body_size} bytes")
+        self._head = head
+        self._body = Body(hop.max_body_size, gzip)
+        if hop.method == "HEAD" and hop.body is not None and head.content_length != 0:
+            # libcurl would wait for a body: this is the end, and that of the connection.
+            self._complete = True
 
     def _on_body(self, chunk: bytes) -> int | None:
         try:
@@ -461,27 +520,48 @@ class HopHandle:
 
     def _done(self, code: int, message: str) -> None:
         self.transport._multi.remove_handle(self.curl)
+        if self._address is not None:
+            head = self._head
+            self.transport._engine.sockets.disclaim(
+                self._address,
+                spoilt=head is not None and not head.keep_alive,
+                shared=head is not None and head.version == "HTTP/2",
+            )
         if code == CLOSED:
             self._resolve(_client_closed())
-        elif code == pycurl.E_ABORTED_BY_CALLBACK and self._may_send_again():
-            self._send_again()
+        elif self._refused:
+            # The connection was no good, and is closed by now, unless it is one of HTTP/2.
+            self._refused = False
+            self._start_again(fresh=self.hop.version == "HTTP/2")
+        elif self._may_send_again(code):
+            self._resent = True
+            self._start_again(fresh=True)
         elif self._failure is not None:
             self._resolve(self._failure)
-        elif code:
+        elif code and not self._complete:
             self._resolve(self._error(code, message))
         else:
             self._resolve(self._response())
 
-    def _may_send_again(self) -> bool:
-        return self.hop.method in IDEMPOTENT_METHODS and not self._resent
+    def _may_send_again(self, code: int) -> bool:
+        """Whether a kept connection turned out to be no good, and nothing speaks against
+        another one."""
+        return (
+            (code == pycurl.E_ABORTED_BY_CALLBACK or isinstance(self._failure, BrokenConnection))
+            and self.hop.method in IDEMPOTENT_METHODS
+            and not (self._began or self._resent)
+        )
 
-    def _send_again(self) -> None:
-        self._resent = True
-        self._sent = 0
-        self._settings = None
+    def _start_again(self, fresh: bool) -> None:
+        if fresh:
+            self._fresh = True
+            self.curl.setopt(pycurl.FRESH_CONNECT, 1)
+        self._address = self._failure = None
+        self._reset = self._began = False
+        self._lines.clear()
+        self._size = 0
         self._timeout = self._milliseconds_left()
         self.curl.setopt(pycurl.TIMEOUT_MS, self._timeout)
-        self.curl.setopt(pycurl.FRESH_CONNECT, 1)
         self.transport._engine.add(self.curl, self._done)
 
     def _response(self) -> HTTPResponse | Exception:
@@ -505,24 +585,33 @@ class HopHandle:
         )
 
     def _cut(self) -> Exception:
-        if self._lines or self._interim:
+        if self._lines or self._interim or self._began:
             return BrokenConnection("connection closed within the response head")
+        if self._reset:
+            return BrokenConnection("connection reset before any byte of a response")
         return NoResponse("connection closed before any byte of a response")
 
     def _error(self, code: int, message: str) -> Exception:
         if code == pycurl.E_OPERATION_TIMEDOUT:
             return self._timed_out(message)
-        if code == pycurl.E_ABORTED_BY_CALLBACK:
-            return NoResponse("the kept connection was closed before any byte of a response")
-        if code == pycurl.E_GOT_NOTHING or (code == pycurl.E_PARTIAL_FILE and self._head is None):
+        if self._head is None and code in _CUT:
             return self._cut()
+        if code == pycurl.E_RECV_ERROR and self._head is None and _is_alert(message):
+            # With TLS 1.3 the handshake is over before the peer has seen our certificate.
+            return HandshakeFailed(message)
+        if code == pycurl.E_COULDNT_CONNECT:
+            number = self.curl.getinfo(pycurl.OS_ERRNO)
+            if number:
+                message = f"{message}: {os.strerror(number)}"
         return CurlError(code, message)
 
     def _timed_out(self, message: str) -> Exception:
         # libcurl has one number for both: the limit that is the shorter one, while there
         # is no connection, has run out first.
         limit = _milliseconds(self.hop.connect_timeout)
-        connecting = not self.curl.getinfo(pycurl.PRETRANSFER_TIME)
+        connecting = (
+            self._address is None if _CAN_STOP else not self.curl.getinfo(pycurl.PRETRANSFER_TIME)
+        )
         if connecting and limit and (not self._timeout or limit < self._timeout):
             return ConnectTimeout(message)
         return RequestTimeout(message)
@@ -599,8 +688,11 @@ class PlainHandle:
                 return False
             self._configure(raw)
             self._settings = settings
+        # Over TLS it may be one of HTTP/2, which need not be idle.
+        fresh = raw.url.startswith("http:") and not self.transport._engine.may_reuse()
+        curl.setopt(pycurl.FRESH_CONNECT, fresh)
         curl.setopt(pycurl.URL, native_str(raw.url))
-        curl.setopt(pycurl.HTTPHEADER, _encoded(raw.headers))
+        curl.setopt(pycurl.HTTPHEADER, _encoded(request.headers))
         if body is not None:
             curl.setopt(pycurl.POSTFIELDS, utf8(body))
         return True
@@ -620,6 +712,7 @@ class PlainHandle:
             template.body = b""
         request: Any = _RequestProxy(template, transport.defaults)
         transport._curl_setup_request(self.curl, request, BytesIO(), template.headers)
+        self.curl.setopt(pycurl.BUFFERSIZE, _BUFFER_SIZE)
         self.curl.setopt(pycurl.HEADERFUNCTION, self._on_header)
         self.curl.setopt(pycurl.WRITEFUNCTION, self._on_body)
 
@@ -775,10 +868,10 @@ def _reason(status_line: bytes) -> str | None:
     return line.reason
 
 
-def _encoded(headers: httputil.HTTPHeaders | dict[str, str]) -> list[bytes]:
+def _encoded(headers: httputil.HTTPHeaders) -> list[bytes]:
     """Returns the fields of a request as Tornado's curl client gives them to libcurl."""
     lines = []
-    for name, value in httputil.HTTPHeaders(headers).get_all():
+    for name, value in headers.get_all():
         line = b"%b: %b" % (native_str(name).encode("ascii"), native_str(value).encode("latin-1"))
         if _CR_OR_LF.search(line):
             raise ValueError(f"Illegal characters in header (CR or LF): {line!r}")
@@ -796,12 +889,41 @@ def _lines(fields: bytes, has_body: bool) -> list[bytes]:
         # "Name:" would mean to leave the field out.
         lines = [_EMPTY_FIELD.sub(rb"\1;", line) for line in lines]
     present = b"\n" + fields.lower()
+    if b"\nconnection:" in present:
+        # libcurl puts this field last, unless it does not see it.
+        for i in range(len(lines) - 2, 0, -1):
+            if lines[i].lower().startswith(b"connection:"):
+                lines[i - 1] += b"\r\n" + lines.pop(i)
     added = _ADDED_TO_BODY if has_body else _ADDED_BY_CURL
     return lines + [line for line in added if b"\n" + line.lower() not in present]
 
 
+def _trust(tls: TLS) -> tuple[str | None, str | None]:
+    """Returns the trusted file and directory such that libcurl trusts no others."""
+    cafile, capath = tls.trust
+    if not _FILLS_IN_TRUST:
+        return cafile, capath
+    if cafile is None and capath is not None:
+        # One of those in the directory, which are found there by these names.
+        cafile = next(_hashed_files(capath), os.devnull)
+    return cafile, capath or os.devnull
+
+
+def _hashed_files(capath: str) -> Iterator[str]:
+    for directory in capath.split(os.pathsep):
+        for name in os.listdir(directory):
+            if _HASHED_NAME.fullmatch(name):
+                yield os.path.join(directory, name)
+
+
 def _milliseconds(seconds: float) -> int:
     return min(math.ceil(seconds * 1000), _LONGEST)
+
+
+def _is_alert(message: str) -> bool:
+    """Whether OpenSSL reports an alert of the peer's, of which libcurl has no number."""
+    match = _OPENSSL_ERROR.search(message)
+    return match is not None and 1000 <= int(match[1], 16) & 0xFFF < 1256
 
 
 def _client_closed() -> HTTPStreamClosedError:

@@ -6,10 +6,14 @@ to it and hands on what has ended. It does the least that this takes:
 * The sockets are in an epoll set of the engine's own, and the loop watches that set. A
   change of interest is one system call and no work for the loop; one wake-up of the
   loop serves all sockets that are ready.
-* The interest in a socket is one-shot. An idle connection needs no call to be left
-  alone and one to be taken up again, and nothing that happens to it meanwhile wakes the
-  loop. A socket that libcurl closed leaves the set by itself: its number may be opened
-  again by anybody without the loop ever having known it.
+* The interest in a socket is one-shot, so that a socket that nobody cares for wakes the
+  loop once at most. One that libcurl closed leaves the set by itself, and its number may
+  be opened again by anybody without the loop ever having known it.
+* An idle connection stays in the set. When the peer closes it, or says something on it
+  that was not asked for, it is not used again: libcurl itself looks at it no more than
+  once a second, and would take those words for the answer to the next request. Over TLS
+  they may be in libcurl's hands already: then an answer comes before its question, while
+  the kernel has received nothing.
 * A timer is moved only to an earlier time. One that comes too early looks at the
   deadline and sleeps again.
 """
@@ -17,57 +21,81 @@ to it and hands on what has ended. It does the least that this takes:
 from __future__ import annotations
 
 import select
+import socket
+import sys
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import pycurl
 from tornado.ioloop import IOLoop
 
+if sys.platform != "win32":
+    import fcntl
+    import termios
+
+#: Host and port of this side of a connection: what libcurl tells of the connection that it
+#: takes for a transfer.
+Address = tuple[str, int]
 #: Called with libcurl's result code and message: 0 and "" for success.
 Done = Callable[[int, str], None]
+#: Called with whether it was a reset, and whether anything had come from the peer.
+OnEnding = Callable[[bool, bool], None]
+Answer = TypeVar("Answer")
 #: The code for a transfer that `CurlEngine.close` has ended.
 CLOSED = -1
+
+# So many transfers at once make it worthwhile to spare libcurl a search.
+_MANY = 256
+# How exact the limit of idle connections is.
+_STEP = 32
 
 
 class CurlEngine:
     """Carries transfers from `add` to their ``done`` callback.
 
-    :arg multi: what carries them; the handle that ``done`` is called for is still in it.
+    A handle is still in the multi when its ``done`` is called.
     """
 
-    def __init__(self, multi: pycurl.CurlMulti, io_loop: IOLoop) -> None:
-        self._multi = multi
+    #: What carries the transfers. Its M_SOCKETFUNCTION and M_TIMERFUNCTION are `on_socket`
+    #: and `on_timer`.
+    multi: pycurl.CurlMulti
+
+    def __init__(self, io_loop: IOLoop, max_idle: int) -> None:
         self._loop = io_loop.asyncio_loop  # type: ignore[attr-defined]
+        self._max_idle = max_idle
+        # How many transfers the limit that libcurl has been told allows for.
+        self._room = -_STEP
         self._transfers: dict[pycurl.Curl, Done] = {}
         self._alive = 0
+        self._begun = 0
         self._wakeup: Any = None
-        self._held = False
         self._deadline: float | None = None
         self._timer: Any = None
         self._timer_at = 0.0
         #: Whether `close` has been called.
         self.closed = False
         kind = EpollSockets if hasattr(select, "epoll") else LoopSockets
-        self._sockets: Sockets = kind(io_loop, self._act, self._settle)
-        multi.setopt(pycurl.M_SOCKETFUNCTION, self._sockets.watch)
-        multi.setopt(pycurl.M_TIMERFUNCTION, self._on_timer)
+        self.sockets: Sockets = kind(self, io_loop)
+        self.on_socket = self.sockets.watch
 
     def __len__(self) -> int:
         return len(self._transfers)
 
+    def may_reuse(self) -> bool:
+        """Returns whether there may be an idle connection for one more transfer.
+
+        To look for one, libcurl goes through all connections, busy or not: with many
+        that begin at the same time, that is most of what they cost.
+        """
+        if len(self._transfers) < _MANY:
+            return True
+        self._begun += 1
+        return self._begun <= min(self.sockets.idle, self._max_idle + _STEP)
+
     def add(self, curl: pycurl.Curl, done: Done) -> None:
-        """Starts a transfer; ``done`` may be called before this returns."""
+        """Starts a transfer, in the next iteration of the loop."""
         self._transfers[curl] = done
-        if len(self._transfers) > 1:
-            # Begins in the next iteration of the loop, with all that are added until then.
-            self._multi.add_handle(curl)
-            return
-        self._held = True
-        try:
-            self._multi.add_handle(curl)
-        finally:
-            self._held = False
-        self._expire()
+        self.multi.add_handle(curl)
 
     def adopt(self, curl: pycurl.Curl, done: Done) -> None:
         """Takes over a transfer that somebody else has put into the multi."""
@@ -76,11 +104,25 @@ class CurlEngine:
     def remove(self, curl: pycurl.Curl) -> None:
         """Stops a transfer: its connection is closed, its ``done`` is not called."""
         del self._transfers[curl]
-        self._multi.remove_handle(curl)
+        self.multi.remove_handle(curl)
 
-    def wake(self) -> None:
-        """Lets libcurl look after its transfers in the next iteration of the loop."""
-        if self._wakeup is None and not self._held and not self.closed:
+    def on_timer(self, milliseconds: int) -> None:
+        """Called by libcurl to say when it wants to be called."""
+        # Often from within a call of ours: nothing may happen here.
+        if self.closed:
+            return
+        if milliseconds == 0:
+            self._deadline = None
+            self._wake()
+        elif milliseconds < 0:
+            self._deadline = None
+        else:
+            self._deadline = self._loop.time() + milliseconds / 1000
+            if self._timer is None or self._deadline < self._timer_at:
+                self._set_timer(self._deadline)
+
+    def _wake(self) -> None:
+        if self._wakeup is None:
             self._wakeup = self._loop.call_soon(self._on_wakeup)
 
     def close(self) -> None:
@@ -91,19 +133,9 @@ class CurlEngine:
         for handle in (self._wakeup, self._timer):
             if handle is not None:
                 handle.cancel()
-        self._sockets.close()
-
-    def _on_timer(self, milliseconds: int) -> None:
-        # Called by libcurl, often from within a call of ours: nothing may happen here.
-        if milliseconds == 0:
-            self._deadline = None
-            self.wake()
-        elif milliseconds < 0:
-            self._deadline = None
-        else:
-            self._deadline = self._loop.time() + milliseconds / 1000
-            if self._timer is None or self._deadline < self._timer_at:
-                self._set_timer(self._deadline)
+        self.sockets.close()
+        # pycurl before 7.46 hides its references from the garbage collector.
+        del self.multi
 
     def _set_timer(self, when: float) -> None:
         if self._timer is not None:
@@ -123,29 +155,38 @@ class CurlEngine:
         if self._deadline is None and not self.closed:
             # libcurl's clock may be behind the loop's: nothing had run out, and it does
             # not repeat what it has said.
-            self._on_timer(self._multi.timeout())
+            self.on_timer(self.multi.timeout())
 
     def _on_wakeup(self) -> None:
         self._wakeup = None
         self._expire()
 
     def _expire(self) -> None:
-        self._act(pycurl.SOCKET_TIMEOUT, 0)
-        self._settle()
+        self._begun = 0
+        # What has happened to an idle connection must be known before it is used again.
+        self.sockets.poll()
+        self.act(pycurl.SOCKET_TIMEOUT, 0)
+        self.settle()
 
-    def _act(self, fd: int, events: int) -> None:
+    def act(self, fd: int, events: int) -> None:
+        """Lets libcurl do what a socket is ready for."""
         try:
-            self._alive = self._multi.socket_action(fd, events)[1]
+            self._alive = self.multi.socket_action(fd, events)[1]
         except pycurl.error:
             # Whatever it is, it ends the transfers that it concerns.
             self._alive = -1
+        if not -_STEP < self._alive - self._room < _STEP:
+            # libcurl's limit is one of all connections, busy ones included.
+            self._room = self._alive
+            self.multi.setopt(pycurl.M_MAXCONNECTS, self._max_idle + self._room)
 
-    def _settle(self) -> None:
+    def settle(self) -> None:
+        """Hands on what has ended."""
         if self._alive >= len(self._transfers):
             return
         queued = -1
         while queued and not self.closed:
-            queued, succeeded, failed = self._multi.info_read()
+            queued, succeeded, failed = self.multi.info_read()
             for curl in succeeded:
                 self._end(curl, 0, "")
             for curl, code, message in failed:
@@ -159,85 +200,244 @@ class CurlEngine:
 
 
 class Sockets(Protocol):
-    """Watches sockets for libcurl."""
+    """Watches sockets for libcurl, and knows what it should know about its connections."""
 
-    def watch(self, what: int, fd: int, multi: pycurl.CurlMulti, data: Any) -> None: ...
+    #: How many connections may be idle: libcurl does not tell when it closes one.
+    idle: int
+
+    def watch(self, what: int, fd: int, multi: pycurl.CurlMulti, data: Any) -> None:
+        """Called by libcurl when it changes what it waits for."""
+
+    def poll(self) -> None:
+        """Acts on what the sockets are ready for at this moment."""
+
+    def claim(self, address: Address, on_ending: OnEnding, tls: bool) -> bool:
+        """Says that a request is about to be sent on the connection at ``address``.
+
+        :arg on_ending: called when the peer ends the connection.
+        :returns: whether the connection may be used.
+        """
+
+    def disclaim(self, address: Address, spoilt: bool = False, shared: bool = False) -> None:
+        """Says that a transfer has done with the connection at ``address``.
+
+        :arg bool spoilt: whether the connection must not be used again.
+        :arg bool shared: whether it is one of HTTP/2, on which the peer may speak at any
+            time.
+        """
+
+    def is_early(self, address: Address) -> bool:
+        """Returns whether what libcurl reads from a TLS connection had come before the claim."""
 
     def close(self) -> None: ...
 
 
+class Socket:
+    """A socket of libcurl's, from when it is opened until its number is opened again."""
+
+    __slots__ = ("address", "events", "fd", "heard", "idle", "received", "shared", "spoilt")
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+        #: What libcurl waits for; nothing on an idle connection.
+        self.events = 0
+        #: Whether this may be a connection that can be used again.
+        self.idle = False
+        #: Whether libcurl has read anything since the connection was last idle.
+        self.heard = False
+        #: Known from when the connection is idle for the first time.
+        self.address: Address | None = None
+        self.spoilt = False
+        self.shared = False
+        #: Bytes that had come when the connection was claimed.
+        self.received: int | None = None
+
+
 class EpollSockets:
-    """Watches sockets in an epoll set of its own.
+    """Watches sockets in an epoll set of its own, idle connections included."""
 
-    :arg act: called for each socket that is ready, with libcurl's event bits.
-    :arg settle: called after all that were ready at once.
-    """
-
-    def __init__(
-        self, io_loop: IOLoop, act: Callable[[int, int], None], settle: Callable[[], None]
-    ) -> None:
+    def __init__(self, engine: CurlEngine, io_loop: IOLoop) -> None:
+        self.idle = 0
+        self._engine = engine
         self._io_loop = io_loop
-        self._act = act
-        self._settle = settle
-        self._wanted: dict[int, int] = {}
+        self._sockets: dict[int, Socket] = {}
+        # Of those that are idle, or have been.
+        self._by_address: dict[Address, Socket] = {}
+        self._claims: dict[Address, OnEnding] = {}
+        self._acting = -1
         self._epoll = select.epoll()
         io_loop.add_handler(self._epoll, self._on_ready, IOLoop.READ)
 
     def watch(self, what: int, fd: int, multi: pycurl.CurlMulti, data: Any) -> None:
-        """Called by libcurl when it changes what it waits for."""
-        if what in _EPOLL_EVENTS:
-            self._wanted[fd] = _EPOLL_EVENTS[what]
-            self._arm(fd, _EPOLL_EVENTS[what])
-        else:
-            self._wanted.pop(fd, None)
+        if self._epoll.closed:
+            return
+        events = _EPOLL_EVENTS.get(what, 0)
+        if events:
+            sock = self._arm(fd, events)
+            sock.events = events
+            self._not_idle(sock)
+            return
+        known = self._sockets.get(fd)
+        if known is not None and known.events:
+            known.events = 0
+            known.heard = False
+            if known.address is None:
+                known.address = _address(fd)
+                self._by_address[known.address] = known
+            known.idle = True
+            self.idle += 1
+            self._arm(fd, _IDLE)
 
-    def _arm(self, fd: int, events: int) -> None:
+    def _not_idle(self, sock: Socket) -> None:
+        if sock.idle:
+            sock.idle = False
+            self.idle -= 1
+
+    def _arm(self, fd: int, events: int) -> Socket:
         try:
             self._epoll.modify(fd, events)
         except FileNotFoundError:
             # A new socket, perhaps with the number of one that was closed.
             self._epoll.register(fd, events)
+            known = self._sockets.pop(fd, None)
+            if known is not None:
+                self._not_idle(known)
+                if known.address is not None:
+                    self._by_address.pop(known.address, None)
+            self._sockets[fd] = Socket(fd)
+        return self._sockets[fd]
 
-    def _on_ready(self, epoll: select.epoll, _events: int) -> None:
-        wanted = self._wanted
-        for fd, events in epoll.poll(0):
-            if fd not in wanted:
+    def _on_ready(self, fd: Any, events: int) -> None:
+        self.poll()
+        self._engine.settle()
+
+    def poll(self) -> None:
+        for fd, events in self._epoll.poll(0):
+            sock = self._sockets[fd]
+            if not sock.events:
+                # The peer has closed the connection, or speaks out of turn.
+                sock.spoilt = True
+                self._not_idle(sock)
                 continue
-            self._act(
+            if events & _ENDED:
+                on_ending = self._claims.get(sock.address or _address(fd))
+                if on_ending is not None:
+                    began = sock.heard or _unread(fd) > 0
+                    on_ending(bool(events & select.EPOLLERR), began)
+            self._acting = fd
+            self._engine.act(
                 fd,
                 (pycurl.CSELECT_IN if events & ~select.EPOLLOUT else 0)
                 | (pycurl.CSELECT_OUT if events & ~select.EPOLLIN else 0),
             )
-            if fd in wanted:
-                self._arm(fd, wanted[fd])
-        self._settle()
+            if sock.events:
+                self._arm(fd, sock.events)
+                if events & select.EPOLLIN:
+                    sock.heard = True
+        self._acting = -1
+
+    def claim(self, address: Address, on_ending: OnEnding, tls: bool) -> bool:
+        sock = self._by_address.get(address)
+        # The connection that is known by this address may have been closed, and its
+        # address be another one's by now.
+        if (
+            sock is not None
+            and not sock.shared
+            and (tls or sock.spoilt)
+            and _address(sock.fd) == address
+        ):
+            if sock.spoilt:
+                return False
+            sock.received = _received(sock.fd)
+        self._claims[address] = on_ending
+        return True
+
+    def disclaim(self, address: Address, spoilt: bool = False, shared: bool = False) -> None:
+        self._claims.pop(address, None)
+        sock = self._by_address.get(address)
+        if sock is not None:
+            sock.received = None
+            sock.spoilt |= spoilt
+            sock.shared |= shared
+
+    def is_early(self, address: Address) -> bool:
+        sock = self._by_address.get(address)
+        return (
+            sock is not None
+            and sock.received is not None
+            and sock.fd != self._acting
+            and sock.received == _received(sock.fd)
+        )
 
     def close(self) -> None:
-        _remove_handler(self._io_loop, self._epoll)
-        self._epoll.close()
+        # A loop that closes all its files has done so already.
+        if not self._epoll.closed:
+            _remove_handler(self._io_loop, self._epoll)
+            self._epoll.close()
 
 
 if hasattr(select, "epoll"):
+    _ENDED = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
+    _IDLE = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLONESHOT
     _EPOLL_EVENTS = {
-        pycurl.POLL_IN: select.EPOLLIN | select.EPOLLONESHOT,
+        pycurl.POLL_IN: _IDLE,
         pycurl.POLL_OUT: select.EPOLLOUT | select.EPOLLONESHOT,
-        pycurl.POLL_INOUT: select.EPOLLIN | select.EPOLLOUT | select.EPOLLONESHOT,
+        pycurl.POLL_INOUT: _IDLE | select.EPOLLOUT,
     }
+    # tcpi_bytes_received of struct tcp_info (linux/tcp.h).
+    _BYTES_RECEIVED = slice(128, 136)
+
+
+def _asked(fd: int, question: Callable[[socket.socket], Answer], default: Answer) -> Answer:
+    # libcurl has other descriptors, too, than those of connections.
+    try:
+        asking = socket.socket(socket.AF_INET, socket.SOCK_STREAM, fileno=fd)
+        try:
+            return question(asking)
+        finally:
+            # The socket object is only to ask by: the descriptor is libcurl's to close.
+            asking.detach()
+    except (OSError, ValueError):
+        return default
+
+
+def _address(fd: int) -> Address:
+    return _asked(fd, _own_address, ("", 0))
+
+
+def _own_address(asking: socket.socket) -> Address:
+    host, port = asking.getsockname()[:2]
+    return host.partition("%")[0], port
+
+
+def _received(fd: int) -> int | None:
+    return _asked(fd, _bytes_received, None)
+
+
+def _bytes_received(asking: socket.socket) -> int | None:
+    info = asking.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _BYTES_RECEIVED.stop)
+    return int.from_bytes(info[_BYTES_RECEIVED], sys.byteorder) or None
+
+
+def _unread(fd: int) -> int:
+    try:
+        size = fcntl.ioctl(fd, termios.FIONREAD, bytes(4))
+    except OSError:
+        return 0
+    return int.from_bytes(size, sys.byteorder)
 
 
 class LoopSockets:
     """Watches sockets with the loop itself, as Tornado's client does, where there is no epoll."""
 
-    def __init__(
-        self, io_loop: IOLoop, act: Callable[[int, int], None], settle: Callable[[], None]
-    ) -> None:
+    idle = sys.maxsize
+
+    def __init__(self, engine: CurlEngine, io_loop: IOLoop) -> None:
+        self._engine = engine
         self._io_loop = io_loop
-        self._act = act
-        self._settle = settle
         self._watched: set[int] = set()
 
     def watch(self, what: int, fd: int, multi: pycurl.CurlMulti, data: Any) -> None:
-        """Called by libcurl when it changes what it waits for."""
         # Removed and added again, never updated: libcurl may have closed the socket and
         # opened another one with its number.
         if fd in self._watched:
@@ -248,12 +448,24 @@ class LoopSockets:
             self._io_loop.add_handler(fd, self._on_ready, _LOOP_EVENTS[what])
 
     def _on_ready(self, fd: int, events: int) -> None:
-        self._act(
+        self._engine.act(
             fd,
             (pycurl.CSELECT_IN if events & IOLoop.READ else 0)
             | (pycurl.CSELECT_OUT if events & IOLoop.WRITE else 0),
         )
-        self._settle()
+        self._engine.settle()
+
+    def poll(self) -> None:
+        pass
+
+    def claim(self, address: Address, on_ending: OnEnding, tls: bool) -> bool:
+        return True
+
+    def disclaim(self, address: Address, spoilt: bool = False, shared: bool = False) -> None:
+        pass
+
+    def is_early(self, address: Address) -> bool:
+        return False
 
     def close(self) -> None:
         for fd in self._watched:
@@ -269,5 +481,5 @@ _LOOP_EVENTS = {
 
 def _remove_handler(io_loop: IOLoop, fd: Any) -> None:
     # A loop that was closed first has forgotten its handlers.
-    if not io_loop.asyncio_loop.isclosed():  # type: ignore[attr-defined]
+    if not io_loop.asyncio_loop.is_closed():  # type: ignore[attr-defined]
         io_loop.remove_handler(fd)
