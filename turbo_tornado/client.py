@@ -263,23 +263,20 @@ class _Fetch:
                 errors.SOCKET_ERROR, f"Body too long: over the limit of {limit} bytes"
             )
             return
-        outgoing = self.outgoing
-        request = HTTPHeaders.deferred(outgoing.fields)
-        request._method, request._uri = outgoing.method, outgoing.target
-        request._version = outgoing.version
-        headers = response.headers
-        if not isinstance(headers, HTTPHeaders):
-            headers = HTTPHeaders(headers)
-            headers.set_status_code(response.code)
+        try:
+            headers = _received(response)
+        except ValueError as error:
+            self._finish_with(errors.PARSE_ERROR_HEADERS, f"{self._where}: {error}")
+            return
         self._finish(
             HTTPResponse(
                 self._milliseconds(),
-                request=request,
+                request=self.outgoing.headers(),
                 code=response.code,
                 reason=response.reason,
                 headers=headers,
                 body=body,
-                url=outgoing.url.url,
+                url=self.outgoing.url.url,
             )
         )
 
@@ -340,6 +337,15 @@ class _Fetch:
     def _release(self) -> None:
         self.client._busy = False
         self.future.abort = None
+
+
+def _received(response: tornado.httpclient.HTTPResponse) -> HTTPHeaders:
+    if isinstance(response.headers, HTTPHeaders):
+        return response.headers
+    # Of a transport that is not ours, which may take more than a field can have.
+    headers = HTTPHeaders(response.headers)
+    headers.set_status_code(response.code)
+    return headers
 
 
 def _has_loop() -> bool:

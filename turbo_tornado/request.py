@@ -26,6 +26,12 @@ class Outgoing(NamedTuple):
     fields: bytes
     body: bytes | None
 
+    def headers(self) -> HTTPHeaders:
+        """Returns what is sent, as `HTTPHeaders`."""
+        headers = HTTPHeaders.deferred(self.fields)
+        headers._method, headers._uri, headers._version = self.method, self.target, self.version
+        return headers
+
     def redirected(self, code: int, location: str) -> Outgoing:
         """Returns the request that a redirect response asks for.
 
@@ -122,10 +128,7 @@ def _fields(url: URL, options: FetchOptions, body: bytes | None, form: bool) -> 
 
 
 def _changed(outgoing: Outgoing, options: FetchOptions) -> Outgoing:
-    headers = HTTPHeaders.deferred(outgoing.fields)
-    headers.set_method(outgoing.method)
-    headers.set_uri(outgoing.target)
-    headers.set_version(outgoing.version)
+    headers = outgoing.headers()
     assert options.on_headers is not None
     options.on_headers(headers)
     if "Transfer-Encoding" in headers:

@@ -6,7 +6,6 @@ is. That is what makes the wire the same on both, and ``response.request`` true.
 
 from __future__ import annotations
 
-from ..headers import HTTPHeaders
 from ..tls import TLS
 
 #: Methods of which a repetition does no more than the first (RFC 9110, section 9.2.2).
@@ -80,10 +79,3 @@ class Hop:
         self.decompress = decompress
         self.max_body_size = max_body_size
         self.tls = tls
-
-    @property
-    def request_headers(self) -> HTTPHeaders:
-        """What goes on the wire, as `HTTPHeaders`."""
-        headers = HTTPHeaders.deferred(self.fields)
-        headers._method, headers._uri, headers._version = self.method, self.target, self.version
-        return headers
