@@ -120,6 +120,7 @@ _BY_CURL_CODE: dict[int, errors] = {
     8: errors.PARSE_ERROR_HEADERS,  # WEIRD_SERVER_REPLY
     35: errors.SSL_ERROR,  # SSL_CONNECT_ERROR
     45: errors.COULD_NOT_CONNECT,  # INTERFACE_FAILED
+    51: errors.SSL_ERROR,  # PEER_FAILED_VERIFICATION before libcurl 7.62
     52: errors.NO_HEADERS,  # GOT_NOTHING
     53: errors.SSL_ERROR,  # SSL_ENGINE_NOTFOUND
     54: errors.SSL_ERROR,  # SSL_ENGINE_SETFAILED
@@ -194,6 +195,7 @@ def _code(error: BaseException, limits: Limits) -> errors | None:
 def _timeout_code(limits: Limits) -> errors:
     if not limits.remaining:
         return errors.CONNECT_TIMEOUT
-    if limits.connect_timeout and limits.elapsed < limits.remaining:
+    # libcurl counts in milliseconds, and cuts what is left to whole ones.
+    if limits.connect_timeout and limits.elapsed + 0.002 < limits.remaining:
         return errors.CONNECT_TIMEOUT
     return errors.REQUEST_TIMEOUT
