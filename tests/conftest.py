@@ -16,7 +16,27 @@ from tests.support import Fetch, MakeClient, MakePeer, RawPeer, Script
 from tests.support.certificates import Certificates
 from tests.support.leaks import ErrorRecords, close_transports, pending_tasks
 from tests.support.server import Server
-from turbo_tornado import HTTPClient, HTTPResponse
+from turbo_tornado import HTTPClient, HTTPResponse, configure
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--no-keep-alive",
+        action="store_true",
+        help="run the contract suite with keep_alive=False as the default of every fetch",
+    )
+
+
+@pytest.fixture(autouse=True)
+def default_of_keep_alive(request: pytest.FixtureRequest) -> Iterator[None]:
+    if not request.config.getoption("no_keep_alive"):
+        yield
+        return
+    if request.node.get_closest_marker("kept"):
+        pytest.skip("counts on a kept connection, or on the fields of a request that keeps one")
+    configure(keep_alive=False)
+    yield
+    configure()
 
 
 def pytest_collection_finish() -> None:

@@ -168,6 +168,7 @@ async def assert_works(client: HTTPClient, server: Server) -> None:
 
 @each_way
 @each_phase
+@pytest.mark.kept
 async def test_cancel(peer: Peer, cancel: Cancel, make_client: MakeClient, server: Server) -> None:
     client = make_client({"verify_ca": False})
     await cancel(client.fetch(peer.url, **options(peer)), peer.reached.wait())
@@ -179,6 +180,7 @@ async def test_cancel(peer: Peer, cancel: Cancel, make_client: MakeClient, serve
 
 
 @pytest.mark.parametrize("peer", sorted({*PHASES} - {"TLS handshake"}), indirect=True)
+@pytest.mark.kept
 async def test_connection_is_not_pooled(peer: Peer, make_client: MakeClient) -> None:
     client = make_client({"verify_ca": False})
     await by_future(client.fetch(peer.url, **options(peer)), peer.reached.wait())
@@ -189,6 +191,7 @@ async def test_connection_is_not_pooled(peer: Peer, make_client: MakeClient) -> 
 
 
 @each_phase
+@pytest.mark.kept
 async def test_no_task_is_left(peer: Peer, make_client: MakeClient) -> None:
     before = asyncio.all_tasks()
     client = make_client({"verify_ca": False})
@@ -278,6 +281,7 @@ async def test_cancel_of_a_busy_answer_leaves_the_first_alone(
     assert (res.error, res.body) == (None, b"late")
 
 
+@pytest.mark.kept
 async def test_cancel_after_the_end_changes_nothing(
     make_client: MakeClient, server: Server
 ) -> None:

@@ -220,6 +220,7 @@ async def test_many_params(sent: Sent) -> None:
 
 
 @pytest.mark.parametrize("options", [{}, {"keep_alive": True}, {"keep_alive": None}])
+@pytest.mark.kept
 async def test_keep_alive(sent: Sent, peer: RawPeer, options: dict[str, Any]) -> None:
     for _ in range(3):
         assert (await sent(**options)).field("Connection") is None

@@ -241,6 +241,7 @@ async def test_limit_belongs_to_the_client(make_client: MakeClient, raw_peer: Ma
         assert_over(await small.fetch(peer.url(), **TIMEOUTS), 10)
 
 
+@pytest.mark.kept
 async def test_limit_is_for_one_response(make_client: MakeClient, raw_peer: MakePeer) -> None:
     peer = await raw_peer(response(b"x" * LIMIT))
     client = make_client(max_buffer_size=LIMIT)

@@ -486,6 +486,7 @@ async def test_a_circle(fetch: Fetch, raw_peer: MakePeer) -> None:
 # on which connection, and for how long
 
 
+@pytest.mark.kept
 async def test_hops_at_one_origin_share_a_connection(fetch: Fetch, raw_peer: MakePeer) -> None:
     peer = await raw_peer(
         site({"/a": redirect("/b", body=b"x" * 100_000), "/b": redirect("/c", 307, b"moved")})
@@ -525,6 +526,7 @@ async def test_a_redirect_that_ends_its_connection(
     assert [request.connection for request in peer.requests] == [1, 2]
 
 
+@pytest.mark.kept
 async def test_a_chunked_redirect(fetch: Fetch, raw_peer: MakePeer) -> None:
     head = b"HTTP/1.1 302 Found\r\nLocation: /end\r\nTransfer-Encoding: chunked\r\n\r\n"
     peer = await raw_peer(site({"/start": head + b"5\r\nmoved\r\n0\r\n\r\n"}))
@@ -575,6 +577,7 @@ async def test_request_time_is_that_of_all_hops(fetch: Fetch, raw_peer: MakePeer
     assert (await fetch(peer.url("/start"))).request_time >= 200
 
 
+@pytest.mark.kept
 async def test_busy_between_hops(make_client: MakeClient, raw_peer: MakePeer) -> None:
     go_on = asyncio.Event()
 

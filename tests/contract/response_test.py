@@ -113,6 +113,7 @@ async def test_request_time_has_the_wait_in_it(fetch: Fetch, server: Any) -> Non
 @pytest.mark.parametrize(
     "code", [200, 201, 202, 206, 226, 299, 400, 401, 403, 404, 418, 429, 451, 500, 503, 599, 999]
 )
+@pytest.mark.kept
 async def test_every_status_is_a_response(fetch: Fetch, raw_peer: MakePeer, code: int) -> None:
     peer = await raw_peer(response(b"body", status=f"{code} Words"))
     for _ in range(2):
@@ -247,6 +248,7 @@ async def test_fetch_in_a_tornado_coroutine(make_client: MakeClient, raw_peer: M
 
 
 @pytest.mark.parametrize("body", [b"", b"\0", b"text", ALL_BYTES, ALL_BYTES * 8192, b"\r\n" * 9])
+@pytest.mark.kept
 async def test_body_of_a_length(fetch: Fetch, raw_peer: MakePeer, body: bytes) -> None:
     peer = await raw_peer(response(body))
     for _ in range(2):
@@ -268,6 +270,7 @@ async def test_body_of_a_length(fetch: Fetch, raw_peer: MakePeer, body: bytes) -
         head("Content-Encoding: gzip", status="204 No Content"),
     ],
 )
+@pytest.mark.kept
 async def test_codes_without_a_body(fetch: Fetch, raw_peer: MakePeer, data: bytes) -> None:
     peer = await raw_peer(data)
     for _ in range(2):
@@ -291,6 +294,7 @@ async def test_codes_without_a_body(fetch: Fetch, raw_peer: MakePeer, data: byte
         head("Content-Length: 99999999999", status="500 No"),
     ],
 )
+@pytest.mark.kept
 async def test_head_has_no_body(fetch: Fetch, raw_peer: MakePeer, data: bytes) -> None:
     peer = await raw_peer(data)
     for _ in range(2):
@@ -325,6 +329,7 @@ async def test_every_method_has_a_response_body(
     ],
 )
 @pytest.mark.parametrize("method", ["GET", "POST", "HEAD"])
+@pytest.mark.kept
 async def test_interim_responses(
     fetch: Fetch, raw_peer: MakePeer, method: str, interim: bytes
 ) -> None:
@@ -377,6 +382,7 @@ CHUNKED = head("Transfer-Encoding: chunked")
     ],
 )
 @pytest.mark.parametrize("method", ["GET", "POST"])
+@pytest.mark.kept
 async def test_chunked(
     fetch: Fetch, raw_peer: MakePeer, method: str, data: bytes, body: bytes
 ) -> None:
@@ -405,6 +411,7 @@ async def test_the_case_of_a_coding(fetch: Fetch, raw_peer: MakePeer, coding: st
         response(gzipped(b"body"), "Content-Encoding: gzip"),
     ],
 )
+@pytest.mark.kept
 async def test_byte_by_byte(fetch: Fetch, raw_peer: MakePeer, data: bytes) -> None:
     peer = await raw_peer(byte_by_byte(data))
     for _ in range(2):
@@ -466,6 +473,7 @@ async def test_a_1_0_response_that_keeps_the_connection(fetch: Fetch, raw_peer: 
     ],
 )
 @pytest.mark.parametrize("way", ["length", "chunked", "small-chunks", "until-close"])
+@pytest.mark.kept
 async def test_gzip(fetch: Fetch, raw_peer: MakePeer, way: str, data: bytes, body: bytes) -> None:
     encoding = "Content-Encoding: gzip"
     script: Any
@@ -529,6 +537,7 @@ async def test_gzip_that_nobody_names_is_not_decoded(fetch: Fetch, raw_peer: Mak
         ("/status/404", b"404"),
     ],
 )
+@pytest.mark.kept
 async def test_at_a_server(fetch: Fetch, server: Any, path: str, body: bytes) -> None:
     for _ in range(2):
         res = await fetch(server.url(path))
@@ -545,6 +554,7 @@ async def test_cookies_of_a_server(fetch: Fetch, server: Any) -> None:
 # connections
 
 
+@pytest.mark.kept
 async def test_an_idle_connection_is_taken(fetch: Fetch, raw_peer: MakePeer) -> None:
     peer = await raw_peer(response(b"ok"))
     for _ in range(5):
@@ -564,6 +574,7 @@ def reuse_for_any_method(transport: str) -> None:
 
 @pytest.mark.usefixtures("reuse_for_any_method")
 @pytest.mark.parametrize("method", ["HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "PURGE"])
+@pytest.mark.kept
 async def test_an_idle_connection_is_taken_by_every_method(
     fetch: Fetch, raw_peer: MakePeer, method: str
 ) -> None:
@@ -633,6 +644,7 @@ async def test_bytes_beyond_the_response_are_not_the_next_one(
         assert (await fetch(peer.url(path))).body == b"ok"
 
 
+@pytest.mark.kept
 async def test_different_origins_have_different_connections(
     fetch: Fetch, raw_peer: MakePeer
 ) -> None:
@@ -643,6 +655,7 @@ async def test_different_origins_have_different_connections(
     assert (one.connections, two.connections) == (1, 1)
 
 
+@pytest.mark.kept
 async def test_fetches_at_the_same_time_have_a_connection_each(
     fetch: Fetch, raw_peer: MakePeer
 ) -> None:
@@ -688,6 +701,7 @@ async def test_an_idle_connection_that_the_peer_closed(fetch: Fetch, raw_peer: M
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"])
 @pytest.mark.parametrize("end", ["close", "reset"])
+@pytest.mark.kept
 async def test_a_reused_connection_that_is_dead_is_replaced_once(
     fetch: Fetch, raw_peer: MakePeer, method: str, end: str
 ) -> None:
@@ -708,6 +722,7 @@ async def test_a_reused_connection_that_is_dead_is_replaced_once(
     assert peer.requests[1].body == peer.requests[2].body
 
 
+@pytest.mark.kept
 async def test_the_replacement_is_not_replaced(fetch: Fetch, raw_peer: MakePeer) -> None:
     async def script(conn: Connection) -> None:
         if (await conn.read_request()).target == "/first":
@@ -727,6 +742,7 @@ async def test_the_replacement_is_not_replaced(fetch: Fetch, raw_peer: MakePeer)
 @pytest.mark.parametrize(
     ("end", "code"), [("close", errors.NO_HEADERS), ("reset", errors.SOCKET_ERROR)]
 )
+@pytest.mark.kept
 async def test_what_is_not_idempotent_is_never_sent_twice(
     fetch: Fetch, raw_peer: MakePeer, method: str, end: str, code: errors
 ) -> None:
@@ -757,6 +773,7 @@ async def test_a_fresh_connection_is_tried_once(
     assert len(peer.requests) == 1
 
 
+@pytest.mark.kept
 async def test_a_request_whose_response_began_is_not_sent_again(
     fetch: Fetch, raw_peer: MakePeer
 ) -> None:

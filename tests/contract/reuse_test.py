@@ -70,6 +70,7 @@ REUSABLE: dict[str, tuple[bytes, str]] = {
 
 
 @pytest.mark.parametrize(("answer", "method"), REUSABLE.values(), ids=REUSABLE)
+@pytest.mark.kept
 async def test_reused(answer: bytes, method: str, fetch: Fetch, raw_peer: MakePeer) -> None:
     peer = await raw_peer(on_each(answer, answer))
     body = b"request" if method == "POST" else None
@@ -83,6 +84,7 @@ async def test_reused(answer: bytes, method: str, fetch: Fetch, raw_peer: MakePe
     assert peer.requests[2].method == "GET"
 
 
+@pytest.mark.kept
 async def test_reused_by_one_client(
     make_client: MakeClient, fetch: Fetch, raw_peer: MakePeer
 ) -> None:
@@ -93,6 +95,7 @@ async def test_reused_by_one_client(
     assert peer.connections == 1
 
 
+@pytest.mark.kept
 async def test_reused_by_the_hops_of_a_fetch(fetch: Fetch, raw_peer: MakePeer) -> None:
     moved = response(b"moved", "Location: /next", status="302 Found")
     peer = await raw_peer(on_each(moved, moved, moved))
@@ -100,6 +103,7 @@ async def test_reused_by_the_hops_of_a_fetch(fetch: Fetch, raw_peer: MakePeer) -
     assert by_connection(peer) == [1, 1, 1, 1]
 
 
+@pytest.mark.kept
 async def test_as_many_connections_as_at_once(make_client: MakeClient, raw_peer: MakePeer) -> None:
     together = asyncio.Event()
 
@@ -120,6 +124,7 @@ async def test_as_many_connections_as_at_once(make_client: MakeClient, raw_peer:
     assert peer.connections == 5
 
 
+@pytest.mark.kept
 async def test_reused_over_tls(
     make_client: MakeClient, raw_peer: MakePeer, certificates: Certificates
 ) -> None:
@@ -286,6 +291,7 @@ async def test_not_reused_after_a_body_until_close(fetch: Fetch, raw_peer: MakeP
     assert by_connection(peer) == [1, 2]
 
 
+@pytest.mark.kept
 async def test_not_reused_with_other_tls_settings(
     make_client: MakeClient, raw_peer: MakePeer, certificates: Certificates
 ) -> None:
@@ -314,6 +320,7 @@ async def test_no_trust_from_a_kept_connection(
     assert len(peer.requests) == 1
 
 
+@pytest.mark.kept
 async def test_not_reused_for_another_host(fetch: Fetch, raw_peer: MakePeer) -> None:
     first, second = await raw_peer(GOOD), await raw_peer(response(b"other"))
     for _ in range(2):
@@ -325,6 +332,7 @@ async def test_not_reused_for_another_host(fetch: Fetch, raw_peer: MakePeer) -> 
 # keep_alive=False
 
 
+@pytest.mark.kept
 async def test_keep_alive_off(fetch: Fetch, raw_peer: MakePeer) -> None:
     left: asyncio.Queue[int] = asyncio.Queue()
 
@@ -390,6 +398,7 @@ each_scheme = pytest.mark.parametrize("scheme", ["http", "https"])
 @each_scheme
 @pytest.mark.parametrize("noticed", [True, False], ids=["noticed", "unnoticed"])
 @pytest.mark.parametrize("words", [EVIL, b"H", b"\r\n"], ids=["response", "byte", "CR LF"])
+@pytest.mark.kept
 async def test_poisoned_while_idle(
     words: bytes,
     noticed: bool,
@@ -449,6 +458,7 @@ async def test_poisoned_by_an_interim_response(fetch: Fetch, raw_peer: MakePeer)
 @each_scheme
 @pytest.mark.parametrize("method", ["GET", "POST", "PATCH"])
 @pytest.mark.parametrize("end", ["close", "reset"])
+@pytest.mark.kept
 async def test_closed_while_idle(
     end: str,
     method: str,
@@ -541,6 +551,7 @@ def beginning(data: bytes) -> Callable[[Connection], Any]:
 
 @pytest.mark.parametrize("leave", [closing, resetting])
 @pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"])
+@pytest.mark.kept
 async def test_idempotent_request_is_sent_again(
     method: str, leave: Any, fetch: Fetch, raw_peer: MakePeer
 ) -> None:
@@ -559,6 +570,7 @@ async def test_idempotent_request_is_sent_again(
     ("leave", "code"), [(closing, errors.NO_HEADERS), (resetting, errors.SOCKET_ERROR)]
 )
 @pytest.mark.parametrize("method", ["POST", "PATCH", "CUSTOM"])
+@pytest.mark.kept
 async def test_other_request_is_not_sent_again(
     method: str, leave: Any, code: errors, fetch: Fetch, raw_peer: MakePeer
 ) -> None:
@@ -578,6 +590,7 @@ async def test_other_request_is_not_sent_again(
     [b"H", b"HTTP/1.1 2", b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 100 Continue\r\n\r\n"],
     ids=["byte", "status line", "head", "interim response"],
 )
+@pytest.mark.kept
 async def test_not_sent_again_after_a_byte_of_the_response(
     data: bytes, fetch: Fetch, raw_peer: MakePeer
 ) -> None:
@@ -589,6 +602,7 @@ async def test_not_sent_again_after_a_byte_of_the_response(
     assert by_connection(peer) == [1, 1]
 
 
+@pytest.mark.kept
 async def test_sent_again_only_once(fetch: Fetch, raw_peer: MakePeer) -> None:
     async def script(conn: Connection) -> None:
         if conn.number == 1:
@@ -605,6 +619,7 @@ async def test_sent_again_only_once(fetch: Fetch, raw_peer: MakePeer) -> None:
     assert by_connection(peer) == [1, 1, 2]
 
 
+@pytest.mark.kept
 async def test_sent_again_on_a_fresh_connection(
     make_client: MakeClient, fetch: Fetch, raw_peer: MakePeer
 ) -> None:
@@ -634,6 +649,7 @@ async def test_sent_again_on_a_fresh_connection(
     assert fresh == 4
 
 
+@pytest.mark.kept
 async def test_request_timeout_holds_for_what_is_sent_again(
     fetch: Fetch, raw_peer: MakePeer
 ) -> None:

@@ -181,6 +181,7 @@ async def test_request_timeout_whatever_connect_timeout(
     assert_timeout(res, errors.REQUEST_TIMEOUT)
 
 
+@pytest.mark.kept
 async def test_request_timeout_on_a_kept_connection(
     make_client: MakeClient, fetch: Fetch, raw_peer: MakePeer
 ) -> None:

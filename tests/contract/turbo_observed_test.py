@@ -590,6 +590,7 @@ def test_difference_is_one(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", RECORD)
+@pytest.mark.kept
 async def test_as_turbo_or_with_a_reason(
     name: str, make_client: MakeClient, make_world: MakeWorld
 ) -> None:

@@ -137,6 +137,7 @@ REQUESTS: list[tuple[dict[str, Any], str, bytes, list[tuple[str, str]]]] = [
 
 
 @pytest.mark.parametrize(("options", "line", "body", "fields"), REQUESTS)
+@pytest.mark.kept
 async def test_the_bytes(
     fetch: Fetch,
     raw_peer: MakePeer,
@@ -161,6 +162,7 @@ async def test_the_bytes(
 
 
 @pytest.mark.parametrize("options", [row[0] for row in REQUESTS])
+@pytest.mark.kept
 async def test_the_same_bytes_on_a_reused_connection(
     fetch: Fetch, raw_peer: MakePeer, options: dict[str, Any]
 ) -> None:
@@ -315,6 +317,7 @@ async def test_host_has_a_port_that_is_not_the_default(
 
 
 @pytest.mark.parametrize("options", [{}, {"method": "POST", "body": b"data"}])
+@pytest.mark.kept
 async def test_http_1_0(fetch: Fetch, raw_peer: MakePeer, options: dict[str, Any]) -> None:
     async def script(conn: Connection) -> None:
         await conn.read_request()

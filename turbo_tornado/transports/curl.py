@@ -803,6 +803,9 @@ class PlainHandle:
 
     def _start_tornado(self) -> Abort | None:
         transport = self.transport
+        # Not one that has been reset: Tornado 6.4 sets it up for debugging when it is made.
+        self.curl.close()
+        self.curl = transport._curl_create()
         transport._free_list.append(self.curl)
         transport._requests.append((self.request, self.callback, self._created))
         transport._process_queue()
