@@ -30,7 +30,7 @@ pycurl = pytest.importorskip("pycurl")
 from tornado.curl_httpclient import CurlAsyncHTTPClient, CurlError
 
 from turbo_tornado.transports import curl as curl_transport
-from turbo_tornado.transports.curl import CurlTransport
+from turbo_tornado.transports.curl import CurlTransport, HopHandle
 from turbo_tornado.transports.curl_engine import EpollSockets, LoopSockets
 
 # Of Tornado 6.4 with pycurl 7.46 and newer.
@@ -641,6 +641,36 @@ async def test_a_callback_that_raises(
     await asyncio.wait_for(called.wait(), 10)
     assert handled == [callback]
     assert (await transport.fetch(peer.url())).body == b"good"
+
+
+async def test_cancel_within_a_call_of_libcurl(
+    make_transport: MakeTransport, raw_peer: MakePeer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As the signal handler of asyncio.run() does it on Ctrl-C.
+    left = asyncio.Event()
+
+    async def script(conn: Connection) -> None:
+        if (await conn.read_request()).target == "/good":
+            await conn.send(GOOD)
+            return
+        await conn.send(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n12345")
+        await conn.wait_closed_by_client()
+        left.set()
+
+    on_body = HopHandle._on_body
+
+    def interrupted(handle: HopHandle, chunk: bytes) -> int | None:
+        if chunk == b"12345":
+            fetch.cancel()
+        return on_body(handle, chunk)
+
+    monkeypatch.setattr(HopHandle, "_on_body", interrupted)
+    transport = make_transport()
+    peer = await raw_peer(script)
+    fetch = transport.fetch(hop(peer), raise_error=False)
+    await asyncio.wait_for(left.wait(), 10)
+    assert fetch.cancelled()
+    assert (await transport.fetch(hop(peer, "/good"), raise_error=False)).body == b"good"
 
 
 @pytest.mark.parametrize("streaming", [False, True])

@@ -345,10 +345,19 @@ class HopHandle:
 
     def abort(self) -> None:
         """Stops at once: the connection is closed and nothing is reported."""
+        if self.transport._engine.acting:
+            # Called by a signal handler, within a call of libcurl's.
+            self.transport._engine.loop.call_soon(self._abort_late, self.future)
+            return
         if self._address is not None:
             self.transport._engine.sockets.disclaim(self._address)
         self.transport._engine.remove(self.curl)
         self._release()
+
+    def _abort_late(self, future: FetchFuture[HTTPResponse]) -> None:
+        # The transfer may have ended by itself, and the handle carry another one.
+        if getattr(self, "future", None) is future:
+            self.abort()
 
     def _set_up(self, hop: Hop) -> None:
         curl = self.curl

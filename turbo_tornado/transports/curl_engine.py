@@ -61,7 +61,7 @@ class CurlEngine:
     multi: pycurl.CurlMulti
 
     def __init__(self, io_loop: IOLoop, max_idle: int) -> None:
-        self._loop = io_loop.asyncio_loop  # type: ignore[attr-defined]
+        self.loop = io_loop.asyncio_loop  # type: ignore[attr-defined]
         self._max_idle = max_idle
         # How many transfers the limit that libcurl has been told allows for.
         self._room = -_STEP
@@ -74,6 +74,8 @@ class CurlEngine:
         self._timer_at = 0.0
         #: Whether `close` has been called.
         self.closed = False
+        #: Whether a call of libcurl's is under way, in which nothing can be removed.
+        self.acting = False
         kind = EpollSockets if hasattr(select, "epoll") else LoopSockets
         self.sockets: Sockets = kind(self, io_loop)
         self.on_socket = self.sockets.watch
@@ -117,13 +119,13 @@ class CurlEngine:
         elif milliseconds < 0:
             self._deadline = None
         else:
-            self._deadline = self._loop.time() + milliseconds / 1000
+            self._deadline = self.loop.time() + milliseconds / 1000
             if self._timer is None or self._deadline < self._timer_at:
                 self._set_timer(self._deadline)
 
     def _wake(self) -> None:
         if self._wakeup is None:
-            self._wakeup = self._loop.call_soon(self._on_wakeup)
+            self._wakeup = self.loop.call_soon(self._on_wakeup)
 
     def close(self) -> None:
         """Stops everything; every ``done`` is called with `CLOSED`."""
@@ -140,14 +142,14 @@ class CurlEngine:
     def _set_timer(self, when: float) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = self._loop.call_at(when, self._on_time)
+        self._timer = self.loop.call_at(when, self._on_time)
         self._timer_at = when
 
     def _on_time(self) -> None:
         self._timer = None
         if self._deadline is None:
             return
-        if self._deadline > self._loop.time():
+        if self._deadline > self.loop.time():
             self._set_timer(self._deadline)
             return
         self._deadline = None
@@ -170,11 +172,14 @@ class CurlEngine:
 
     def act(self, fd: int, events: int) -> None:
         """Lets libcurl do what a socket is ready for."""
+        self.acting = True
         try:
             self._alive = self.multi.socket_action(fd, events)[1]
         except pycurl.error:
             # Whatever it is, it ends the transfers that it concerns.
             self._alive = -1
+        finally:
+            self.acting = False
         if not -_STEP < self._alive - self._room < _STEP:
             # libcurl's limit is one of all connections, busy ones included.
             self._room = self._alive
