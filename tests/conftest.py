@@ -27,12 +27,26 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+def keeps_connections(transport: str) -> bool:
+    """Whether a transport can keep connections with the pycurl of this environment."""
+    if transport != "curl":
+        return True
+    from turbo_tornado.transports import curl
+
+    return curl._CAN_STOP or curl._LOOKS_ITSELF
+
+
 @pytest.fixture(autouse=True)
 def default_of_keep_alive(request: pytest.FixtureRequest) -> Iterator[None]:
+    kept = request.node.get_closest_marker("kept") is not None
+    if kept and "transport" in request.fixturenames:
+        name = request.getfixturevalue("transport")
+        if not keeps_connections(name):
+            pytest.skip("this pycurl cannot keep libcurl from sending a request twice")
     if not request.config.getoption("no_keep_alive"):
         yield
         return
-    if request.node.get_closest_marker("kept"):
+    if kept:
         pytest.skip("counts on a kept connection, or on the fields of a request that keeps one")
     configure(keep_alive=False)
     yield

@@ -239,6 +239,7 @@ def configured() -> Iterator[Callable[..., None]]:
     configure()
 
 
+@pytest.mark.kept
 async def test_package_default_of_keep_alive(
     sent: Sent, peer: RawPeer, configured: Callable[..., None]
 ) -> None:

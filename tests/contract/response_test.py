@@ -595,6 +595,7 @@ async def test_without_keep_alive_each_fetch_has_its_connection(
     assert [request.connection for request in peer.requests] == [1, 2, 3]
 
 
+@pytest.mark.kept
 async def test_without_keep_alive_none_is_taken_and_none_left(
     fetch: Fetch, raw_peer: MakePeer
 ) -> None:

@@ -22,7 +22,7 @@ from tornado.simple_httpclient import HTTPStreamClosedError
 from tests.support import Connection, MakePeer, RawPeer, response
 from tests.support.certificates import Certificates
 from turbo_tornado.tls import TLS
-from turbo_tornado.transports.failures import RequestTimeout
+from turbo_tornado.transports.failures import MalformedResponse, RequestTimeout
 from turbo_tornado.transports.hop import Hop
 
 pycurl = pytest.importorskip("pycurl")
@@ -751,6 +751,13 @@ async def test_no_field_is_added(make_transport: MakeTransport, raw_peer: MakePe
     await transport.fetch(hop(peer, fields=b""))
     await transport.fetch(hop(peer, method="POST", fields=b"Content-Length: 4\r\n", body=b"body"))
     assert [request.fields for request in peer.requests] == [[], [("Content-Length", "4")]]
+
+
+async def test_interim_responses_without_end(
+    make_transport: MakeTransport, raw_peer: MakePeer
+) -> None:
+    peer = await raw_peer(b"HTTP/1.1 102 Processing\r\n\r\n" * 11)
+    await fails_with(make_transport().fetch(hop(peer)), MalformedResponse)
 
 
 async def test_head_with_a_body(make_transport: MakeTransport, raw_peer: MakePeer) -> None:

@@ -485,6 +485,8 @@ class HopHandle:
             return None  # A trailer.
         self._lines.append(line)
         self._size += len(line)
+        if len(line) > 2 and self._size <= _MAX_HEAD_SIZE:
+            return None
         try:
             if self._size > _MAX_HEAD_SIZE:
                 raise HeadTooLarge(f"response head is over {_MAX_HEAD_SIZE} bytes")
