@@ -343,17 +343,13 @@ class EpollSockets:
 
     def claim(self, address: Address, on_ending: OnEnding, tls: bool) -> bool:
         sock = self._by_address.get(address)
-        # The connection that is known by this address may have been closed, and its
-        # address be another one's by now.
-        if (
-            sock is not None
-            and not sock.shared
-            and (tls or sock.spoilt)
-            and _address(sock.fd) == address
-        ):
-            if sock.spoilt:
-                return False
-            sock.received = _received(sock.fd)
+        if sock is not None and not sock.shared and (tls or sock.spoilt):
+            own, received = _asked(sock.fd, _own_address_and_bytes, (None, None))
+            # It may have been closed, and its address be another one's by now.
+            if own == address:
+                if sock.spoilt:
+                    return False
+                sock.received = received
         self._claims[address] = on_ending
         return True
 
@@ -422,6 +418,10 @@ def _received(fd: int) -> int | None:
 def _bytes_received(asking: socket.socket) -> int | None:
     info = asking.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _BYTES_RECEIVED.stop)
     return int.from_bytes(info[_BYTES_RECEIVED], sys.byteorder) or None
+
+
+def _own_address_and_bytes(asking: socket.socket) -> tuple[Address | None, int | None]:
+    return _own_address(asking), _bytes_received(asking)
 
 
 def _unread(fd: int) -> int:
