@@ -48,6 +48,7 @@ setup(
         "test": [
             "coverage>=7.10",
             "hypothesis>=6.100",
+            "h2>=4.1",
             "pytest>=8.2",
             "pytest-asyncio>=0.24",
             "pytest-cov>=6",
