@@ -132,6 +132,10 @@ class CurlTransport(CurlAsyncHTTPClient):
     After an error, a cancelled fetch, or ``Connection: close``, no connection is kept. A
     request that finds its kept connection closed before any byte of the response is
     sent again, once and on a new connection, when it is idempotent.
+
+    For a `Hop` this takes pycurl 7.45.7. With an older one, connections are kept only by
+    libcurl 7.87 to 8.21, used again only for what is idempotent, and it is libcurl that
+    sends again, up to five times.
     """
 
     #: Whether `fetch` takes a `Hop`.

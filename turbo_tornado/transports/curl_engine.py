@@ -343,13 +343,13 @@ class EpollSockets:
 
     def claim(self, address: Address, on_ending: OnEnding, tls: bool) -> bool:
         sock = self._by_address.get(address)
-        if sock is not None and not sock.shared and (tls or sock.spoilt):
-            own, received = _asked(sock.fd, _own_address_and_bytes, (None, None))
+        if sock is not None and not sock.shared:
             # It may have been closed, and its address be another one's by now.
-            if own == address:
-                if sock.spoilt:
-                    return False
-                sock.received = received
+            if sock.spoilt and _address(sock.fd) == address:
+                return False
+            if tls:
+                own, received = _asked(sock.fd, _own_address_and_bytes, _UNKNOWN)
+                sock.received = received if own == address else None
         self._claims[address] = on_ending
         return True
 
@@ -418,6 +418,9 @@ def _received(fd: int) -> int | None:
 def _bytes_received(asking: socket.socket) -> int | None:
     info = asking.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _BYTES_RECEIVED.stop)
     return int.from_bytes(info[_BYTES_RECEIVED], sys.byteorder) or None
+
+
+_UNKNOWN: tuple[Address | None, int | None] = (None, None)
 
 
 def _own_address_and_bytes(asking: socket.socket) -> tuple[Address | None, int | None]:
