@@ -26,7 +26,6 @@ import logging
 import math
 import os
 import re
-import ssl
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -339,7 +338,7 @@ class HopHandle:
         self._refused = self._reset = self._began = self._resent = False
         try:
             self._set_up(hop)
-        except (OSError, ssl.SSLError) as error:
+        except OSError as error:
             self._resolve(HandshakeFailed(f"TLS settings: {error}"))
         except Exception as error:
             self._settings = None

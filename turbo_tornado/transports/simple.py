@@ -9,7 +9,6 @@ can be used in its place without anything else of this package::
 from __future__ import annotations
 
 import asyncio
-import ssl
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -124,7 +123,7 @@ class SimpleTransport(SimpleAsyncHTTPClient):
         future: FetchFuture[HTTPResponse] = FetchFuture(loop=self.loop)
         try:
             plan = plan_hop(hop)
-        except (OSError, ssl.SSLError) as error:
+        except OSError as error:
             future.set_exception(HandshakeFailed(f"TLS settings: {error}"))
             return future
 
