@@ -11,15 +11,20 @@ else:
 
 from ._version import __version__
 from .client import HTTPClient, configure
-from .errors import errors
+from .errors import FetchError, errors
 from .headers import HTTPHeaders
+from .options import FetchKeywords
 from .response import HTTPResponse
 from .task import task
+from .tls import SSLOptions
 
 __all__ = [
+    "FetchError",
+    "FetchKeywords",
     "HTTPClient",
     "HTTPHeaders",
     "HTTPResponse",
+    "SSLOptions",
     "__version__",
     "configure",
     "errors",

@@ -8,9 +8,8 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
-from typing import Any
 
-from . import HTTPClient, HTTPHeaders, HTTPResponse
+from . import FetchKeywords, HTTPClient, HTTPHeaders, HTTPResponse, SSLOptions
 from ._version import __version__
 
 _EPILOG = """\
@@ -106,7 +105,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _options(args: argparse.Namespace) -> dict[str, Any]:
+def _options(args: argparse.Namespace) -> FetchKeywords:
     """Returns the keywords of ``fetch`` that the command line asks for."""
     body = args.body if args.json is None else args.json
     user, _, password = (args.auth or "").partition(":")
@@ -133,7 +132,7 @@ def _options(args: argparse.Namespace) -> dict[str, Any]:
 
 
 async def _fetch(parser: argparse.ArgumentParser, args: argparse.Namespace) -> HTTPResponse:
-    ssl_options = {"verify_ca": not args.insecure, "ca_path": args.ca}
+    ssl_options: SSLOptions = {"verify_ca": not args.insecure, "ca_path": args.ca}
     try:
         client = HTTPClient(ssl_options, transport=args.transport)
         future = client.fetch(args.url, _options(args))

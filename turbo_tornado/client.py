@@ -3,29 +3,34 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
 import time
-from collections.abc import Mapping
-from typing import Any, cast
+from typing import TYPE_CHECKING, cast
 
 import tornado.httpclient
 from tornado.concurrent import Future
 from tornado.httpclient import AsyncHTTPClient, HTTPRequest
 from tornado.ioloop import IOLoop
 
+from . import log, transports
 from . import options as _options
-from . import transports
 from .errors import FetchError, Limits, Refused, classify, errors
 from .headers import HTTPHeaders
-from .options import FetchOptions
+from .options import FetchKeywords, FetchOptions
 from .request import Outgoing, prepare
 from .response import HTTPResponse
-from .tls import TLS
+from .tls import TLS, SSLOptions
 from .transports.failures import HandshakeFailed
 from .transports.foreign import foreign_request
 from .transports.future import FetchFuture
 from .transports.hop import REDIRECT_CODES, Hop
 from .urls import InvalidSchema, InvalidURL
+
+if sys.version_info >= (3, 11):
+    from typing import Unpack
+elif TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 #: Bytes of decoded body that a response may have when ``max_buffer_size`` is not given.
 DEFAULT_MAX_BUFFER_SIZE = 128 * 1024 * 1024
@@ -34,7 +39,9 @@ _transport: transports.TransportChoice = transports.check("auto")
 _refusals = (InvalidURL, InvalidSchema, Refused)
 
 
-def configure(transport: transports.TransportChoice = "auto", **fetch_defaults: Any) -> None:
+def configure(
+    transport: transports.TransportChoice = "auto", **fetch_defaults: Unpack[FetchKeywords]
+) -> None:
     """Sets the transport and the defaults of every fetch that does not give its own.
 
     :arg transport: ``"simple"``, ``"curl"``, ``"auto"`` (curl where pycurl can be
@@ -77,7 +84,7 @@ class HTTPClient:
 
     def __init__(
         self,
-        ssl_options: Mapping[str, Any] | None = None,
+        ssl_options: SSLOptions | None = None,
         io_loop: IOLoop | None = None,
         max_buffer_size: int | None = None,
         *,
@@ -98,7 +105,7 @@ class HTTPClient:
         self._busy = False
 
     def fetch(
-        self, url: str, kwargs: Mapping[str, Any] | None = None, **options: Any
+        self, url: str, kwargs: FetchKeywords | None = None, **options: Unpack[FetchKeywords]
     ) -> Future[HTTPResponse]:
         """Fetches ``url``; returns at once a future of the `HTTPResponse`.
 
@@ -213,6 +220,7 @@ class _Fetch:
 
     def abort(self) -> None:
         """Stops the hop that is under way; the future has been cancelled."""
+        log.cancelled(self.outgoing, self._milliseconds())
         self._release()
         if self.pending is not None:
             self.pending.cancel()
@@ -277,6 +285,7 @@ class _Fetch:
                 headers=headers,
                 body=body,
                 url=self.outgoing.url.url,
+                time_info=response.time_info,
             )
         )
 
@@ -332,6 +341,7 @@ class _Fetch:
 
     def _finish(self, response: HTTPResponse) -> None:
         self._release()
+        log.fetched(self.outgoing, response)
         self.future.set_result(response)
 
     def _release(self) -> None:
@@ -359,5 +369,7 @@ _NO_LIMITS = Limits(0.0, 0.0, 0.0, 0.0)
 
 def _resolved(io_loop: IOLoop, code: errors, message: str) -> Future[HTTPResponse]:
     future: Future[HTTPResponse] = Future(loop=io_loop.asyncio_loop)  # type: ignore[attr-defined]
-    future.set_result(HTTPResponse(0.0, FetchError(code, message)))
+    response = HTTPResponse(0.0, FetchError(code, message))
+    log.fetched(None, response)
+    future.set_result(response)
     return future

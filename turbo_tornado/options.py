@@ -12,7 +12,7 @@ import inspect
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, TypedDict
 from urllib.parse import quote
 
 from ._version import __version__
@@ -20,6 +20,34 @@ from .headers import HTTPHeaders, check_value
 
 HTTP_VERSIONS = ("HTTP/1.0", "HTTP/1.1", "HTTP/2")
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+
+
+class FetchKeywords(TypedDict, total=False):
+    """The keywords of `HTTPClient.fetch`, for type checkers and editors.
+
+    Annotates a table that is kept and used again::
+
+        defaults: FetchKeywords = {"request_timeout": 15, "max_redirects": 2}
+        response = await client.fetch(url, defaults)
+
+    ``None`` is the same as a keyword that is not given.
+    """
+
+    method: str | None
+    params: Mapping[str, Any] | Iterable[tuple[str, Any]] | None
+    keep_alive: bool | None
+    cookie: Mapping[str, str | int | float | bool] | str | None
+    http_version: Literal["HTTP/1.0", "HTTP/1.1", "HTTP/2"] | None
+    use_gzip: bool | None
+    allow_redirects: bool | None
+    max_redirects: int | None
+    on_headers: Callable[[HTTPHeaders], object] | None
+    body: bytes | bytearray | memoryview | str | None
+    request_timeout: float | None
+    connect_timeout: float | None
+    auth_username: str | None
+    auth_password: str | None
+    user_agent: str | None
 
 
 class FetchOptions:

@@ -44,10 +44,28 @@ class HTTPResponse:
 
        float: milliseconds that the whole fetch took.
 
+    .. attribute:: time_info
+
+       dict: the phases of the last request, in seconds, under the names that Tornado's curl
+       client gives them. ``queue`` is how long it waited for its turn; from then on count
+       ``namelookup``, ``connect`` and ``appconnect`` (TLS), when these were done, about 0
+       on a connection that was kept, ``starttransfer``, the first byte of the response, and
+       ``total``. What the transport does not know is not in it. Turbo has no such thing.
+
     Answers to ``turbo.async.HTTPResponse``.
     """
 
-    __slots__ = ("body", "code", "error", "headers", "reason", "request", "request_time", "url")
+    __slots__ = (
+        "body",
+        "code",
+        "error",
+        "headers",
+        "reason",
+        "request",
+        "request_time",
+        "time_info",
+        "url",
+    )
 
     error: FetchError | None
     # Typed as present, because code that has looked at `error` first may rely on it.
@@ -58,6 +76,7 @@ class HTTPResponse:
     body: bytes
     url: str
     request_time: float
+    time_info: dict[str, float]
 
     def __init__(
         self,
@@ -70,6 +89,7 @@ class HTTPResponse:
         headers: HTTPHeaders | None = None,
         body: bytes | None = None,
         url: str | None = None,
+        time_info: dict[str, float] | None = None,
     ) -> None:
         self.request_time = request_time
         self.error = error
@@ -79,6 +99,7 @@ class HTTPResponse:
         self.headers = headers  # type: ignore[assignment]
         self.body = body  # type: ignore[assignment]
         self.url = url  # type: ignore[assignment]
+        self.time_info = time_info  # type: ignore[assignment]
 
     def __repr__(self) -> str:
         if self.error is not None:

@@ -12,7 +12,7 @@ import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypedDict
 
 from .options import unknown_name
 
@@ -22,6 +22,18 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "ca_path": (str, os.PathLike),
     "verify_ca": (bool,),
 }
+
+
+class SSLOptions(TypedDict, total=False):
+    """The keys of ``ssl_options``, for type checkers and editors.
+
+    ``None`` is the same as a key that is not given.
+    """
+
+    priv_file: str | os.PathLike[str] | None
+    cert_file: str | os.PathLike[str] | None
+    ca_path: str | os.PathLike[str] | None
+    verify_ca: bool | None
 
 
 @dataclass(frozen=True)
@@ -34,7 +46,7 @@ class TLS:
     verify_ca: bool = True
 
     @classmethod
-    def from_options(cls, ssl_options: Mapping[str, Any] | None) -> TLS:
+    def from_options(cls, ssl_options: SSLOptions | None) -> TLS:
         """Checks Turbo's ``ssl_options``.
 
         :raises TypeError: for anything but a mapping, an unknown key, or a value of

@@ -13,6 +13,7 @@ import contextlib
 import enum
 import socket
 import ssl
+import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from typing import TYPE_CHECKING, Any, cast
 
@@ -114,7 +115,11 @@ class Exchange:
         self.plan = plan
         self.loop: asyncio.AbstractEventLoop = transport.loop
         self.created = self.loop.time()
+        # That of the loop may count whole milliseconds, as uvloop's does.
+        self._clock = time.monotonic()
         self.finished = False
+        #: What `turbo_tornado.HTTPResponse` says of it.
+        self.time_info = {"queue": 0.0, _connected(plan): 0.0}
         self._on_done: Callable[[Exchange, HTTPResponse | BaseException], None] | None = on_done
         #: What goes on in the place of this exchange, which was redirected.
         self.successor: Future[HTTPResponse] | None = None
@@ -133,7 +138,10 @@ class Exchange:
     @property
     def elapsed(self) -> float:
         """Seconds since the exchange was made."""
-        return self.loop.time() - self.created
+        return time.monotonic() - self._clock
+
+    def _reached(self, phase: str) -> None:
+        self.time_info[phase] = self.elapsed - self.time_info["queue"]
 
     def start(self) -> None:
         """Begins; the request timeout counts from when the exchange was made."""
@@ -237,6 +245,7 @@ class Exchange:
             self._opener = None
             if timer is not None:
                 timer.cancel()
+        self._reached(_connected(plan))
         if not stream.closed():
             stream.set_nodelay(True)
         self._converse(stream, None)
@@ -275,6 +284,8 @@ class Exchange:
         if self.finished:
             return
         assert self._parser is not None
+        if not self._parser.begun:
+            self._reached("starttransfer")
         try:
             complete = self._parser.feed(read.result())
         except StreamClosedError as error:
@@ -325,6 +336,7 @@ class Exchange:
             self.transport.pool.put(self._key, stream)
         else:
             self._stop()
+        self._reached("total")
         response = HTTPResponse(
             cast(HTTPRequest, plan.request),
             head.code,
@@ -332,6 +344,7 @@ class Exchange:
             buffer=buffer,
             effective_url=plan.request.url,
             request_time=self.elapsed,
+            time_info=self.time_info,
             reason=head.reason,
             start_time=plan.start_time,
         )
@@ -481,6 +494,11 @@ def _write(stream: IOStream, data: bytes) -> Future[Any] | _Write:
     except OSError:
         count = 0
     return _Write.TAKEN if count == len(data) else stream.write(data[count:])
+
+
+def _connected(plan: Plan) -> str:
+    # libcurl's names: what is known is when the last of look-up, TCP and TLS was done.
+    return "connect" if plan.context is None else "appconnect"
 
 
 def _is_unreachable(error: BaseException | None) -> bool:

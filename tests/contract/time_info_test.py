@@ -1,0 +1,75 @@
+"""``response.time_info``: the phases of a hop, where the transport knows them."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from tests.support import Fetch, MakePeer, response
+from tests.support.certificates import Certificates
+from tests.support.server import Server
+from turbo_tornado import HTTPClient
+
+PHASES = {
+    ("simple", "http"): ["queue", "connect", "starttransfer", "total"],
+    ("simple", "https"): ["queue", "appconnect", "starttransfer", "total"],
+    ("curl", "http"): ["queue", "namelookup", "connect", "appconnect", "starttransfer", "total"],
+}
+PHASES["curl", "https"] = PHASES["curl", "http"]
+
+
+async def test_plain(fetch: Fetch, server: Server, transport: str) -> None:
+    info = (await fetch(server.url())).time_info
+    assert set(info) == set(PHASES[transport, "http"])
+    assert 0 < info["connect"] <= info["starttransfer"] <= info["total"]
+
+
+async def test_tls(
+    tls_server: Callable[..., Awaitable[Server]], certificates: Certificates, transport: str
+) -> None:
+    server = await tls_server()
+    client = HTTPClient({"ca_path": certificates.ca}, transport=transport)
+    info = (await client.fetch(server.url())).time_info
+    assert set(info) == set(PHASES[transport, "https"])
+    assert 0 < info["appconnect"] <= info["starttransfer"] <= info["total"]
+
+
+@pytest.mark.kept
+async def test_kept_connection_has_no_connect(fetch: Fetch, server: Server, transport: str) -> None:
+    await fetch(server.url())
+    info = (await fetch(server.url())).time_info
+    assert server.connections == 1
+    assert 0 <= info["connect"] <= info["starttransfer"]
+    if transport == "simple":
+        assert info["connect"] == 0
+
+
+async def test_of_the_last_hop(fetch: Fetch, server: Server) -> None:
+    res = await fetch(server.url("/redirect/2"))
+    assert res.time_info["total"] * 1000 < res.request_time
+
+
+async def test_queue(server: Server, transport: str) -> None:
+    if transport == "curl":
+        from turbo_tornado.transports.curl import CurlTransport as Transport
+    else:
+        from turbo_tornado.transports.simple import SimpleTransport as Transport
+    one_at_a_time = Transport(force_instance=True, max_clients=1)
+    futures = [HTTPClient(transport=one_at_a_time).fetch(server.url("/bytes/10")) for _ in range(2)]
+    first, second = [await future for future in futures]
+    assert 0 <= first.time_info["queue"] < second.time_info["queue"]
+    waited_and_took = second.time_info["queue"] + second.time_info["total"]
+    # uvloop's clock counts whole milliseconds.
+    assert waited_and_took * 1000 <= second.request_time + 1
+    one_at_a_time.close()
+
+
+async def test_none_with_an_error(fetch: Fetch, closed_port: int) -> None:
+    assert (await fetch(f"http://127.0.0.1:{closed_port}/")).time_info is None
+
+
+async def test_does_not_belong_to_the_next(fetch: Fetch, raw_peer: MakePeer) -> None:
+    peer = await raw_peer(response(b"x"))
+    first, second = [(await fetch(peer.url())).time_info for _ in range(2)]
+    assert first is not second

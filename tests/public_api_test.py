@@ -1,0 +1,100 @@
+"""The public names, and their signatures, by an explicit list: a change of it is a decision."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+
+import pytest
+
+import turbo_tornado
+
+NAMES = {
+    "FetchError",
+    "FetchKeywords",
+    "HTTPClient",
+    "HTTPHeaders",
+    "HTTPResponse",
+    "SSLOptions",
+    "__version__",
+    "configure",
+    "errors",
+    "task",
+}
+SIGNATURES = {
+    "HTTPClient": ["ssl_options", "io_loop", "max_buffer_size", "transport"],
+    "HTTPClient.fetch": ["self", "url", "kwargs", "options"],
+    "configure": ["transport", "fetch_defaults"],
+    "task": ["func", "args", "convention", "kwargs"],
+    "HTTPHeaders.get": ["self", "key", "default", "caseinsensitive"],
+    "HTTPHeaders.add": ["self", "name", "value", "kwargs"],
+    "HTTPHeaders.set": ["self", "key", "value", "caseinsensitive"],
+    "HTTPHeaders.remove": ["self", "key", "caseinsensitive"],
+    "HTTPHeaders.get_method": ["self"],
+    "HTTPHeaders.set_method": ["self", "method"],
+    "HTTPHeaders.get_uri": ["self"],
+    "HTTPHeaders.set_uri": ["self", "uri"],
+    "HTTPHeaders.get_version": ["self"],
+    "HTTPHeaders.set_version": ["self", "version"],
+    "HTTPHeaders.get_status_code": ["self"],
+    "HTTPHeaders.set_status_code": ["self", "code"],
+    "HTTPHeaders.stringify_as_request": ["self"],
+}
+RESPONSE = [
+    *("body", "code", "error", "headers", "reason", "request", "request_time"),
+    *("time_info", "url"),
+]
+
+
+def test_names() -> None:
+    assert set(turbo_tornado.__all__) == NAMES
+    for name in NAMES:
+        assert hasattr(turbo_tornado, name)
+
+
+def test_nothing_else_is_public() -> None:
+    modules = {
+        name
+        for name, value in vars(turbo_tornado).items()
+        if inspect.ismodule(value) and not name.startswith("_")
+    }
+    public = {name for name in vars(turbo_tornado) if not name.startswith("_")} - modules
+    assert public == NAMES - {"__version__"}
+
+
+@pytest.mark.parametrize("name", SIGNATURES)
+def test_signature(name: str) -> None:
+    value = turbo_tornado
+    for part in name.split("."):
+        value = getattr(value, part)
+    assert list(inspect.signature(value).parameters) == SIGNATURES[name]
+
+
+def test_attributes_of_a_response() -> None:
+    assert sorted(turbo_tornado.HTTPResponse.__slots__) == RESPONSE
+    assert turbo_tornado.FetchError._fields == ("code", "message")
+
+
+def test_keywords_are_those_of_the_table() -> None:
+    from turbo_tornado.options import KEYWORDS
+
+    assert list(turbo_tornado.FetchKeywords.__annotations__) == list(KEYWORDS)
+
+
+def test_keys_of_ssl_options() -> None:
+    from turbo_tornado.tls import _TYPES
+
+    assert list(turbo_tornado.SSLOptions.__annotations__) == list(_TYPES)
+
+
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [
+        ("turbo_tornado.transports.simple", "SimpleTransport"),
+        ("turbo_tornado.transports.curl", "CurlTransport"),
+    ],
+)
+def test_transports(module: str, name: str) -> None:
+    if name == "CurlTransport":
+        pytest.importorskip("pycurl")
+    assert inspect.isclass(getattr(importlib.import_module(module), name))

@@ -1,0 +1,85 @@
+"""What type checkers must accept, and what type they must see. Never run."""
+
+from __future__ import annotations
+
+import asyncio
+from http import HTTPStatus
+from pathlib import Path
+
+from tornado.httpclient import AsyncHTTPClient
+from tornado.ioloop import IOLoop
+from typing_extensions import assert_type
+
+from turbo_tornado import (
+    FetchError,
+    FetchKeywords,
+    HTTPClient,
+    HTTPHeaders,
+    HTTPResponse,
+    SSLOptions,
+    configure,
+    errors,
+    task,
+)
+
+TABLE: FetchKeywords = {
+    "method": "POST",
+    "params": {"secret": "s", "ids": [1, 2], "raw": b"\xff", "yes": True},
+    "cookie": {"session": "abc", "visits": 3},
+    "request_timeout": 15,
+    "user_agent": None,
+}
+TRUST: SSLOptions = {"ca_path": Path("ca.pem"), "cert_file": "c.pem", "priv_file": "k.pem"}
+
+
+def add_fields(headers: HTTPHeaders) -> None:
+    headers.add("X-Token", "abc")
+    headers.set("X-Count", 3)
+    headers.remove("Accept-Encoding", True)
+
+
+async def fetches() -> None:
+    client = HTTPClient(TRUST, IOLoop.current(), 2 * 1024 * 1024)
+    assert_type(client.fetch("http://localhost/"), asyncio.Future[HTTPResponse])
+    res = await client.fetch("http://localhost/", TABLE, keep_alive=False)
+    assert_type(res, HTTPResponse)
+    await client.fetch("http://localhost/", {"max_redirects": 2, "http_version": "HTTP/2"})
+    await client.fetch("http://localhost/", params=[("a", 1), ("a", "2"), ("b", (1.5, True))])
+    await client.fetch("http://localhost/", body=bytearray(b"x"), on_headers=add_fields)
+    await client.fetch("http://localhost/", on_headers=lambda headers: headers.add("A", "b"))
+    await client.fetch("http://localhost/", auth_username="u", auth_password=None, cookie="a=1")
+
+
+def responses(res: HTTPResponse) -> None:
+    assert_type(res.error, FetchError | None)
+    if res.error:
+        assert_type(res.error.code, errors)
+        assert_type(res.error.message, str)
+        return
+    assert_type(res.code, int)
+    assert_type(res.reason, str)
+    assert_type(res.body, bytes)
+    assert_type(res.url, str)
+    assert_type(res.headers, HTTPHeaders)
+    assert_type(res.request, HTTPHeaders)
+    assert_type(res.request_time, float)
+    assert_type(res.time_info, dict[str, float])
+    assert_type(res.headers.get_status_code(), int | None)
+    assert res.code == HTTPStatus.OK
+
+
+async def tasks(io_loop: IOLoop) -> None:
+    await task(io_loop.add_timeout, io_loop.time() + 1)
+    await task(lambda callback: callback(1), convention="keyword")
+
+
+class OwnTransport(AsyncHTTPClient):
+    pass
+
+
+def configurations() -> None:
+    configure()
+    configure("curl", keep_alive=False, request_timeout=15.5)
+    configure(OwnTransport)
+    HTTPClient(transport="simple")
+    HTTPClient(transport=OwnTransport())

@@ -1,0 +1,50 @@
+"""What type checkers must refuse. Never run.
+
+Each line is wrong in the one way that its ``ignore`` names; mypy reports an ``ignore`` that
+nothing needs, and so each line that it would accept.
+"""
+
+from __future__ import annotations
+
+from turbo_tornado import FetchKeywords, HTTPClient, HTTPHeaders, HTTPResponse, configure, errors
+
+client = HTTPClient()
+
+
+def keywords() -> None:
+    client.fetch("http://localhost/", allow_redirect=True)  # type: ignore[call-arg]
+    client.fetch("http://localhost/", method=1)  # type: ignore[arg-type]
+    client.fetch("http://localhost/", request_timeout="15")  # type: ignore[arg-type]
+    client.fetch("http://localhost/", http_version="HTTP/3")  # type: ignore[arg-type]
+    client.fetch("http://localhost/", body={"a": 1})  # type: ignore[arg-type]
+    client.fetch("http://localhost/", params="a=1")  # type: ignore[arg-type]
+    client.fetch("http://localhost/", cookie=["a"])  # type: ignore[arg-type]
+    client.fetch("http://localhost/", on_headers=lambda: None)  # type: ignore[misc, arg-type]
+    client.fetch(b"http://localhost/")  # type: ignore[arg-type]
+    client.fetch()  # type: ignore[call-arg]
+
+
+def tables() -> None:
+    client.fetch("http://localhost/", {"max_redirect": 2})  # type: ignore[arg-type]
+    client.fetch("http://localhost/", {"keep_alive": "no"})  # type: ignore[arg-type]
+    table: FetchKeywords = {"timeout": 5}  # type: ignore[typeddict-unknown-key]
+    client.fetch("http://localhost/", table)
+
+
+def clients() -> None:
+    HTTPClient({"verify": False})  # type: ignore[arg-type]
+    HTTPClient({"verify_ca": "no"})  # type: ignore[arg-type]
+    HTTPClient(max_buffer_size="1")  # type: ignore[arg-type]
+    HTTPClient(transport=5)  # type: ignore[arg-type]
+    configure("auto", timeout=5)  # type: ignore[call-arg]
+
+
+def responses(res: HTTPResponse, headers: HTTPHeaders) -> None:
+    print(res.error.code)  # type: ignore[union-attr]
+    print(res.status)  # type: ignore[attr-defined]
+    headers.set("A", None)  # type: ignore[arg-type]
+    print(errors.TIMEOUT)  # type: ignore[attr-defined]
+
+
+async def without_await() -> None:
+    print(client.fetch("http://localhost/").body)  # type: ignore[attr-defined]
