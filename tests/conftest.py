@@ -25,6 +25,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="run the contract suite with keep_alive=False as the default of every fetch",
     )
+    parser.addoption("--uvloop", action="store_true", help="run every loop of the tests on uvloop")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("uvloop"):
+        import uvloop
+
+        asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
 
 
 def keeps_connections(transport: str) -> bool:

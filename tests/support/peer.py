@@ -117,7 +117,8 @@ class Connection:
 
     async def wait_closed_by_client(self) -> None:
         """Returns when the client has closed, or reset, its side."""
-        with contextlib.suppress(ConnectionError, ssl.SSLError):
+        # SSLError is one of them, as is the ENOTCONN that uvloop gives for a reset.
+        with contextlib.suppress(OSError):
             while await self.reader.read(65536):
                 pass
 
@@ -189,7 +190,7 @@ class RawPeer:
     async def _serve(self, conn: Connection) -> None:
         try:
             await self._note()
-            with contextlib.suppress(EOFError, ConnectionError, ssl.SSLError):
+            with contextlib.suppress(EOFError, OSError):
                 await self._script(conn)
             await conn.wait_closed_by_client()
         except asyncio.CancelledError:
