@@ -13,6 +13,7 @@ import pytest
 from tornado.ioloop import IOLoop
 
 from tests.support import Fetch, MakeClient, MakePeer, RawPeer, Script
+from tests.support.capabilities import can_stop, keeps_connections
 from tests.support.certificates import Certificates
 from tests.support.leaks import ErrorRecords, close_transports, pending_tasks
 from tests.support.server import Server
@@ -35,21 +36,13 @@ def pytest_configure(config: pytest.Config) -> None:
         asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
 
 
-def keeps_connections(transport: str) -> bool:
-    """Whether a transport can keep connections with the pycurl of this environment."""
-    if transport != "curl":
-        return True
-    from turbo_tornado.transports import curl
-
-    return curl._CAN_STOP or curl._LOOKS_ITSELF
-
-
 @pytest.fixture(autouse=True)
 def default_of_keep_alive(request: pytest.FixtureRequest) -> Iterator[None]:
     kept = request.node.get_closest_marker("kept") is not None
-    if kept and "transport" in request.fixturenames:
+    sent_once = request.node.get_closest_marker("sent_once") is not None
+    if (kept or sent_once) and "transport" in request.fixturenames:
         name = request.getfixturevalue("transport")
-        if not keeps_connections(name):
+        if not (can_stop(name) if sent_once else keeps_connections(name)):
             pytest.skip("this pycurl cannot keep libcurl from sending a request twice")
     if not request.config.getoption("no_keep_alive"):
         yield

@@ -6,6 +6,7 @@ import ssl
 import struct
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Iterator
+from typing import Any
 
 import pytest
 from tornado.iostream import IOStream, StreamClosedError

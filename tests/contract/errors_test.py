@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from tests.support import Connection, Fetch, MakeClient, MakePeer, Script, response
+from tests.support.capabilities import can_stop
 from tests.support.server import Server
 from turbo_tornado import HTTPClient, HTTPResponse, errors
 
@@ -417,6 +418,7 @@ CUT = {
 async def test_broken_off(
     data: bytes,
     act: Act,
+    transport: str,
     make_client: MakeClient,
     fetch: Fetch,
     raw_peer: MakePeer,
@@ -425,7 +427,9 @@ async def test_broken_off(
     peer = await raw_peer(peer_that(data, act))
     client = make_client()
     res = await fetch(peer.url(), client=client, **TIMEOUTS)
-    assert_failed(res, errors.SOCKET_ERROR)
+    # An old pycurl does not tell a status line that is cut from none.
+    untold = act is CLOSE and b"\n" not in data and not can_stop(transport)
+    assert_failed(res, errors.NO_HEADERS if untold else errors.SOCKET_ERROR)
     await assert_free(client, server)
     assert len(peer.requests) == peer.connections == 1
 

@@ -12,7 +12,7 @@ import select
 import ssl
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from tornado import httputil
@@ -868,12 +868,14 @@ class HTTP2Peer(asyncio.Protocol):
     """Answers with its path, and ``/slow`` not before another request has come."""
 
     connections = 0
+    accepted: ClassVar[set[HTTP2Peer]] = set()
 
     def __init__(self) -> None:
         import h2.config
         import h2.connection
 
         type(self).connections += 1
+        self.accepted.add(self)
         config = h2.config.H2Configuration(client_side=False, header_encoding="latin-1")
         self.h2 = h2.connection.H2Connection(config)
         self.slow: list[int] = []
@@ -924,6 +926,8 @@ async def http2_peer(certificates: Certificates) -> AsyncIterator[Any]:
     peer.scheme = "https"
     yield peer
     server.close()
+    while HTTP2Peer.accepted:
+        HTTP2Peer.accepted.pop().transport.abort()
 
 
 async def test_http2(

@@ -1,0 +1,21 @@
+"""What the transports cannot do with the pycurl of this environment: see docs/transports.md."""
+
+from __future__ import annotations
+
+
+def can_stop(transport: str) -> bool:
+    """Whether a transport can keep a request from being sent again behind its back."""
+    if transport != "curl":
+        return True
+    from turbo_tornado.transports import curl
+
+    return curl._CAN_STOP
+
+
+def keeps_connections(transport: str) -> bool:
+    """Whether a transport keeps connections, be it for idempotent requests only."""
+    if can_stop(transport):
+        return True
+    from turbo_tornado.transports import curl
+
+    return curl._LOOKS_ITSELF
