@@ -14,7 +14,8 @@ function Directory:initialize()
     self.names = {}
 end
 
--- Calls callback(arg, name, err).
+-- Calls callback(arg, name, err). What fails has false for a name: a nil
+-- would be the end of what task() returns.
 function Directory:look_up(key, callback, arg)
     -- Not at once, even for a name that is known: task() would hang.
     tio:add_callback(function()
@@ -25,9 +26,9 @@ function Directory:look_up(key, callback, arg)
         local res = coroutine.yield(turbo.async.HTTPClient():fetch(
             UPSTREAM .. "/staff/" .. key))
         if res.error then
-            callback(arg, nil, "The directory is closed")
+            callback(arg, false, "The directory is closed")
         elseif res.code ~= 200 then
-            callback(arg, nil, "Nobody is called " .. key)
+            callback(arg, false, "Nobody is called " .. key)
         else
             self.names[key] = turbo.escape.json_decode(res.body).name
             callback(arg, self.names[key])

@@ -11,7 +11,7 @@ local tio = turbo.ioloop.instance()
 local CheapestHandler = class("CheapestHandler", turbo.web.RequestHandler)
 
 function CheapestHandler:get(names)
-    local shops = names:split(",")
+    local shops = turbo.util.strsplit(names, ",")
     -- One coroutine and one client for each; the last one that is done
     -- resumes this one.
     local all = turbo.coctx.CoroutineContext(tio)
