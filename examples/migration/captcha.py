@@ -2,12 +2,11 @@
 
 import asyncio
 import os
-from typing import Any
 
 from tornado.escape import json_decode
 from tornado.web import Application, RequestHandler
 
-from turbo_tornado import HTTPClient
+from turbo_tornado import FetchKeywords, HTTPClient
 
 UPSTREAM = os.environ.get("UPSTREAM", "http://127.0.0.1:8889")
 PORT = int(os.environ.get("PORT", "8888"))
@@ -15,7 +14,7 @@ PORT = int(os.environ.get("PORT", "8888"))
 
 class CommentHandler(RequestHandler):
     async def post(self) -> None:
-        kwargs: dict[str, Any] = {}
+        kwargs: FetchKeywords = {}
         kwargs["method"] = "POST"
         kwargs["params"] = {
             "secret": "s3cret",

@@ -6,11 +6,11 @@ import sys
 
 from tornado.escape import json_decode
 
-from turbo_tornado import HTTPClient
+from turbo_tornado import FetchKeywords, HTTPClient
 
 UPSTREAM = os.environ.get("UPSTREAM", "http://127.0.0.1:8889")
 
-REQUEST = {
+REQUEST: FetchKeywords = {
     "user_agent": "reader/1.0",
     "cookie": {"card": "1234"},
     "request_timeout": 30,
@@ -30,7 +30,8 @@ async def main() -> None:
             print(f"{book['title']}: {len(res.body)} bytes, {len(text)} characters")
 
     # Keywords win over the table, which stays as it is.
-    res = await HTTPClient().fetch(UPSTREAM + "/catalogue", REQUEST, params={"search": "Emma"})
+    search = {"search": "Emma"}
+    res = await HTTPClient().fetch(UPSTREAM + "/catalogue", REQUEST, params=search)
     print(f"found: {len(json_decode(res.body)['books'])}")
 
 
