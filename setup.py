@@ -33,6 +33,7 @@ setup(
     classifiers=[
         "Development Status :: 4 - Beta",
         "Framework :: AsyncIO",
+        "Framework :: Pytest",
         "Intended Audience :: Developers",
         "Operating System :: OS Independent",
         "Programming Language :: Python :: 3",
@@ -47,7 +48,10 @@ setup(
         "Typing :: Typed",
     ],
     packages=find_packages(include=["turbo_tornado", "turbo_tornado.*"]),
+    # Apart, so that a run of pytest does not import the package.
+    py_modules=["_turbo_tornado_pytest"],
     package_data={"turbo_tornado": ["py.typed"]},
+    entry_points={"pytest11": ["turbo_tornado = _turbo_tornado_pytest"]},
     zip_safe=False,
     python_requires=">=3.10",
     install_requires=[

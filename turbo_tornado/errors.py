@@ -7,7 +7,8 @@ import enum
 import errno
 import socket
 import ssl
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple, cast
 
 from tornado.httpclient import HTTPClientError
 from tornado.httputil import HTTPInputError
@@ -95,6 +96,13 @@ _BY_TYPE: dict[type[BaseException], errors] = {
     EOFError: errors.SOCKET_ERROR,
     OSError: errors.SOCKET_ERROR,
 }
+
+#: What a transport of ours raises so that it becomes a code; the codes that the client
+#: makes by itself are not here.
+FAILURES: dict[errors, Callable[[str], HTTPClientError]] = {}
+for _kind, _meaning in _BY_TYPE.items():
+    if _kind.__module__ == failures.__name__:
+        FAILURES.setdefault(_meaning, cast("Callable[[str], HTTPClientError]", _kind))
 
 #: Numbers of an `OSError` that a connection being made gives, and no other.
 _UNREACHABLE = frozenset(

@@ -20,6 +20,9 @@ from tornado.ioloop import IOLoop
 TransportChoice = str | type[AsyncHTTPClient] | AsyncHTTPClient
 
 _by_loop: dict[IOLoop, dict[type[AsyncHTTPClient], AsyncHTTPClient]] = {}
+# The last one carries every fetch, whatever its client says: no test reaches the network
+# because a client was told which transport to take.
+_stubs: list[type[AsyncHTTPClient]] = []
 
 
 def check(choice: object) -> TransportChoice:
@@ -85,6 +88,8 @@ def transport_for(io_loop: IOLoop, choice: TransportChoice) -> AsyncHTTPClient:
     :arg choice: what `check` returned.
     :raises RuntimeError: for an instance that belongs to another loop.
     """
+    if _stubs:
+        choice = _stubs[-1]
     if isinstance(choice, AsyncHTTPClient):
         if choice.io_loop is not io_loop:
             raise RuntimeError(
@@ -102,6 +107,21 @@ def transport_for(io_loop: IOLoop, choice: TransportChoice) -> AsyncHTTPClient:
         _close_with(io_loop)
     _by_loop[io_loop][kind] = transport
     return transport
+
+
+def put_stub(kind: type[AsyncHTTPClient]) -> None:
+    """Makes ``kind`` carry every fetch in the place of what was chosen."""
+    _stubs.append(kind)
+
+
+def take_stub(kind: type[AsyncHTTPClient]) -> None:
+    """Undoes `put_stub`; the transports that were made of ``kind`` are closed."""
+    _stubs.remove(kind)
+    for io_loop, made in list(_by_loop.items()):
+        transport = made.pop(kind, None)
+        if transport is not None:
+            # In its own thread, where it may be at work.
+            io_loop.add_callback(transport.close)
 
 
 def _made_in(io_loop: IOLoop, kind: type[AsyncHTTPClient]) -> AsyncHTTPClient:

@@ -325,17 +325,13 @@ class Exchange:
             self.fail(error)
 
     def _respond(self) -> None:
-        plan, parser, stream = self.plan, self._parser, self._stream
-        assert stream is not None and parser is not None and self._sent is not None
+        plan, parser = self.plan, self._parser
+        assert parser is not None
         head = parser.head
         assert head is not None and self._body is not None
         buffer = self._body.finish()
         self._end()
-        # Nothing may be left to say or to hear on a stream that is used again.
-        if plan.keep_alive and head.keep_alive and self._sent.done() and not parser.leftover:
-            self.transport.pool.put(self._key, stream)
-        else:
-            self._stop()
+        self._leave(head, parser.leftover)
         self._reached("total")
         response = HTTPResponse(
             cast(HTTPRequest, plan.request),
@@ -349,6 +345,14 @@ class Exchange:
             start_time=plan.start_time,
         )
         self._report(response)
+
+    def _leave(self, head: Head, leftover: bytes) -> None:
+        assert self._stream is not None and self._sent is not None
+        # Nothing may be left to say or to hear on a stream that is used again.
+        if self.plan.keep_alive and head.keep_alive and self._sent.done() and not leftover:
+            self.transport.pool.put(self._key, self._stream)
+        else:
+            self._stop()
 
     def _send(self, stream: IOStream) -> Future[Any] | _Write:
         plan = self.plan

@@ -55,6 +55,10 @@ class SimpleTransport(SimpleAsyncHTTPClient):
 
     #: Whether `fetch` takes a `Hop`.
     accepts_hops = True
+    #: The versions in which a `Hop` can be sent.
+    versions = frozenset({"HTTP/1.0", "HTTP/1.1"})
+    #: What carries out a request.
+    exchange_class = Exchange
 
     def initialize(  # type: ignore[override]
         self,
@@ -118,8 +122,10 @@ class SimpleTransport(SimpleAsyncHTTPClient):
     def _fetch_hop(self, hop: Hop) -> Future[HTTPResponse]:
         if self._closed:
             raise RuntimeError("fetch() called on closed AsyncHTTPClient")
-        if hop.version == "HTTP/2":
-            raise ValueError("the simple transport does not speak HTTP/2; use transport='curl'")
+        if hop.version not in self.versions:
+            raise ValueError(
+                f"the simple transport does not speak {hop.version}; use transport='curl'"
+            )
         future: FetchFuture[HTTPResponse] = FetchFuture(loop=self.loop)
         try:
             plan = plan_hop(hop)
@@ -135,7 +141,7 @@ class SimpleTransport(SimpleAsyncHTTPClient):
             elif not future.done():
                 future.set_result(outcome)
 
-        exchange = Exchange(self, plan, on_done)
+        exchange = self.exchange_class(self, plan, on_done)
         future.abort = lambda: self._abort(exchange)
         self._begin(exchange)
         return future
@@ -173,7 +179,7 @@ class SimpleTransport(SimpleAsyncHTTPClient):
         except Exception as error:
             self.io_loop.add_callback(respond, error)
             return
-        self._last = Exchange(self, plan, on_done)
+        self._last = self.exchange_class(self, plan, on_done)
         self._begin(self._last)
 
     def _begin(self, exchange: Exchange) -> None:
