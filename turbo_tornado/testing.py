@@ -525,7 +525,7 @@ def _unexpected(request: StubRequest, routes: list[Route]) -> str:
     if not routes:
         return "\n".join([*lines, "nothing is registered"])
     nearest, why = _nearest(request, routes)
-    lines.append("registered is:")
+    lines.append("registered:")
     for route in routes:
         times = len(route.requests)
         asked = {0: "never asked for", 1: "asked for once"}.get(times, f"asked for {times} times")
