@@ -23,11 +23,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tornado.testing
 from tornado.httpclient import AsyncHTTPClient, HTTPClientError, HTTPRequest
 from tornado.httputil import HTTPHeaders as TornadoHeaders
 from tornado.ioloop import IOLoop
 from tornado.simple_httpclient import SimpleAsyncHTTPClient
-from tornado.testing import AsyncHTTPTestCase, ExpectLog
+from tornado.testing import ExpectLog
 from tornado.web import Application, RequestHandler
 
 from tests.support import MakePeer, response
@@ -799,7 +800,7 @@ class FetchingHandler(RequestHandler):
         self.write((await HTTPClient().fetch(URL)).body)
 
 
-class HandlerTest(AsyncHTTPTestCase):
+class HandlerTest(tornado.testing.AsyncHTTPTestCase):
     """Run by the tests below, one method at a time."""
 
     def get_app(self) -> Application:
@@ -951,9 +952,11 @@ def test_the_fixture_fails_a_test(tmp_path: Path) -> None:
 
 
 def test_the_example_under_pytest() -> None:
-    code, said = run_pytest("test_case.py", "test_functions.py", cwd=EXAMPLE)
+    # Of a test case of Tornado 6.4.0, pytest cannot make an instance.
+    case = ["test_case.py"] if tornado.version_info >= (6, 4, 1) else []
+    code, said = run_pytest("test_functions.py", *case, cwd=EXAMPLE)
     assert code == 0, said
-    assert "11 passed" in said
+    assert f"{6 + 5 * len(case)} passed" in said
 
 
 def test_the_example_under_unittest() -> None:
