@@ -35,6 +35,7 @@ from tests.support import MakePeer, response
 from turbo_tornado import HTTPClient, HTTPResponse, configure, errors, transports
 from turbo_tornado.errors import FAILURES, Limits, classify
 from turbo_tornado.testing import Answer, StubRequest, StubTransport, UnexpectedRequest
+from turbo_tornado.transports import failures
 
 ROOT = Path(__file__).parent.parent
 EXAMPLE = ROOT / "examples" / "testing_handlers"
@@ -269,6 +270,8 @@ def test_every_code_can_be_had() -> None:
 
     assert {*FAILURES} | {*_HOW_TO_CAUSE} == set(errors)
     assert not {*FAILURES} & {*_HOW_TO_CAUSE}
+    # More than one failure has this code.
+    assert FAILURES[errors.SOCKET_ERROR] is failures.BrokenConnection
 
 
 @pytest.mark.parametrize("code", FAILURES)
@@ -790,6 +793,25 @@ async def test_tornados_client(turbo_stub: StubTransport) -> None:
     finally:
         AsyncHTTPClient.configure(None)
         client.close()
+
+
+async def test_cancel_of_tornados_client(turbo_stub: StubTransport) -> None:
+    arrived = asyncio.Event()
+
+    async def hold(request: StubRequest) -> Answer:
+        arrived.set()
+        return await never(request)
+
+    turbo_stub.get("/old", status=302, headers={"Location": "/new"})
+    turbo_stub.get("/new", hold)
+    client = turbo_stub.transport(force_instance=True)
+    future = client.fetch("http://api.test/old")
+    await arrived.wait()
+    future.cancel()
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert [request.cancelled for request in turbo_stub.requests] == [False, True]
+    client.close()
 
 
 # Test cases and pytest
