@@ -138,6 +138,7 @@ async def test_nothing_said_is_an_empty_200(turbo_stub: StubTransport) -> None:
     assert (res.error, res.code, res.reason, res.body, res.url) == (None, 200, "OK", b"", URL)
     assert list(res.headers.get_all()) == [("Content-Length", "0")]
     assert res.headers.get_status_code() == 200
+    assert {"queue", "starttransfer", "total"} < res.time_info.keys()
     assert res.request["User-Agent"].startswith("Turbo Client")
 
 

@@ -16,7 +16,9 @@ import inspect
 import json as _json
 import math
 import re
+import sys
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypedDict
 from urllib.parse import parse_qs, parse_qsl, urlsplit
 
@@ -33,12 +35,19 @@ from .transports.http1 import BodySink, Head, ResponseParser
 from .transports.simple import SimpleTransport
 from .urls import parse_url
 
-if TYPE_CHECKING:
-    from types import TracebackType
-
+if sys.version_info >= (3, 11):
+    from typing import Self, Unpack
+elif TYPE_CHECKING:
     from typing_extensions import Self, Unpack
 
-__all__ = ["Answer", "Route", "StubRequest", "StubTransport", "UnexpectedRequest"]
+__all__ = [
+    "Answer",
+    "AnswerKeywords",
+    "Route",
+    "StubRequest",
+    "StubTransport",
+    "UnexpectedRequest",
+]
 
 _HOW_TO_CAUSE = {
     errors.INVALID_URL: "fetch such a URL, or answer with a redirect to one",
@@ -571,6 +580,7 @@ class _Exchange(Exchange):
         await asyncio.sleep(answer.delay)
         if answer.error is not None:
             raise FAILURES[answer.error]("simulated by a stub")
+        self._reached("starttransfer")
         parser = self._parser = ResponseParser(request.method == "HEAD", self._on_head)
         if not parser.feed(answer._head + answer._body):
             parser.end()
