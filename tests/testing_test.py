@@ -19,6 +19,7 @@ import textwrap
 import unittest
 import weakref
 from collections.abc import Callable
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -143,7 +144,7 @@ async def test_nothing_said_is_an_empty_200(turbo_stub: StubTransport) -> None:
 
 
 async def test_response(turbo_stub: StubTransport) -> None:
-    turbo_stub.get(URL, status=404, body="ü", headers={"Server": "x"})
+    turbo_stub.get(URL, status=HTTPStatus.NOT_FOUND, body="ü", headers={"Server": "x"})
     res = await fetch()
     assert (res.code, res.reason, res.body) == (404, "Not Found", "ü".encode())
     assert res.headers["Server"] == "x"
@@ -677,6 +678,19 @@ async def test_clients_with_a_transport_of_their_own(given: str, turbo_stub: Stu
     choice: Any = {"name": "simple", "class": SimpleAsyncHTTPClient, "instance": instance}[given]
     assert (await HTTPClient(transport=choice).fetch(URL)).body == b"stub"
     instance.close()
+
+
+async def test_for_one_client(raw_peer: MakePeer) -> None:
+    peer = await raw_peer(response(b"real"))
+    stub = StubTransport()
+    stub.get("/", body="stub")
+    for _ in range(2):
+        assert (await HTTPClient(transport=stub.transport).fetch(peer.url())).body == b"stub"
+    assert (await fetch(peer.url())).body == b"real"
+    with pytest.raises(UnexpectedRequest):
+        await HTTPClient(transport=stub.transport).fetch(URL)
+    with pytest.raises(UnexpectedRequest):
+        stub.check()
 
 
 async def test_of_several_the_last_one_answers(turbo_stub: StubTransport) -> None:

@@ -237,7 +237,7 @@ def _head(status: int, fields: HTTPHeaders, body: bytes) -> bytes:
             raise ValueError(f"a response with status {status} has no body")
     else:
         fields.setdefault("Content-Length", str(len(body)))
-    lines = [f"HTTP/1.1 {status} ", *(f"{name}: {value}" for name, value in fields.get_all())]
+    lines = [f"HTTP/1.1 {status:d} ", *(f"{name}: {value}" for name, value in fields.get_all())]
     return "\r\n".join([*lines, "", ""]).encode("latin-1")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from http import HTTPStatus
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from turbo_tornado import (
     errors,
     task,
 )
+from turbo_tornado.testing import Answer, Route, StubRequest, StubTransport
 
 TABLE: FetchKeywords = {
     "method": "POST",
@@ -83,3 +85,16 @@ def configurations() -> None:
     configure(OwnTransport)
     HTTPClient(transport="simple")
     HTTPClient(transport=OwnTransport())
+
+
+def stubs(stub: StubTransport) -> None:
+    async def later(request: StubRequest) -> Answer:
+        return Answer(json=request.json(), headers=[("Set-Cookie", "a=1")])
+
+    assert_type(stub.get("/", Answer(503), later, lambda request: Answer(body=request.body)), Route)
+    stub.post(re.compile("/"), status=HTTPStatus.CREATED, headers={"A": "b"}, delay=1)
+    stub.on(None, lambda request: request.query["a"] == ["1"], error=errors.SSL_ERROR)
+    with StubTransport() as installed:
+        assert_type(installed.requests, list[StubRequest])
+    assert_type(StubTransport().install(), StubTransport)
+    assert_type(HTTPClient(transport=stub.transport), HTTPClient)

@@ -7,6 +7,7 @@ nothing needs, and so each line that it would accept.
 from __future__ import annotations
 
 from turbo_tornado import FetchKeywords, HTTPClient, HTTPHeaders, HTTPResponse, configure, errors
+from turbo_tornado.testing import Answer, StubTransport
 
 client = HTTPClient()
 
@@ -44,6 +45,16 @@ def responses(res: HTTPResponse, headers: HTTPHeaders) -> None:
     print(res.status)  # type: ignore[attr-defined]
     headers.set("A", None)  # type: ignore[arg-type]
     print(errors.TIMEOUT)  # type: ignore[attr-defined]
+
+
+def stubs(stub: StubTransport) -> None:
+    stub.get("/", stauts=404)  # type: ignore[call-arg]
+    stub.get("/", status="404")  # type: ignore[arg-type]
+    stub.get("/", error=-3)  # type: ignore[arg-type]
+    stub.get("/", 404)  # type: ignore[arg-type]
+    stub.get("/", lambda request: 404)  # type: ignore[arg-type, return-value]
+    stub.get("/", lambda: Answer(404))  # type: ignore[arg-type, misc]
+    stub.get(b"/")  # type: ignore[arg-type]
 
 
 async def without_await() -> None:
