@@ -52,10 +52,10 @@ def run(*command: str | Path, cwd: Path | None = None) -> str:
 
 
 def modules() -> set[str]:
-    """Returns the files of the package, as git would have them."""
+    """Returns the files of the package and of its pytest plugin, as git would have them."""
     package = ROOT / "turbo_tornado"
     files = {path.relative_to(ROOT).as_posix() for path in package.rglob("*.py")}
-    return {*files, "turbo_tornado/py.typed"}
+    return {*files, "turbo_tornado/py.typed", "_turbo_tornado_pytest.py"}
 
 
 def test_is_fit_to_publish(wheel: Path, sdist: Path) -> None:
