@@ -1,0 +1,29 @@
+"""Sphinx: ``sphinx-build -W --keep-going -n -b html docs docs/_build/html``."""
+
+import re
+from pathlib import Path
+
+project = "turbo_tornado"
+author = "the authors of turbo_tornado"
+_version = (Path(__file__).parent.parent / "turbo_tornado" / "_version.py").read_text("utf-8")
+version = release = re.search(r'^__version__ = "(.+)"$', _version, re.MULTILINE)[1]
+
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.doctest"]
+exclude_patterns = ["_build"]
+html_theme = "furo"
+html_title = f"{project} {release}"
+html_static_path = ["_static"]
+html_css_files = ["tables.css"]
+myst_heading_anchors = 3
+
+# As Tornado's docstrings have it: `name` is a reference.
+default_role = "py:obj"
+autodoc_member_order = "bysource"
+autodoc_typehints = "signature"
+
+# Python's and Tornado's objects are named and not linked, so that the pages are built without a
+# network.
+nitpick_ignore_regex = [
+    ("py:.*", r"(asyncio|collections|concurrent|os|ssl|tornado|typing)\..*"),
+    ("py:.*", r"(AsyncHTTPClient|IOLoop|Future|Any|Hop)(\..*)?"),
+]

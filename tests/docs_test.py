@@ -1,0 +1,345 @@
+"""Every fenced block of README.md, CONTRIBUTING.md, SECURITY.md and docs/ is run.
+
+The blocks of a page run in order, with the real client, in a process of their own and a folder
+that holds ``ca.pem``, ``other-ca.pem``, ``client-cert.pem`` and ``client-key.pem``. What is
+changed is the address: ``http(s)://...example.com``, ``domain.com`` and ``localhost`` become ports
+of servers of this test. support/world.py says what their paths answer; ``nowhere.example.com``
+refuses connections, and ``expired``, ``self-signed``, ``wrong-host`` and ``mutual`` are about TLS.
+
+``python``
+    The blocks of a page share one namespace, ``await`` is allowed at the top, and GIVEN is
+    defined. A RequestHandler that a block defines is served and asked once. A block with
+    ``asyncio.run(`` or ``.start()`` is a program and run by itself; one with port 8888 is a
+    server, and asked for ``/``. A block with ``def test_`` or a ``TestCase`` is a test file, and
+    run by pytest.
+``pycon``
+    A session, compared by doctest, in the namespace of the page.
+``sh``
+    Command by command, except for what NOT_RUN names.
+``text``
+    What the block before it printed and logged; ``...`` stands for anything.
+``lua``, ``toml``
+    Compiled, parsed.
+``{name}``
+    A directive, which Sphinx judges.
+
+What cannot be run is named in UNRUN, with the reason. Anything else fails.
+"""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import configparser
+import doctest
+import itertools
+import json
+import os
+import re
+import shlex
+import shutil
+import signal
+import socket
+import sys
+from asyncio.subprocess import PIPE, STDOUT
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from tests.support.certificates import Certificates
+from tests.support.world import World
+from turbo_tornado import HTTPClient
+from turbo_tornado.errors import errors
+from turbo_tornado.options import KEYWORDS
+
+markdown_it = pytest.importorskip("markdown_it")
+tomllib = pytest.importorskip("tomllib" if sys.version_info >= (3, 11) else "tomli")
+
+ROOT = Path(__file__).parent.parent
+PAGES = sorted(
+    str(path.relative_to(ROOT))
+    for path in (
+        *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")),
+        *(ROOT / "docs").rglob("*.md"),
+    )
+    if path.exists() and "_build" not in path.parts
+)
+
+#: What the Python of every page may use without saying where it comes from.
+GIVEN = {
+    "url": "http://api.example.com/latest",
+    "urls": [f"http://api.example.com/items/{number}" for number in range(5)],
+    "secret": "s3cret",
+    "answer": "human",
+}
+
+#: (page, first line of the block) -> why it is not run.
+UNRUN = {
+    (
+        "docs/design.md",
+        "kwargs -> FetchOptions -> Outgoing -> Hop -> transport -> response | exception -> HTTPResponse",
+    ): "a drawing",
+}
+
+#: How a shell command begins -> why it is not run. Names in it are checked all the same.
+NOT_RUN = {
+    "pip install": "needs a package index",
+    "python -m venv": "makes an environment",
+    ". .venv/bin/activate": "is about the shell that the reader sits at",
+    "python examples/gateway.py": "serves until Ctrl-C: tests/examples_test.py runs it",
+    "python -m benchmarks": "takes minutes: tests/benchmarks_test.py runs it",
+    "pytest": "runs this test",
+    "tox": "runs this test",
+    ".ci/run": "runs this test",
+    "ruff": "is an environment of tox",
+    "mypy": "is an environment of tox",
+    "sphinx-build": "is an environment of tox",
+}
+
+DIRECTIVES = {"toctree", "include", "eval-rst", "note", "warning", "tip", "image", "doctest"}
+
+
+class Block(NamedTuple):
+    page: str
+    #: Of the first line of code, from 0.
+    line: int
+    language: str
+    code: str
+
+    @property
+    def where(self) -> str:
+        return f"{self.page}:{self.line + 1}"
+
+    @property
+    def is_test(self) -> bool:
+        return re.search(r"^(async )?def test_|^class .*TestCase\b", self.code, re.M) is not None
+
+    @property
+    def is_program(self) -> bool:
+        return re.search(r"asyncio\.run\(|\.start\(\)$", self.code, re.M) is not None
+
+
+def blocks_of(page: str) -> list[Block]:
+    found = []
+    for token in markdown_it.MarkdownIt("commonmark").parse((ROOT / page).read_text("utf-8")):
+        assert token.type != "code_block", f"{page}:{token.map[0] + 1}: no language"
+        if token.type == "fence":
+            language = token.info.split(" ")[0]
+            if re.fullmatch(r"\{.*\}", language):
+                assert language[1:-1] in DIRECTIVES, f"{page}:{token.map[0] + 1}: {language}"
+            else:
+                found.append(Block(page, token.map[0] + 1, language, token.content))
+    return [block for block in found if (page, block.code.partition("\n")[0].strip()) not in UNRUN]
+
+
+@pytest.fixture
+async def world(certificates: Certificates) -> AsyncIterator[World]:
+    world = World(certificates)
+    yield world
+    await world.close()
+
+
+@pytest.fixture
+def environment(
+    certificates: Certificates, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Path:
+    """The folder that blocks run in; the processes of this test trust the CA of the test."""
+    folder = tmp_path / "page"
+    shutil.copytree(Path(certificates.ca).parent, folder)
+    monkeypatch.setenv("SSL_CERT_FILE", str(folder / "ca.pem"))
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setenv("PYTHONIOENCODING", "utf-8")
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    return folder
+
+
+async def output_of(*command: str, cwd: Path, given: str = "") -> tuple[int, str]:
+    process = await asyncio.create_subprocess_exec(
+        *command, stdin=PIPE, stdout=PIPE, stderr=STDOUT, cwd=cwd
+    )
+    try:
+        output, _ = await process.communicate(given.encode())
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    assert process.returncode is not None
+    return process.returncode, output.decode()
+
+
+async def run_python(blocks: list[Block], world: World, cwd: Path) -> list[str]:
+    """Runs blocks that share a namespace; returns what each printed."""
+    page = {
+        "file": blocks[0].page,
+        "given": GIVEN,
+        "blocks": [(block.line, block.code, block.language) for block in blocks],
+    }
+    code, output = await output_of(
+        *(sys.executable, "-W", "error", "-m", "tests.support.page"),
+        cwd=cwd,
+        given=world.localized(json.dumps(page)),
+    )
+    assert code == 0, world.named(output)
+    return [world.named(text) for text in json.loads(output.splitlines()[-1])]
+
+
+async def run_program(block: Block, world: World, cwd: Path) -> str:
+    file = cwd / "program.py"
+    if "8888" not in block.code:
+        file.write_text(world.localized(block.code))
+        code, output = await output_of(sys.executable, "-W", "error", str(file), cwd=cwd)
+        assert code == 0, f"{block.where}: {world.named(output)}"
+        return world.named(output)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    file.write_text(world.localized(block.code).replace("8888", str(port)))
+    server = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-W", "error", str(file)), cwd=cwd, stdout=PIPE, stderr=STDOUT
+    )
+    try:
+        while True:
+            res = await HTTPClient().fetch(f"http://127.0.0.1:{port}/")
+            if not (res.error and res.error.code == errors.COULD_NOT_CONNECT):
+                break
+            assert server.returncode is None, f"{block.where}: the server has ended"
+            await asyncio.sleep(0.05)
+        assert res.error is None and res.code == 200, f"{block.where}: answered {res}"
+    finally:
+        if server.returncode is None:
+            server.send_signal(signal.SIGTERM)
+        output, _ = await server.communicate()
+    return world.named(output.decode())
+
+
+async def run_tests(block: Block, world: World, cwd: Path) -> str:
+    file = cwd / "block_test.py"
+    file.write_text(world.localized(block.code))
+    code, output = await output_of(
+        *(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:randomly"),
+        *("-o", "asyncio_mode=auto", "-c", os.devnull, "--rootdir", str(cwd), str(file)),
+        cwd=cwd,
+    )
+    assert code == 0, f"{block.where}: {world.named(output)}"
+    return world.named(output)
+
+
+def commands_of(block: Block) -> list[str]:
+    lines = block.code.replace("\\\n", " ").splitlines()
+    commands = []
+    for line in lines:
+        words = shlex.split(line, comments=True, posix=False)
+        for command in " ".join(words).split("&&"):
+            if command.strip():
+                commands.append(command.strip())
+    return commands
+
+
+async def run_shell(block: Block, judged: bool, world: World, cwd: Path) -> str:
+    output = ""
+    for command in commands_of(block):
+        reason = next((why for start, why in NOT_RUN.items() if command.startswith(start)), None)
+        if reason is not None:
+            check_names(block, command)
+            continue
+        assert command.startswith(("python ", "echo ")), f"{block.where}: {command}: not in NOT_RUN"
+        code, text = await output_of("sh", "-c", world.localized(command), cwd=cwd)
+        # A text block after it says how it fails.
+        assert code == 0 or judged, f"{block.where}: {command}: {world.named(text)}"
+        output += world.named(text)
+    return output
+
+
+def check_names(block: Block, command: str) -> None:
+    """Checks that the extras, environments and files that a command names are there."""
+    setup = (ROOT / "setup.py").read_text()
+    for extras in re.findall(r"\[([\w,]+)\]", command):
+        for extra in extras.split(","):
+            assert f'"{extra}": [' in setup, f"{block.where}: no extra {extra!r}"
+    words = shlex.split(command)
+    if words[0] == "tox":
+        ini = configparser.ConfigParser()
+        ini.read(ROOT / "tox.ini")
+        for name in [name for names in words[2:3] for name in names.split(",")]:
+            known = f"testenv:{name}" in ini or re.fullmatch(r"py3\d+", name)
+            assert known, f"{block.where}: no environment {name!r}"
+    elif words[0] in ("pytest", ".ci/run", "python"):
+        for word in words:
+            if "/" in word and not word.startswith(("-", "/", "http")):
+                assert (ROOT / word).exists(), f"{block.where}: no {word}"
+
+
+def compile_lua(block: Block) -> None:
+    lua = pytest.importorskip("lupa").LuaRuntime()
+    chunk, message = lua.eval("load")(block.code), None
+    if isinstance(chunk, tuple):
+        # An expression by itself is what a reader would return.
+        chunk, message = lua.eval("load")(f"return {block.code}"), chunk[1]
+    assert not isinstance(chunk, tuple), f"{block.where}: {message}"
+
+
+@pytest.mark.parametrize("page", PAGES)
+async def test_the_blocks_of_a_page(page: str, world: World, environment: Path) -> None:
+    blocks = blocks_of(page)
+    shared = [
+        block
+        for block in blocks
+        if block.language in ("python", "pycon") and not (block.is_test or block.is_program)
+    ]
+    outputs: dict[Block, str] = {}
+    if shared:
+        outputs.update(zip(shared, await run_python(shared, world, environment), strict=True))
+    for block, following in itertools.zip_longest(blocks, blocks[1:]):
+        judged = following is not None and following.language == "text"
+        if block in outputs:
+            pass
+        elif block.language == "python" and block.is_test:
+            outputs[block] = await run_tests(block, world, environment)
+        elif block.language == "python":
+            outputs[block] = await run_program(block, world, environment)
+        elif block.language == "sh":
+            outputs[block] = await run_shell(block, judged, world, environment)
+        elif block.language == "lua":
+            compile_lua(block)
+        elif block.language == "toml":
+            tomllib.loads(block.code)
+        elif block.language != "text":
+            pytest.fail(f"{block.where}: nobody knows how to run {block.language!r}")
+        if judged:
+            assert following is not None and block in outputs, f"{block.where}: has no output"
+            wanted, got = (f"{text.strip()}\n" for text in (following.code, outputs[block]))
+            same = doctest.OutputChecker().check_output(wanted, got, doctest.ELLIPSIS)
+            assert same, f"{following.where} should be:\n{outputs[block]}"
+    if blocks:
+        assert blocks[0].language != "text", f"{blocks[0].where}: the output of what?"
+
+
+def test_what_is_not_run_is_there() -> None:
+    for page, first in UNRUN:
+        lines = [line.strip() for line in (ROOT / page).read_text("utf-8").splitlines()]
+        assert first in lines, f"{page}: {first!r}"
+
+
+def rows_of(page: str, header: str) -> list[list[str]]:
+    """Returns the cells of the table that begins with ``header``."""
+    _, _, table = (ROOT / page).read_text("utf-8").partition(header)
+    rows = table.split("\n\n")[0].splitlines()[2:]
+    return [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/guide/fetch.md"])
+def test_a_table_has_every_keyword_and_its_default(page: str) -> None:
+    written = {}
+    for names, default, *_ in rows_of(page, "| keyword | default |"):
+        values = [ast.literal_eval(value) for value in re.findall(r"`(.+?)`", default)]
+        for name, value in itertools.zip_longest(re.findall(r"`(\w+)`", names), values):
+            written[name] = value
+    assert written == {name: keyword.default for name, keyword in KEYWORDS.items()}
+
+
+def test_the_guide_has_every_code() -> None:
+    rows = rows_of("docs/guide/errors.md", "| `errors.` |")
+    written = {re.findall(r"\w+", row[0])[0]: int(row[1]) for row in rows}
+    assert written == {member.name: member.value for member in errors}
