@@ -64,6 +64,8 @@ setup(
             "coverage>=7.10",
             "hypothesis>=6.100",
             "h2>=4.1",
+            "lupa>=2",
+            "markdown-it-py>=3",
             "pytest>=8.2",
             "pytest-asyncio>=0.24",
             "pytest-cov>=6",

@@ -9,7 +9,7 @@ _version = (Path(__file__).parent.parent / "turbo_tornado" / "_version.py").read
 version = release = re.search(r'^__version__ = "(.+)"$', _version, re.MULTILINE)[1]
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.doctest"]
-exclude_patterns = ["_build"]
+exclude_patterns = ["_build", "benchmarks"]
 html_theme = "furo"
 html_title = f"{project} {release}"
 html_static_path = ["_static"]
@@ -24,6 +24,6 @@ autodoc_typehints = "signature"
 # Python's and Tornado's objects are named and not linked, so that the pages are built without a
 # network.
 nitpick_ignore_regex = [
-    ("py:.*", r"(asyncio|collections|concurrent|os|ssl|tornado|typing)\..*"),
+    ("py:.*", r"(_?asyncio|collections|concurrent|os|ssl|tornado|typing)\..*"),
     ("py:.*", r"(AsyncHTTPClient|IOLoop|Future|Any|Hop)(\..*)?"),
 ]
