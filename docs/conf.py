@@ -13,11 +13,15 @@ exclude_patterns = ["_build", "benchmarks"]
 html_theme = "furo"
 html_title = f"{project} {release}"
 html_static_path = ["_static"]
-html_css_files = ["tables.css"]
+html_css_files = ["pages.css"]
+html_copy_source = False
+html_show_copyright = False
+toc_object_entries_show_parents = "hide"
 myst_heading_anchors = 3
 
 # As Tornado's docstrings have it: `name` is a reference.
 default_role = "py:obj"
+doctest_global_setup = "from turbo_tornado import *"
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 

@@ -17,7 +17,8 @@ refuses connections, and ``expired``, ``self-signed``, ``wrong-host`` and ``mutu
 ``sh``
     Command by command, except for what NOT_RUN names.
 ``text``
-    What the block before it printed and logged; ``...`` stands for anything.
+    What the block before it printed and logged; ``...`` stands for anything, and milliseconds for
+    any number of them.
 ``lua``, ``toml``
     Compiled, parsed.
 ``{name}``
@@ -320,8 +321,10 @@ async def test_the_blocks_of_a_page(page: str, world: World, environment: Path) 
             pytest.fail(f"{block.where}: nobody knows how to run {block.language!r}")
         if judged:
             assert following is not None and block in outputs, f"{block.where}: has no output"
-            got = f"{outputs[block].strip()}\n"
-            wanted = f"{following.code.strip()}\n"
+            wanted, got = (
+                re.sub(r"\b[\d.]+ ?ms\b", "0ms", f"{text.strip()}\n")
+                for text in (following.code, outputs[block])
+            )
             same = doctest.OutputChecker().check_output(wanted, got, doctest.ELLIPSIS)
             assert same, f"{following.where} should be:\n{outputs[block]}"
     if blocks:

@@ -49,8 +49,11 @@ def configure(
     :arg fetch_defaults: keywords of `HTTPClient.fetch`, such as ``keep_alive=False``.
         What is not given is as it is built in, whatever an earlier call said.
     :raises ImportError: for ``"curl"`` without pycurl.
-    :raises TypeError, ValueError: for what is no transport, an unknown keyword, or a
-        bad value.
+    :raises TypeError: for what is no transport, an unknown keyword, or a value of the
+        wrong type.
+    :raises ValueError: for an unknown name of a transport, or a value that cannot be.
+
+    Turbo has no such thing.
     """
     global _transport
     choice = transports.check(transport)
@@ -65,16 +68,15 @@ class HTTPClient:
     connections belong to the transport of the IOLoop. For requests at the same time,
     make several.
 
-    :arg ssl_options: mapping with ``priv_file``, ``cert_file``, ``ca_path`` (a PEM file
-        or a directory of certificates) and ``verify_ca`` (bool, default true: chain and
-        host name). Without ``ca_path`` the system's trust store is used.
-    :arg io_loop: the `IOLoop` to fetch on; the one that is current at `fetch` when not
-        given.
+    :arg ssl_options: mapping, see `SSLOptions`; default none of them, which is to verify
+        against the system's trust store.
+    :arg IOLoop io_loop: the loop to fetch on; default the one that is current at `fetch`.
     :arg int max_buffer_size: bytes of decoded body that one response may have; default
         128 MiB.
-    :arg transport: as for `configure`, for this client only.
+    :arg transport: as for `configure`, for this client only; default what that says.
     :raises TypeError: for an unknown key of ``ssl_options`` or a wrong type.
-    :raises ValueError: for a ``max_buffer_size`` below 1.
+    :raises ValueError: for a ``max_buffer_size`` below 1, or ``priv_file`` without
+        ``cert_file``.
     :raises ImportError: for ``transport="curl"`` without pycurl.
 
     Answers to ``turbo.async.HTTPClient(ssl_options, io_loop, max_buffer_size)``.
@@ -114,20 +116,35 @@ class HTTPClient:
         connection.
 
         :arg str url: an http or https URL.
-        :arg kwargs: a mapping of the keywords below, as Turbo's table; never changed.
-        :arg options: the same as keyword arguments, which win over ``kwargs``.
-
-        ``method`` (str, ``"GET"``), ``params`` (mapping or pairs), ``keep_alive`` (bool,
-        true), ``cookie`` (mapping or str), ``http_version`` (``"HTTP/1.1"``),
-        ``use_gzip`` (bool, true), ``allow_redirects`` (bool, true), ``max_redirects``
-        (int, 4), ``on_headers`` (callable with the `HTTPHeaders`), ``body`` (bytes-like
-        or str), ``request_timeout`` (seconds, 60; 0 is none), ``connect_timeout``
-        (seconds, 20; 0 is none), ``auth_username``, ``auth_password`` (str),
-        ``user_agent`` (str).
-
+        :arg kwargs: mapping of the keywords below, as Turbo's table; never changed.
+        :arg options: the same as keyword arguments, which win over ``kwargs``. ``None``
+            says that a keyword is not given; `configure` sets other defaults.
+        :arg str method: any token; default ``"GET"``.
+        :arg params: mapping or pairs of text and numbers, a list for a key that is
+            repeated. The form of a POST, PUT, PATCH or DELETE without ``body``, else the
+            query; default none.
+        :arg bool keep_alive: take an idle connection and leave one; default true.
+        :arg cookie: mapping, or str that is sent as it is; default none.
+        :arg str http_version: ``"HTTP/1.0"``, ``"HTTP/1.1"`` (the default), or
+            ``"HTTP/2"`` where the transport can.
+        :arg bool use_gzip: offer gzip and decode it; default true.
+        :arg bool allow_redirects: follow 301, 302, 303, 307 and 308; default true.
+        :arg int max_redirects: how many are followed; default 4.
+        :arg on_headers: called once with the `HTTPHeaders` of the request, complete,
+            before anything is sent; what it changes is sent. Default none.
+        :arg body: bytes-like, or str that is sent as UTF-8; default none.
+        :arg float request_timeout: seconds for the whole fetch, redirects included; 0 is
+            no limit. Default 60.
+        :arg float connect_timeout: seconds for DNS, TCP and TLS of one connection; 0 is no
+            limit. Default 20.
+        :arg str auth_username: for HTTP Basic, sent at once; default none.
+        :arg str auth_password: for HTTP Basic; default none.
+        :arg str user_agent: default ``"Turbo Client v<version>"``.
+        :rtype: Future of an `HTTPResponse`
         :raises TypeError: for an unknown keyword or a value of the wrong type.
         :raises ValueError: for a value that cannot be: a CR, LF or NUL in a header, a
-            bad method, a negative timeout, an unknown ``http_version``.
+            bad method, a negative timeout, an ``http_version`` that is unknown or that
+            the transport does not speak.
         :raises RuntimeError: when called in another thread than that of the loop.
 
         What ``on_headers`` raises passes through. After any of these the client is free.

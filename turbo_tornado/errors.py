@@ -22,6 +22,11 @@ from .urls import InvalidSchema, InvalidURL
 class errors(enum.IntEnum):
     """Codes of ``response.error.code``.
 
+    >>> errors.COULD_NOT_CONNECT
+    <errors.COULD_NOT_CONNECT: -3>
+    >>> errors(-3).name
+    'COULD_NOT_CONNECT'
+
     Answers to ``turbo.async.errors``; the numbers are Turbo.lua's.
     """
 

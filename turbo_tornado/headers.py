@@ -42,6 +42,16 @@ class HTTPHeaders(httputil.HTTPHeaders):
     methods of ``turbo.httputil.HTTPHeaders`` that code written for Turbo.lua calls.
     Names are case-insensitive throughout, as HTTP has it; Turbo's ``caseinsensitive``
     arguments are accepted and change nothing.
+
+    >>> headers = HTTPHeaders({"Content-Type": "text/plain"})
+    >>> headers.get("content-type", True)
+    'text/plain'
+    >>> headers.add("Vary", "Accept")
+    >>> headers.add("Vary", "Cookie")
+    >>> headers.get_list("Vary")
+    ['Accept', 'Cookie']
+
+    Answers to ``turbo.httputil.HTTPHeaders``.
     """
 
     _deferred: bytes | None = None
@@ -92,7 +102,12 @@ class HTTPHeaders(httputil.HTTPHeaders):
 
         :arg str name: name of the field.
         :arg value: a str, or a number as Turbo allows.
-        :raises ValueError: for a name that is no token, or a value with CR, LF or NUL.
+        :arg kwargs: what Tornado's own method takes besides, of whatever version.
+        :raises TypeError: for a name or a value of another type.
+        :raises ValueError: for a name that is no token, or a value with CR, LF, NUL or
+            another control character, or one beyond Latin-1.
+
+        Answers to ``turbo.httputil.HTTPHeaders:add(key, value)``.
         """
         super().add(name, _checked(name, value), **kwargs)
 
@@ -102,6 +117,10 @@ class HTTPHeaders(httputil.HTTPHeaders):
     def set(self, key: str, value: str | int, caseinsensitive: bool | None = None) -> None:
         """Sets a field, in place of all that have the same name.
 
+        :arg str key: name of the field.
+        :arg value: a str or a number.
+        :arg bool caseinsensitive: Turbo's flag; changes nothing.
+        :raises TypeError: as for `add`.
         :raises ValueError: as for `add`.
 
         Answers to ``turbo.httputil.HTTPHeaders:set(key, value, caseinsensitive)``.
@@ -111,42 +130,86 @@ class HTTPHeaders(httputil.HTTPHeaders):
     def remove(self, key: str, caseinsensitive: bool | None = None) -> None:
         """Removes every field of this name; does nothing when there is none.
 
+        :arg str key: name of the field.
+        :arg bool caseinsensitive: Turbo's flag; changes nothing.
+
         Answers to ``turbo.httputil.HTTPHeaders:remove(key, caseinsensitive)``.
         """
         self.pop(key, None)
 
     def get_method(self) -> str | None:
-        """Returns the request method, ``None`` for a response."""
+        """Returns the request method, ``None`` for a response.
+
+        :rtype: str or None
+
+        Answers to ``turbo.httputil.HTTPHeaders:get_method()``.
+        """
         return self._method
 
     def set_method(self, method: str) -> None:
-        """Sets the request method; in ``on_headers``, the one that is sent."""
+        """Sets the request method; in ``on_headers``, the one that is sent.
+
+        :arg str method: a token such as ``"GET"``.
+        :raises TypeError: when it is not a str.
+
+        Answers to ``turbo.httputil.HTTPHeaders:set_method(method)``.
+        """
         self._method = _text("method", method)
 
     def get_uri(self) -> str | None:
-        """Returns the request target (path and query), ``None`` for a response."""
+        """Returns the request target (path and query), ``None`` for a response.
+
+        :rtype: str or None
+
+        Answers to ``turbo.httputil.HTTPHeaders:get_uri()``.
+        """
         return self._uri
 
     def set_uri(self, uri: str) -> None:
-        """Sets the request target; in ``on_headers``, the one that is sent."""
+        """Sets the request target; in ``on_headers``, the one that is sent.
+
+        :arg str uri: path and query.
+        :raises TypeError: when it is not a str.
+
+        Answers to ``turbo.httputil.HTTPHeaders:set_uri(uri)``.
+        """
         self._uri = _text("uri", uri)
 
     def get_version(self) -> str | None:
-        """Returns the HTTP version, such as ``"HTTP/1.1"``."""
+        """Returns the HTTP version, such as ``"HTTP/1.1"``.
+
+        :rtype: str or None
+
+        Answers to ``turbo.httputil.HTTPHeaders:get_version()``.
+        """
         return self._version
 
     def set_version(self, version: str) -> None:
-        """Sets the HTTP version; in ``on_headers``, the one that is sent."""
+        """Sets the HTTP version; in ``on_headers``, the one that is sent.
+
+        :arg str version: such as ``"HTTP/1.1"``.
+        :raises TypeError: when it is not a str.
+
+        Answers to ``turbo.httputil.HTTPHeaders:set_version(version)``.
+        """
         self._version = _text("version", version)
 
     def get_status_code(self) -> int | None:
-        """Returns the status code of a response, ``None`` for a request."""
+        """Returns the status code of a response, ``None`` for a request.
+
+        :rtype: int or None
+
+        Answers to ``turbo.httputil.HTTPHeaders:get_status_code()``.
+        """
         return self._status_code
 
     def set_status_code(self, code: int) -> None:
         """Sets the status code of a response.
 
+        :arg int code: such as 200.
         :raises TypeError: when ``code`` is not an int.
+
+        Answers to ``turbo.httputil.HTTPHeaders:set_status_code(code)``.
         """
         if not isinstance(code, int) or isinstance(code, bool):
             raise TypeError(f"status code must be an int, not {type(code).__name__}")
@@ -155,6 +218,7 @@ class HTTPHeaders(httputil.HTTPHeaders):
     def stringify_as_request(self) -> str:
         """Returns the request head: request line, fields, and the empty line.
 
+        :rtype: str
         :raises ValueError: when method, uri or version is not set.
 
         Answers to ``turbo.httputil.HTTPHeaders:stringify_as_request()``.
@@ -167,7 +231,12 @@ class HTTPHeaders(httputil.HTTPHeaders):
         return "{} {} {}\r\n{}\r\n".format(*line, fields)
 
     def copy(self) -> HTTPHeaders:
-        """Returns an independent copy, with the method, uri, version and status code."""
+        """Returns an independent copy, with the method, uri, version and status code.
+
+        :rtype: HTTPHeaders
+
+        Tornado's; Turbo has no such thing.
+        """
         copied = type(self)(self)
         for attribute in ("_method", "_uri", "_version", "_status_code"):
             setattr(copied, attribute, getattr(self, attribute))

@@ -31,6 +31,8 @@ class FetchKeywords(TypedDict, total=False):
         response = await client.fetch(url, defaults)
 
     ``None`` is the same as a keyword that is not given.
+
+    Answers to the ``kwargs`` table of ``turbo.async.HTTPClient:fetch``.
     """
 
     method: str | None

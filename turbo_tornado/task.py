@@ -32,7 +32,9 @@ def task(
         the signature decides: ``"keyword"`` when ``func`` has a parameter ``callback``
         which is keyword-only, the last one, or followed by one that has a default and
         is not named ``arg``; else ``"turbo"``.
-    :raises TypeError: when ``func`` is a coroutine function: await it.
+    :rtype: Future
+    :raises TypeError: when ``func`` is a coroutine function (await it), or not callable.
+    :raises ValueError: for an unknown ``convention``.
 
     The future's result is ``None`` when the callback is given nothing, the value when it
     is given one, and a tuple when it is given more. The callback may be called before

@@ -27,7 +27,15 @@ _TYPES: dict[str, tuple[type, ...]] = {
 class SSLOptions(TypedDict, total=False):
     """The keys of ``ssl_options``, for type checkers and editors.
 
-    ``None`` is the same as a key that is not given.
+    ``priv_file`` and ``cert_file`` (path): PEM files with the client's private key, not
+    encrypted, and its certificate; the latter may hold both. ``ca_path`` (path): a PEM
+    file, or a directory, of trusted certificates, in the place of the system's trust
+    store. ``verify_ca`` (bool, default true): verify the chain and the host name.
+
+    ``None`` is the same as a key that is not given. A file that is missing, or is not
+    what it should be, is the ``SSL_ERROR`` of a fetch.
+
+    Answers to the ``ssl_options`` table of ``turbo.async.HTTPClient``.
     """
 
     priv_file: str | os.PathLike[str] | None

@@ -199,6 +199,13 @@ class CurlTransport(CurlAsyncHTTPClient):
 
         Cancelling the future stops the request and closes its connection.
 
+        :arg request: a URL, an ``HTTPRequest`` of Tornado's, or a `Hop`.
+        :arg bool raise_error: whether a failure, or a status of 400 and more, is the
+            exception of the future; default true. Of a `Hop`, a failure always is, and a
+            status never.
+        :arg kwargs: arguments of an ``HTTPRequest``, when ``request`` is a URL.
+        :rtype: Future of Tornado's ``HTTPResponse``
+        :raises RuntimeError: when the transport has been closed.
         :raises ValueError: for a `Hop` in HTTP/2 where libcurl does not speak it.
         """
         if isinstance(request, Hop):

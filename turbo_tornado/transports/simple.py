@@ -108,6 +108,13 @@ class SimpleTransport(SimpleAsyncHTTPClient):
 
         Cancelling the future stops the request and closes its connection.
 
+        :arg request: a URL, an ``HTTPRequest`` of Tornado's, or a `Hop`.
+        :arg bool raise_error: whether a failure, or a status of 400 and more, is the
+            exception of the future; default true. Of a `Hop`, a failure always is, and a
+            status never.
+        :arg kwargs: arguments of an ``HTTPRequest``, when ``request`` is a URL.
+        :rtype: Future of Tornado's ``HTTPResponse``
+        :raises RuntimeError: when the transport has been closed.
         :raises ValueError: for a `Hop` in HTTP/2, which this transport does not speak.
         """
         if isinstance(request, Hop):
