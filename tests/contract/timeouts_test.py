@@ -311,3 +311,29 @@ async def test_request_time_is_that_of_all_hops(fetch: Fetch, raw_peer: MakePeer
     res = await fetch(peer.url(), max_redirects=2)
     assert res.error is not None
     assert 290 <= res.request_time < LONG * 1000
+
+
+# In the queue of a transport with max_clients
+
+
+@pytest.mark.parametrize("connect_timeout", [SHORT / 2, LONG, 0])
+async def test_request_timeout_limits_the_wait_and_connect_timeout_does_not(
+    raw_peer: MakePeer, transport: str, connect_timeout: float
+) -> None:
+    if transport == "curl":
+        from turbo_tornado.transports.curl import CurlTransport as Transport
+    else:
+        from turbo_tornado.transports.simple import SimpleTransport as Transport
+    stalling = Stalling()
+    peer = await raw_peer(stalling)
+    one_at_a_time = Transport(force_instance=True, max_clients=1)
+    first = HTTPClient(transport=one_at_a_time).fetch(peer.url("/first"))
+    await peer.received()
+    res = await HTTPClient(transport=one_at_a_time).fetch(
+        peer.url("/second"), connect_timeout=connect_timeout, request_timeout=SHORT
+    )
+    assert_timeout(res, errors.REQUEST_TIMEOUT, "queue")
+    first.cancel()
+    await stalling.was_left()
+    assert [request.target for request in peer.requests] == ["/first"]
+    one_at_a_time.close()

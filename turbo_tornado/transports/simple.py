@@ -22,7 +22,14 @@ from tornado.simple_httpclient import HTTPStreamClosedError, SimpleAsyncHTTPClie
 
 from ..urls import parse_url
 from .exchange import Exchange, Plan
-from .failures import BodyError, ConnectTimeout, HandshakeFailed, HeadTooLarge, MalformedResponse
+from .failures import (
+    BodyError,
+    ConnectTimeout,
+    HandshakeFailed,
+    HeadTooLarge,
+    MalformedResponse,
+    RequestTimeout,
+)
 from .future import FetchFuture
 from .hop import Hop
 from .plain import Effective, follows_redirect, plan_request, redirected
@@ -150,7 +157,7 @@ class SimpleTransport(SimpleAsyncHTTPClient):
 
         exchange = self.exchange_class(self, plan, on_done)
         future.abort = lambda: self._abort(exchange)
-        self._begin(exchange)
+        self._begin(exchange, hop.request_timeout, RequestTimeout)
         return future
 
     def fetch_impl(self, request: HTTPRequest, callback: Callable[[HTTPResponse], None]) -> None:
@@ -187,19 +194,19 @@ class SimpleTransport(SimpleAsyncHTTPClient):
             self.io_loop.add_callback(respond, error)
             return
         self._last = self.exchange_class(self, plan, on_done)
-        self._begin(self._last)
+        # In Tornado's client the shorter one, be it that of the connect, limits the wait.
+        shorter = min(filter(None, (plan.connect_timeout, plan.request_timeout)), default=0)
+        self._begin(self._last, shorter, ConnectTimeout)
 
-    def _begin(self, exchange: Exchange) -> None:
+    def _begin(self, exchange: Exchange, longest_wait: float, late: type[Exception]) -> None:
         if len(self.active) < self.max_clients:
             self.active.add(exchange)
             exchange.start()
             return
-        limits = [exchange.plan.connect_timeout, exchange.plan.request_timeout]
-        limit = min(filter(None, limits), default=None)
         timer = None
-        if limit is not None:
-            late = ConnectTimeout("Timeout in request queue")
-            timer = self.loop.call_later(limit, exchange.fail, late)
+        if longest_wait:
+            error = late("Timeout in request queue")
+            timer = self.loop.call_later(longest_wait, exchange.fail, error)
         self.queue[exchange] = timer
 
     def _abort(self, exchange: Exchange) -> None:
