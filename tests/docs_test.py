@@ -33,6 +33,7 @@ import ast
 import asyncio
 import configparser
 import doctest
+import inspect
 import itertools
 import json
 import os
@@ -44,6 +45,7 @@ import socket
 import sys
 from asyncio.subprocess import PIPE, STDOUT
 from collections.abc import AsyncIterator
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
@@ -357,3 +359,23 @@ def test_the_guide_has_every_code() -> None:
     rows = rows_of("docs/guide/errors.md", "| `errors.` |")
     written = {re.findall(r"\w+", row[0])[0]: int(row[1]) for row in rows}
     assert written == {member.name: member.value for member in errors}
+
+
+@pytest.mark.parametrize("column, module", [(1, "simple"), (2, "curl")])
+def test_the_guide_has_the_arguments_of_the_transports(column: int, module: str) -> None:
+    name = f"turbo_tornado.transports.{module}"
+    transport = import_module(name) if module == "simple" else pytest.importorskip(name)
+    initialize = getattr(transport, f"{module.title()}Transport").initialize
+    defaults = {
+        parameter.name: parameter.default
+        for parameter in inspect.signature(initialize).parameters.values()
+        if parameter.name != "self"
+    }
+    rows = rows_of("docs/guide/transports.md", "| argument | simple | curl | default |")
+    rows = [row for row in rows if row[column] == "yes"]
+    named = [name for row in rows for name in re.findall(r"`(\w+)`", row[0])]
+    assert sorted(named) == sorted(defaults)
+    for row in rows:
+        if number := re.match(r"\d+", row[3]):
+            value = int(number[0]) * (2**20 if "MiB" in row[3] else 1)
+            assert defaults[re.findall(r"\w+", row[0])[0]] in (value, None)
