@@ -62,16 +62,10 @@ class Loop(RequestHandler):
 
 
 class Slow(RequestHandler):
-    """Never answers, and stops when nobody waits for it any more."""
-
-    def initialize(self) -> None:
-        self.gone = asyncio.Event()
-
-    def on_connection_close(self) -> None:
-        self.gone.set()
+    """Never answers."""
 
     async def prepare(self) -> None:
-        await self.gone.wait()
+        await self.settings["end"].wait()
 
 
 class Large(RequestHandler):
@@ -94,19 +88,17 @@ class Cut(RequestHandler):
         stream.close()
 
 
-_APPLICATION = Application(
-    [
-        ("/latest", Latest),
-        ("/missing", Missing),
-        ("/moved", Moved),
-        ("/loop", Loop),
-        ("/slow", Slow),
-        ("/large", Large),
-        ("/private", Private),
-        ("/cut", Cut),
-        ("/.*", Anything),
-    ]
-)
+_ROUTES = [
+    ("/latest", Latest),
+    ("/missing", Missing),
+    ("/moved", Moved),
+    ("/loop", Loop),
+    ("/slow", Slow),
+    ("/large", Large),
+    ("/private", Private),
+    ("/cut", Cut),
+    ("/.*", Anything),
+]
 
 
 class World:
@@ -117,6 +109,8 @@ class World:
         self._ports: dict[tuple[str, str], int] = {}
         self._servers: list[HTTPServer] = []
         self._closed: list[socket.socket] = []
+        self._end = asyncio.Event()
+        self._application = Application(_ROUTES, end=self._end)  # type: ignore[arg-type]
 
     def localized(self, text: str) -> str:
         """Returns ``text`` with each origin of the documentation at an address that answers."""
@@ -152,7 +146,7 @@ class World:
             return int(self._closed[-1].getsockname()[1])
         sockets = bind_sockets(0, "127.0.0.1")
         server = HTTPServer(
-            _APPLICATION, ssl_options=self._context(label) if scheme == "https" else None
+            self._application, ssl_options=self._context(label) if scheme == "https" else None
         )
         server.add_sockets(sockets)
         self._servers.append(server)
@@ -164,6 +158,7 @@ class World:
         return self._certificates.server_context(kind, wanted)
 
     async def close(self) -> None:
+        self._end.set()
         for bound in self._closed:
             bound.close()
         for server in self._servers:
