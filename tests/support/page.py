@@ -40,9 +40,9 @@ def run_session(file: str, line: int, session: str, names: dict[str, Any]) -> No
     test = doctest.DocTestParser().get_doctest(session, names, file, file, line)
     test.globs = names
     runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS)
-    runner.run(test, clear_globs=False)
-    if runner.failures:
-        raise AssertionError(f"{file}:{line}: the session prints something else")
+    report: list[str] = []
+    if runner.run(test, out=report.append, clear_globs=False).failed:
+        raise AssertionError("".join(report))
 
 
 async def serve_once(handler: type[RequestHandler]) -> None:
