@@ -22,9 +22,10 @@ refuses connections, and ``expired``, ``self-signed``, ``wrong-host`` and ``mutu
 ``lua``, ``toml``
     Compiled, parsed.
 ``{name}``
-    A directive, which Sphinx judges.
+    A directive, which Sphinx judges; what is within it is run. ``{literalinclude}`` shows files of
+    examples/, which have tests of their own.
 
-What cannot be run is named in UNRUN, with the reason. Anything else fails.
+What cannot be run is named in UNRUN or RUN_ELSEWHERE, with the reason. Anything else fails.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ import signal
 import socket
 import sys
 from asyncio.subprocess import PIPE, STDOUT
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -88,12 +89,16 @@ UNRUN = {
     ("docs/design.md", "kwargs -> FetchOptions -> Outgoing -> Hop"): "a drawing",
 }
 
+#: Pages that need more than a server -> the test that runs their Python.
+RUN_ELSEWHERE: dict[str, str] = {}
+
 #: How a shell command begins -> why it is not run. Names in it are checked all the same.
 NOT_RUN = {
     "pip install": "needs a package index",
     "python -m venv": "makes an environment",
     ". .venv/bin/activate": "is about the shell that the reader sits at",
-    "python examples/gateway.py": "serves until Ctrl-C: tests/examples_test.py runs it",
+    "python examples/": "may serve until Ctrl-C: tests of their own run the examples",
+    "curl ": "talks to an example that serves",
     "python -m benchmarks": "takes minutes: tests/benchmarks_test.py runs it",
     "pytest": "runs this test",
     "tox": "runs this test",
@@ -104,7 +109,10 @@ NOT_RUN = {
 }
 
 NEEDS_CURL = r"CurlTransport|curl_httpclient|[\"']curl[\"']"
-DIRECTIVES = {"toctree", "include", "eval-rst", "note", "warning", "tip", "image", "doctest"}
+DIRECTIVES = {
+    *("toctree", "include", "literalinclude", "eval-rst", "doctest"),
+    *("note", "warning", "tip", "image", "container", "raw"),
+}
 
 
 class Block(NamedTuple):
@@ -120,6 +128,8 @@ class Block(NamedTuple):
 
     @property
     def is_unrun(self) -> bool:
+        if self.page in RUN_ELSEWHERE and self.language == "python":
+            return True
         return any(self.page == page and self.code.startswith(start) for page, start in UNRUN)
 
     @property
@@ -133,17 +143,27 @@ class Block(NamedTuple):
         )
 
 
+def fences_of(page: str, text: str, line: int = 0) -> Iterator[Block]:
+    for token in markdown_it.MarkdownIt("commonmark").parse(text):
+        if token.type not in ("fence", "code_block"):
+            continue
+        first = line + token.map[0] + 1
+        language, _, argument = token.info.partition(" ")
+        block = Block(page, first, language, token.content)
+        assert language, f"{block.where}: no language"
+        if not language.startswith("{"):
+            yield block
+            continue
+        assert language.strip("{}") in DIRECTIVES, f"{block.where}: nobody knows {language}"
+        if language == "{literalinclude}":
+            file = (ROOT / page).parent / argument
+            assert file.resolve().is_relative_to(ROOT / "examples"), f"{block.where}: is not run"
+        yield from fences_of(page, token.content, first)
+
+
 def blocks_of(page: str) -> list[Block]:
-    found = []
-    for token in markdown_it.MarkdownIt("commonmark").parse((ROOT / page).read_text("utf-8")):
-        assert token.type != "code_block", f"{page}:{token.map[0] + 1}: no language"
-        if token.type == "fence":
-            language = token.info.split(" ")[0]
-            if re.fullmatch(r"\{.*\}", language):
-                assert language[1:-1] in DIRECTIVES, f"{page}:{token.map[0] + 1}: {language}"
-            else:
-                found.append(Block(page, token.map[0] + 1, language, token.content))
-    return [block for block in found if not block.is_unrun]
+    blocks = fences_of(page, (ROOT / page).read_text("utf-8"))
+    return [block for block in blocks if not block.is_unrun]
 
 
 @pytest.fixture
@@ -336,6 +356,8 @@ async def test_the_blocks_of_a_page(page: str, world: World, environment: Path) 
 def test_what_is_not_run_is_there() -> None:
     for page, start in UNRUN:
         assert f"\n{start}" in (ROOT / page).read_text("utf-8")
+    for page, test in RUN_ELSEWHERE.items():
+        assert Path(page).name in (ROOT / test).read_text("utf-8")
 
 
 def rows_of(page: str, header: str) -> list[list[str]]:
