@@ -31,3 +31,20 @@ nitpick_ignore_regex = [
     ("py:.*", r"(_?asyncio|collections|concurrent|os|ssl|tornado|typing)\..*"),
     ("py:.*", r"(AsyncHTTPClient|IOLoop|Future|Any|Hop)(\..*)?"),
 ]
+
+_DOCS = Path(__file__).parent
+_LINK_OUT = re.compile(r"\[([^\]]+)\]\(((?:\.\./)+[^)#\s]+)(?:#[^)\s]*)?\)")
+
+
+def _unlink(app, docname, source):
+    """Leaves the words of a link to a file that is no page here: it is for who reads the source."""
+
+    def words(link):
+        file = (_DOCS / docname).parent.joinpath(link[2]).resolve()
+        return link[0] if file.is_relative_to(_DOCS) or not file.exists() else link[1]
+
+    source[0] = _LINK_OUT.sub(words, source[0])
+
+
+def setup(app):
+    app.connect("source-read", _unlink)
