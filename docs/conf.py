@@ -29,7 +29,7 @@ autodoc_typehints = "signature"
 # network.
 nitpick_ignore_regex = [
     ("py:.*", r"(_?asyncio|collections|concurrent|os|ssl|tornado|typing)\..*"),
-    ("py:.*", r"(AsyncHTTPClient|IOLoop|Future|Any|Hop)(\..*)?"),
+    ("py:.*", r"(AsyncHTTPClient|IOLoop|Future|Any|Hop|Unpack|transports)(\..*)?"),
 ]
 
 _DOCS = Path(__file__).parent

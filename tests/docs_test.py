@@ -32,7 +32,6 @@ from __future__ import annotations
 
 import ast
 import asyncio
-import configparser
 import doctest
 import inspect
 import itertools
@@ -292,10 +291,12 @@ def check_names(block: Block, command: str) -> None:
             assert f'"{extra}": [' in setup, f"{block.where}: no extra {extra!r}"
     words = shlex.split(command)
     if words[0] == "tox":
-        ini = configparser.ConfigParser()
-        ini.read(ROOT / "tox.ini")
+        ini = (ROOT / "tox.ini").read_text("utf-8")
         for name in [name for names in words[2:3] for name in names.split(",")]:
-            known = f"testenv:{name}" in ini or re.fullmatch(r"py3\d+", name)
+            # A section, or Pythons and factors.
+            known = f"[testenv:{name}]" in ini or all(
+                re.fullmatch(r"py\d+", part) or f" {part}: " in ini for part in name.split("-")
+            )
             assert known, f"{block.where}: no environment {name!r}"
     elif words[0] in ("pytest", ".ci/run", "python"):
         for word in words:
