@@ -86,10 +86,11 @@ GIVEN = {
 #: (page, how the block begins) -> why it is not run.
 UNRUN = {
     ("docs/design.md", "kwargs -> FetchOptions -> Outgoing -> Hop"): "a drawing",
+    ("docs/guide/testing.md", "unexpected request: GET"): "what a failed test says",
 }
 
 #: Pages that need more than a server -> the test that runs their Python.
-RUN_ELSEWHERE: dict[str, str] = {}
+RUN_ELSEWHERE = {"docs/guide/testing.md": "tests/testing_test.py"}
 
 #: How a shell command begins -> why it is not run. Names in it are checked all the same.
 NOT_RUN = {
