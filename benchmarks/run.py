@@ -19,9 +19,9 @@ from math import ceil
 from pathlib import Path
 from typing import Any
 
-from . import report
+from . import nginx, report
 from .clients import CLIENTS
-from .servers import ROOT, Servers, cores, nginx, servers, start, stop
+from .servers import ROOT, Servers, cores, servers, start, stop
 from .workloads import WORKLOADS, Job, Workload
 
 UNLIMITED = 1_000_000_000
@@ -105,7 +105,7 @@ def versions() -> dict[str, str]:
         import pycurl
 
         found["libcurl"] = pycurl.version_info()[1]
-    server = subprocess.run([str(nginx()), "-v"], capture_output=True, text=True, check=True)
+    server = subprocess.run([str(nginx.find()), "-v"], capture_output=True, text=True, check=True)
     found["nginx"] = server.stderr.strip().rpartition("/")[2]
     return found
 
@@ -250,7 +250,7 @@ def say(text: str) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     args = arguments(argv)
-    if nginx() is None:
+    if nginx.find() is None:
         say("the benchmark needs nginx")
         return 1
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]

@@ -5,14 +5,11 @@ from __future__ import annotations
 import ctypes
 import http.client
 import os
-import pwd
 import re
-import shutil
 import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from math import ceil
@@ -21,6 +18,7 @@ from typing import Any
 
 import trustme
 
+from . import nginx
 from .workloads import DELAY, LARGE, Workload
 
 #: A run takes the next address, so that the ports which the last one left in TIME_WAIT
@@ -32,40 +30,17 @@ PER_ADDRESS = 4000
 ROOT = Path(__file__).resolve().parent.parent
 
 NGINX = """
-daemon off;
-user {user};
-worker_processes 1;
-worker_rlimit_nofile 16384;
-error_log {folder}/error.log;
-pid {folder}/nginx.pid;
-events {{ worker_connections 8192; }}
-http {{
-    access_log off;
-    default_type text/plain;
-    sendfile on;
-    tcp_nodelay on;
-    keepalive_timeout 600s;
-    keepalive_requests 1000000000;
-    client_body_temp_path {folder}/body;
-    proxy_temp_path {folder}/proxy;
-    fastcgi_temp_path {folder}/fastcgi;
-    uwsgi_temp_path {folder}/uwsgi;
-    scgi_temp_path {folder}/scgi;
-    server {{
-        {listen}
-        ssl_certificate {folder}/server.pem;
-        ssl_certificate_key {folder}/server.pem;
-        location = /small {{ return 200 "Hello world!"; }}
-        location = /large {{ root {folder}; }}
-        location = /status {{ stub_status; }}
-    }}
+keepalive_timeout 600s;
+keepalive_requests 1000000000;
+server {{
+    {listen}
+    ssl_certificate {folder}/server.pem;
+    ssl_certificate_key {folder}/server.pem;
+    location = /small {{ return 200 "Hello world!"; }}
+    location = /large {{ root {folder}; }}
+    location = /status {{ stub_status; }}
 }}
 """
-
-
-def nginx() -> str | None:
-    """Returns the path of nginx, which is often not in a user's PATH."""
-    return shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
 
 
 def cores() -> tuple[int, int]:
@@ -137,9 +112,7 @@ class Servers:
 @contextmanager
 def servers(folder: Path) -> Iterator[Servers]:
     """Runs both servers, with everything of theirs in ``folder``."""
-    binary, core = nginx(), cores()[1]
-    if binary is None:
-        raise FileNotFoundError("nginx is not installed")
+    core = cores()[1]
     authority = trustme.CA()
     authority.cert_pem.write_to_path(str(folder / "ca.pem"))
     authority.issue_cert(*ADDRESSES).private_key_and_cert_chain_pem.write_to_path(
@@ -150,16 +123,11 @@ def servers(folder: Path) -> Iterator[Servers]:
     plain, tls = _free_port(), _free_port()
     listen = [f"listen {address}:{plain} backlog=4096;" for address in ADDRESSES]
     listen += [f"listen {address}:{tls} ssl backlog=4096;" for address in ADDRESSES]
-    (folder / "nginx.conf").write_text(
-        NGINX.format(
-            folder=folder, user=pwd.getpwuid(os.getuid()).pw_name, listen="\n".join(listen)
-        )
-    )
     children = []
     try:
         children.append(
             start(
-                [binary, "-p", str(folder), "-c", "nginx.conf", "-e", "error.log"],
+                nginx.command(folder, NGINX.format(folder=folder, listen="\n".join(listen))),
                 core,
                 stderr=subprocess.DEVNULL,
             )
@@ -173,7 +141,7 @@ def servers(folder: Path) -> Iterator[Servers]:
         children.append(delay)
         assert delay.stdout
         port = int(delay.stdout.readline())
-        _wait_for(children[0], plain, folder / "error.log")
+        nginx.wait_for(children[0], plain, folder)
         yield Servers(plain, tls, port, str(folder / "ca.pem"))
     finally:
         for child in children:
@@ -184,15 +152,3 @@ def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind((ADDRESSES[0], 0))
         return int(probe.getsockname()[1])
-
-
-def _wait_for(child: subprocess.Popen[str], port: int, log: Path) -> None:
-    for _ in range(100):
-        if child.poll() is not None:
-            raise RuntimeError(f"nginx did not start: {log.read_text()}")
-        try:
-            socket.create_connection((ADDRESSES[0], port)).close()
-            return
-        except ConnectionRefusedError:
-            time.sleep(0.05)
-    raise RuntimeError("nginx does not listen")

@@ -17,11 +17,11 @@ pytestmark = pytest.mark.skipif(
 
 
 async def test_every_installed_client_answers_right(tmp_path: Path) -> None:
+    from benchmarks import nginx
     from benchmarks.clients import CLIENTS
     from benchmarks.run import missing
-    from benchmarks.servers import nginx
 
-    if nginx() is None:
+    if nginx.find() is None:
         pytest.skip("nginx is not installed")
     installed = {name for name in CLIENTS if missing(name, None) is None}
 

@@ -113,12 +113,16 @@ class Certificates:
         path.write_bytes(content)
         return str(path)
 
+    def server_file(self, certificate: str) -> str:
+        """Returns the path of a server's key and certificate."""
+        return self._servers[certificate]
+
     def server_context(
         self, certificate: str = "valid", client_ca: str | None = None
     ) -> ssl.SSLContext:
         """Returns a server's context; ``client_ca`` names the CA of wanted clients."""
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        context.load_cert_chain(self._servers[certificate])
+        context.load_cert_chain(self.server_file(certificate))
         if client_ca is not None:
             context.load_verify_locations(client_ca)
             context.verify_mode = ssl.CERT_REQUIRED

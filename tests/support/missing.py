@@ -1,0 +1,30 @@
+"""What becomes of tests whose peer is not installed."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from types import ModuleType
+from typing import NoReturn
+
+import pytest
+
+
+def missing(peer: str) -> NoReturn:
+    """Skips the tests of a peer, and says so; where ``CI`` is set, fails them.
+
+    What nobody reads must not leave out anything by itself.
+    """
+    if os.environ.get("CI"):
+        pytest.fail(f"{peer} is not installed, and CI is set", pytrace=False)
+    pytest.skip(f"{peer} is not installed: these tests are skipped", allow_module_level=True)
+
+
+def import_peer(name: str) -> ModuleType:
+    """Returns the module of a peer that comes as a Python package."""
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name != name.partition(".")[0]:
+            raise
+        missing(name)
