@@ -74,6 +74,11 @@ setup(
             "pytest-xdist>=3.6",
             "trustme>=1.2",
         ],
+        "peers": [
+            "aiohttp>=3.10",
+            "httpbin>=0.10.2",
+            "waitress>=3",
+        ],
         "docs": [
             "furo>=2024.8",
             "myst-parser>=4",
