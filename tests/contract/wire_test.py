@@ -242,6 +242,34 @@ async def test_a_large_body_waits_for_no_continue(
     assert request.body == body[:size]
 
 
+@pytest.mark.parametrize("early", [False, True])
+@pytest.mark.parametrize("body", [b"data", MEGABYTES], ids=["small", "large"])
+async def test_expect_is_sent_like_any_field(
+    fetch: Fetch, raw_peer: MakePeer, early: bool, body: bytes
+) -> None:
+    async def script(conn: Connection) -> None:
+        if early:
+            await conn.reader.readuntil(b"\r\n\r\n")
+            await conn.send(response(b"no", status="417 Expectation Failed"))
+        else:
+            await conn.read_request()
+            await conn.send(response(b"no", status="417 Expectation Failed"))
+
+    peer = await raw_peer(script)
+    res = await fetch(
+        peer.url(),
+        method="POST",
+        body=body,
+        on_headers=lambda headers: headers.set("Expect", "100-continue"),
+    )
+    assert (res.error, res.code, res.body) == (None, 417, b"no")
+    # The refusal is the response: nothing is sent again without the field.
+    assert peer.connections == 1
+    for request in peer.requests:
+        assert_is_what_arrived(res, request)
+        assert request.body == body
+
+
 @pytest.mark.parametrize(
     ("path", "target"),
     [

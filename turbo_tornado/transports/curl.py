@@ -92,6 +92,9 @@ _ORIGIN = re.compile(r"https?://[^/?]*")
 # What libcurl adds to a request unless it is told not to, by a line with the name alone.
 _ADDED_BY_CURL = (b"Host:", b"Accept:", b"User-Agent:")
 _ADDED_TO_BODY = (*_ADDED_BY_CURL, b"Content-Type:", b"Expect:", b"Transfer-Encoding:")
+# What it must not see in order to send it like any other field: it puts the one last, waits
+# for an answer to the other, and after a 417 sends the request again without it.
+_HIDDEN = (b"connection:", b"expect:")
 # Its reason is 1000 and the number of the alert (SSL_AD_REASON_OFFSET).
 _OPENSSL_ERROR = re.compile(r"\berror:([0-9A-F]{8}):")
 _EMPTY_FIELD = re.compile(rb"([^:]+):[ \t]*$")
@@ -930,11 +933,11 @@ def _lines(fields: bytes, has_body: bool) -> list[bytes]:
         # "Name:" would mean to leave the field out.
         lines = [_EMPTY_FIELD.sub(rb"\1;", line) for line in lines]
     present = b"\n" + fields.lower()
-    if b"\nconnection:" in present:
-        # libcurl puts this field last, unless it does not see it.
-        for i in range(len(lines) - 2, 0, -1):
-            if lines[i].lower().startswith(b"connection:"):
+    if any(b"\n" + name in present for name in _HIDDEN):
+        for i in range(len(lines) - 1, 0, -1):
+            if lines[i].lower().startswith(_HIDDEN):
                 lines[i - 1] += b"\r\n" + lines.pop(i)
+        present = present.replace(b"\nexpect:", b"\n")
     added = _ADDED_TO_BODY if has_body else _ADDED_BY_CURL
     return lines + [line for line in added if b"\n" + line.lower() not in present]
 
