@@ -60,6 +60,14 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Says once what is not installed, and left out tests."""
+    skipped = terminalreporter.stats.get("skipped", ())
+    reasons = {str(report.longrepr[2]).removeprefix("Skipped: ") for report in skipped}
+    for reason in sorted(reason for reason in reasons if "is not installed" in reason):
+        terminalreporter.write_line(reason, yellow=True)
+
+
 @pytest.fixture(autouse=True)
 async def nothing_left() -> AsyncIterator[None]:
     """Fails a test that leaves a task pending or an error in the log."""

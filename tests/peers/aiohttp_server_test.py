@@ -74,7 +74,7 @@ async def serve() -> AsyncIterator[MakePeer]:
         application = web.Application(client_max_size=client_max_size, middlewares=[noted])
         application.router.add_route("*", "/{path:.*}", handler, expect_handler=expect_handler)
         # How long it goes on reading what nobody wanted, even when the client has gone.
-        options.setdefault("lingering_time", 0.1)
+        options.setdefault("lingering_time", 0.5)
         runner = web.AppRunner(application, access_log=None, **options)
         runners.append(runner)
         await runner.setup()
@@ -226,6 +226,7 @@ async def test_files(serve: MakePeer, fetch: Fetch, tmp_path: Path) -> None:
 
 async def test_redirects_and_statuses(serve: MakePeer, fetch: Fetch) -> None:
     async def raising(request: web.Request) -> web.Response:
+        await request.read()
         if request.path == "/moved":
             raise web.HTTPPermanentRedirect("/here")
         if request.path == "/found":
@@ -270,7 +271,7 @@ async def test_body_over_the_limit(serve: MakePeer, fetch: Fetch) -> None:
     for body in (b"x" * 1001, LARGE):
         res = await fetch(peer.url(), method="POST", body=body)
         assert res.error is None, res.error
-        assert (res.code, res.reason) == (413, "Request Entity Too Large")
+        assert res.code == 413
         assert res.body.startswith(b"Maximum request body size 1000 exceeded")
     assert_body(await fetch(peer.url(), method="POST", body=b"x" * 1000), b"x" * 1000)
 

@@ -1,0 +1,28 @@
+"""A peer that is not installed is not left out in silence."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.support.missing import import_peer, missing
+
+
+def test_skipped_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CI", raising=False)
+    with pytest.raises(pytest.skip.Exception, match="nginx is not installed: these tests are"):
+        missing("nginx")
+    with pytest.raises(pytest.skip.Exception, match="no_such_peer is not installed"):
+        import_peer("no_such_peer")
+
+
+def test_a_failure_where_ci_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CI", "true")
+    with pytest.raises(pytest.fail.Exception, match="nginx is not installed, and CI is set"):
+        missing("nginx")
+    with pytest.raises(pytest.fail.Exception, match="no_such_peer is not installed"):
+        import_peer("no_such_peer")
+
+
+def test_a_peer_that_is_broken_is_no_reason_to_skip() -> None:
+    with pytest.raises(ModuleNotFoundError):
+        import_peer("asyncio.no_such_module")
