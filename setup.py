@@ -76,7 +76,7 @@ setup(
         ],
         "peers": [
             "aiohttp>=3.10",
-            "httpbin>=0.10.2",
+            "httpbin>=0.10.4",
             "waitress>=3",
         ],
         "docs": [

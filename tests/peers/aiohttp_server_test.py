@@ -107,7 +107,7 @@ def setting(**fields: str) -> Callable[[HTTPHeaders], None]:
 @pytest.mark.kept
 async def test_keep_alive(serve: MakePeer, fetch: Fetch) -> None:
     peer = await serve(echo)
-    for body in (b"data", b"", LARGE):
+    for body in (b"data", b"", LARGE[:1_000_000]):
         for method in ("POST", "PUT", "PATCH", "DELETE", "REPORT"):
             assert_body(await fetch(peer.url(), method=method, body=body), body)
     assert (len(peer.carriers), peer.connections) == (15, 1)
