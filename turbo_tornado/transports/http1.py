@@ -27,6 +27,10 @@ _STATUS_LINE = re.compile(
     rb"HTTP/(1\.[0-9]|[23]) ([1-9][0-9]{2})(?: ([\t\x20-\x7e\x80-\xff]*))?\r?\n"
 )
 _FIELD_LINES = re.compile(rb"(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[\t\x20-\x7e\x80-\xff]*\r?\n)*")
+# The same, with the lines that continue the one before them.
+_FOLDED_LINES = re.compile(
+    rb"(?:(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]+:|[ \t])[\t\x20-\x7e\x80-\xff]*\r?\n)*"
+)
 _FOLD = re.compile(rb"\r?\n[ \t]+")
 _END_OF_HEAD = re.compile(rb"\n\r?\n")
 # The fields that say how a message ends; sought in a lower-cased head.
@@ -130,21 +134,31 @@ def _length(value: bytes, before: int | None) -> int:
     return before
 
 
-def check_partial_head(data: bytes) -> None:
+def check_partial_head(data: bytes, checked: int = 0) -> int:
     """Refuses what can no longer become a proper head, without waiting for its end.
 
+    :arg int checked: what the call before this one returned.
+    :returns: how many bytes need not be looked at again: a peer that sends byte after
+        byte would otherwise have the whole head looked at for each.
     :raises MalformedResponse: when a line that has arrived is not one of a head.
     """
-    line, newline, fields = data.partition(b"\n")
-    if not newline:
-        if not line.startswith(b"HTTP/"[: len(line)]):
-            raise MalformedResponse(f"not HTTP: {_shown(data)}")
-        return
-    if not _STATUS_LINE.fullmatch(line + newline):
-        raise MalformedResponse(f"bad status line {_shown(line)}")
-    complete = _FOLD.sub(b" ", fields[: fields.rfind(b"\n") + 1])
-    if not _FIELD_LINES.fullmatch(complete):
+    start = checked
+    if not checked:
+        start = data.find(b"\n") + 1
+        if not start:
+            if not data.startswith(b"HTTP/"[: len(data)]):
+                raise MalformedResponse(f"not HTTP: {_shown(data)}")
+            return 0
+        if not _STATUS_LINE.fullmatch(data, 0, start):
+            raise MalformedResponse(f"bad status line {_shown(data)}")
+    complete = data.rfind(b"\n", start) + 1
+    if not complete:
+        return checked
+    # There is nothing that the first field line could continue.
+    folded = not checked and data.startswith((b" ", b"\t"), start)
+    if folded or not _FOLDED_LINES.fullmatch(data, start, complete):
         raise MalformedResponse("bad header line in the response head")
+    return complete
 
 
 def _shown(data: bytes) -> str:
@@ -188,6 +202,8 @@ class ResponseParser:
         self.leftover = b""
         self._interim = 0
         self._buffer = b""
+        # How much of the head, or the trailers, in the buffer is known to be good.
+        self._checked = 0
         self._remaining = 0
         self._body: BodySink | None = None
         # Unbound, so that a parser is no cycle of references.
@@ -235,13 +251,14 @@ class ResponseParser:
             raise BrokenConnection("connection closed within the chunked body")
 
     def _feed_head(self, data: bytes, start: int) -> int | None:
-        end_of_head = _END_OF_HEAD.search(data, start)
+        end_of_head = _END_OF_HEAD.search(data, start + max(self._checked - 1, 0))
         end = end_of_head.end() if end_of_head else len(data)
         if end - start > self.max_head_size:
             raise HeadTooLarge(f"response head is over {self.max_head_size} bytes")
         if end_of_head is None:
-            check_partial_head(data[start:])
+            self._checked = check_partial_head(data[start:], self._checked)
             return None
+        self._checked = 0
         head = parse_head(data[start:end])
         if not head.version.startswith("HTTP/1."):
             raise MalformedResponse(f"{head.version} on a connection of HTTP/1")
@@ -307,13 +324,15 @@ class ResponseParser:
         if data.startswith(b"\r\n", start):
             self.complete = True
             return start + 2
-        last = _END_OF_HEAD.search(data, start)
+        last = _END_OF_HEAD.search(data, start + max(self._checked - 1, 0))
         if (last.end() if last else len(data)) - start > self.max_head_size:
             raise BodyError(f"trailers are over {self.max_head_size} bytes")
-        complete = last.start() + 1 if last else max(data.rfind(b"\n") + 1, start)
-        if not _FIELD_LINES.fullmatch(data, start, complete):
+        checked = start + self._checked
+        complete = last.start() + 1 if last else max(data.rfind(b"\n", checked) + 1, checked)
+        if not _FIELD_LINES.fullmatch(data, checked, complete):
             raise BodyError("improperly terminated chunked response")
         if last is None:
+            self._checked = complete - start
             return None
         self.complete = True
         return last.end()
