@@ -504,10 +504,10 @@ class HopHandle:
         self._began = began and self.hop.tls is None
 
     def _on_header(self, line: bytes) -> int | None:
-        if self._head is not None:
-            return None  # A trailer.
-        self._lines.append(line)
         self._size += len(line)
+        if self._head is not None:
+            return self._on_trailer()
+        self._lines.append(line)
         if len(line) > 2 and self._size <= _MAX_HEAD_SIZE:
             return None
         try:
@@ -519,6 +519,13 @@ class HopHandle:
             self._failure = error
             return 0
         return 0 if self._complete else None
+
+    def _on_trailer(self) -> int | None:
+        # Nobody looks at it, and yet there is an end to what a response may have of them.
+        if self._size <= _MAX_HEAD_SIZE:
+            return None
+        self._failure = BodyError(f"head and trailers are over {_MAX_HEAD_SIZE} bytes")
+        return 0
 
     def _end_head(self) -> None:
         if self._address is not None and self.transport._engine.sockets.is_early(self._address):
