@@ -108,6 +108,8 @@ _DEFAULT = TLS()
 @lru_cache(maxsize=64)
 def _context(tls: TLS, trust: tuple[str | None, str | None]) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    # The default is for those who built Python and OpenSSL to choose.
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.options |= ssl.OP_NO_COMPRESSION
     if not tls.verify_ca:
         context.check_hostname = False
