@@ -27,14 +27,15 @@ example:
 def _pair(text: str) -> tuple[str, str]:
     name, equals, value = text.partition("=")
     if not equals:
-        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE")
+        # What was given may be a secret, and what is written here may be kept.
+        raise argparse.ArgumentTypeError("expected NAME=VALUE")
     return name, value
 
 
 def _field(text: str) -> tuple[str, str]:
     name, colon, value = text.partition(":")
     if not colon:
-        raise argparse.ArgumentTypeError(f"{text!r} is not NAME: VALUE")
+        raise argparse.ArgumentTypeError("expected NAME: VALUE")
     return name.strip(), value.strip()
 
 

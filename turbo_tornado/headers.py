@@ -109,10 +109,10 @@ class HTTPHeaders(httputil.HTTPHeaders):
 
         Answers to ``turbo.httputil.HTTPHeaders:add(key, value)``.
         """
-        super().add(name, _checked(name, value), **kwargs)
+        super().add(check_name(name), _checked(name, value), **kwargs)
 
     def __setitem__(self, name: str, value: str | int) -> None:
-        super().__setitem__(name, _checked(name, value))
+        super().__setitem__(check_name(name), _checked(name, value))
 
     def set(self, key: str, value: str | int, caseinsensitive: bool | None = None) -> None:
         """Sets a field, in place of all that have the same name.
@@ -219,7 +219,8 @@ class HTTPHeaders(httputil.HTTPHeaders):
         """Returns the request head: request line, fields, and the empty line.
 
         :rtype: str
-        :raises ValueError: when method, uri or version is not set.
+        :raises ValueError: when method, uri or version is not set, or for what no field
+            can have.
 
         Answers to ``turbo.httputil.HTTPHeaders:stringify_as_request()``.
         """
@@ -227,8 +228,7 @@ class HTTPHeaders(httputil.HTTPHeaders):
         for part in line:
             if not part or _NOT_IN_A_LINE.search(part):
                 raise ValueError("method, uri and version must be set, and have no white space")
-        fields = "".join(f"{name}: {value}\r\n" for name, value in self.get_all())
-        return "{} {} {}\r\n{}\r\n".format(*line, fields)
+        return "{} {} {}\r\n{}\r\n".format(*line, field_lines(self))
 
     def copy(self) -> HTTPHeaders:
         """Returns an independent copy, with the method, uri, version and status code.
@@ -245,32 +245,58 @@ class HTTPHeaders(httputil.HTTPHeaders):
     __copy__ = copy
 
 
-def check_name(name: object) -> None:
-    """Checks the name of a field.
+def plain(value: str | int | float) -> str:
+    """Returns the text of a str or a number, whatever a subclass makes of itself.
+
+    Not what ``str()`` gives, which may be another text at each call; and of an enum that
+    is a str or a number, the value is wanted.
+    """
+    if isinstance(value, str):
+        return str.__str__(value)
+    return int.__repr__(value) if isinstance(value, int) else float.__repr__(value)
+
+
+def field_lines(headers: httputil.HTTPHeaders) -> str:
+    """Returns the field lines of ``headers``, each ended by CR LF.
+
+    The last look at what goes on the wire: there are ways into a mapping, such as the
+    list that Tornado's ``get_list`` gives away, on which nothing is checked.
+
+    :raises ValueError: for a name that is no token, or a value that no field can have.
+    """
+    lines = []
+    for name, value in headers.get_all():
+        lines.append(f"{check_name(name)}: {check_value(f'header {name!r}', plain(value))}\r\n")
+    return "".join(lines)
+
+
+def check_name(name: object) -> str:
+    """Checks what is to be the name of a field, and returns it.
 
     :raises TypeError: when it is not a str.
     :raises ValueError: when it is no token (RFC 9110, section 5.1).
     """
     if not isinstance(name, str):
         raise TypeError(f"header name must be a str, not {type(name).__name__}")
-    if not _TOKEN.fullmatch(name):
-        raise ValueError(f"{name!r} cannot be the name of a header")
+    text = plain(name)
+    if not _TOKEN.fullmatch(text):
+        # Of a whole line that was given for a name, the value is not shown.
+        raise ValueError(f"{text.partition(':')[0]!r} cannot be the name of a header")
+    return text
 
 
 def _text(what: str, value: str) -> str:
     if not isinstance(value, str):
         raise TypeError(f"{what} must be a str, not {type(value).__name__}")
-    return value
+    return plain(value)
 
 
 def _checked(name: str, value: str | int) -> str:
-    check_name(name)
     if not isinstance(value, (str, int, float)) or isinstance(value, bool):
         raise TypeError(
             f"value of header {name!r} must be a str or a number, not {type(value).__name__}"
         )
-    text = str.__str__(value) if isinstance(value, str) else str(value)
-    return check_value(f"value of header {name!r}", text.strip(" \t"))
+    return check_value(f"value of header {name!r}", plain(value).strip(" \t"))
 
 
 def check_value(what: str, text: str) -> str:

@@ -16,7 +16,7 @@ from typing import Any, Literal, NamedTuple, TypedDict
 from urllib.parse import quote
 
 from ._version import __version__
-from .headers import HTTPHeaders, check_value
+from .headers import HTTPHeaders, check_value, plain
 
 HTTP_VERSIONS = ("HTTP/1.0", "HTTP/1.1", "HTTP/2")
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
@@ -82,11 +82,10 @@ def token(name: str, value: Any) -> str:
 
     :raises ValueError: when it is no token (RFC 9110, section 5.6.2).
     """
-    if not isinstance(value, str):
-        raise _wrong_type(name, "a str", value)
-    if not _TOKEN.fullmatch(value):
-        raise ValueError(f"{name} must be a token such as 'GET', not {value!r}")
-    return value.upper()
+    text = _text(name, value)
+    if not _TOKEN.fullmatch(text):
+        raise ValueError(f"{name} must be a token such as 'GET', not {text!r}")
+    return text.upper()
 
 
 def field_text(name: str, value: Any) -> str:
@@ -95,10 +94,7 @@ def field_text(name: str, value: Any) -> str:
     :raises ValueError: when it has a CR, LF, NUL or other control character, or one
         beyond Latin-1.
     """
-    if not isinstance(value, str):
-        raise _wrong_type(name, "a str", value)
-    # Not str(): of an enum that is a str, the text is wanted.
-    return check_value(name, str.__str__(value))
+    return check_value(name, _text(name, value))
 
 
 def version(name: str, value: Any) -> str:
@@ -106,11 +102,16 @@ def version(name: str, value: Any) -> str:
 
     :raises ValueError: when it is not one of ``HTTP_VERSIONS``.
     """
+    text = _text(name, value)
+    if text not in HTTP_VERSIONS:
+        raise ValueError(f"{name} must be one of {', '.join(HTTP_VERSIONS)}, not {text!r}")
+    return text
+
+
+def _text(name: str, value: Any) -> str:
     if not isinstance(value, str):
         raise _wrong_type(name, "a str", value)
-    if value not in HTTP_VERSIONS:
-        raise ValueError(f"{name} must be one of {', '.join(HTTP_VERSIONS)}, not {value!r}")
-    return value
+    return plain(value)
 
 
 def _flag(name: str, value: Any) -> bool:
@@ -146,25 +147,37 @@ def _function(name: str, value: Any) -> Callable[..., Any]:
 def _credential(name: str, value: Any) -> str:
     # Sent as UTF-8 in base64, so only what would break the line of a careless reader
     # of it is refused.
-    if not isinstance(value, str):
-        raise _wrong_type(name, "a str", value)
-    if "\r" in value or "\n" in value or "\0" in value:
+    text = _text(name, value)
+    if "\r" in text or "\n" in text or "\0" in text:
         raise ValueError(f"{name} has a CR, LF or NUL")
-    return value
+    return text
 
 
 def _username(name: str, value: Any) -> str:
-    if ":" in _credential(name, value):
+    text = _credential(name, value)
+    if ":" in text:
         raise ValueError(f"{name} has a colon, which Basic authentication cannot carry")
-    return value  # type: ignore[no-any-return]
+    return text
 
 
 def _cookie(name: str, value: Any) -> str | None:
     if isinstance(value, Mapping):
-        value = "; ".join(f"{_plain(name, key)}={_plain(name, val)}" for key, val in value.items())
+        value = "; ".join(
+            f"{_cookie_part(name, key, '=;')}={_cookie_part(name, val, ';')}"
+            for key, val in value.items()
+        )
     elif not isinstance(value, str):
         raise _wrong_type(name, "a mapping or a str", value)
     return field_text(name, value) or None
+
+
+def _cookie_part(name: str, value: Any, delimiters: str) -> str:
+    # An item of a mapping is one cookie, whatever its value is made from.
+    text = _as_text(name, value)
+    for delimiter in delimiters:
+        if delimiter in text:
+            raise ValueError(f"{name}: a mapping cannot have {delimiter!r} in this place")
+    return text
 
 
 def _params(name: str, value: Any) -> str:
@@ -177,7 +190,8 @@ def _params(name: str, value: Any) -> str:
     encoded = []
     for pair in pairs:
         if not isinstance(pair, (tuple, list)) or len(pair) != 2:
-            raise TypeError(f"{name} must be a mapping or pairs; {pair!r} is no pair")
+            kind = type(pair).__name__
+            raise TypeError(f"{name} must be a mapping or pairs, not of {kind} items")
         key = _percent_encoded(name, pair[0])
         values = pair[1] if isinstance(pair[1], (list, tuple)) else (pair[1],)
         encoded += [f"{key}={_percent_encoded(name, item)}" for item in values]
@@ -185,18 +199,15 @@ def _params(name: str, value: Any) -> str:
 
 
 def _percent_encoded(name: str, value: Any) -> str:
-    text = value if isinstance(value, bytes) else _plain(name, value)
+    text = bytes(memoryview(value)) if isinstance(value, bytes) else _as_text(name, value)
     return quote(text, safe="")
 
 
-def _plain(name: str, value: Any) -> str:
-    if isinstance(value, str):
-        return str.__str__(value)
+def _as_text(name: str, value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, (int, float)):
-        # An enum that is a number is wanted as the number.
-        return format(value, "d") if isinstance(value, int) else repr(float(value))
+    if isinstance(value, (str, int, float)):
+        return plain(value)
     raise TypeError(f"{name} can hold text and numbers, not {type(value).__name__}")
 
 

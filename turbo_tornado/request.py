@@ -6,14 +6,14 @@ import re
 from typing import NamedTuple
 
 from .errors import Refused, errors
-from .headers import HTTPHeaders, check_name
-from .options import FetchOptions, basic_credentials, field_text, token, version
+from .headers import HTTPHeaders, field_lines
+from .options import FetchOptions, basic_credentials, token, version
+from .transports.hop import CREDENTIALS
 from .urls import URL, InvalidURL, parse_url
 
 _METHODS_WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 _METHODS_WITH_FORM = _METHODS_WITH_BODY | {"DELETE"}
 _ABOUT_THE_BODY = ("Content-Length", "Content-Type", "Content-Encoding", "Content-Language")
-_CREDENTIALS = ("Authorization", "Cookie")
 
 
 class Outgoing(NamedTuple):
@@ -25,6 +25,10 @@ class Outgoing(NamedTuple):
     version: str
     fields: bytes
     body: bytes | None
+
+    def __repr__(self) -> str:
+        # Of a traceback with the values of its variables; the fields are not for a log.
+        return f"<Outgoing {self.method} {self.url!r}>"
 
     def headers(self) -> HTTPHeaders:
         """Returns what is sent, as `HTTPHeaders`."""
@@ -45,11 +49,12 @@ class Outgoing(NamedTuple):
             for name in _ABOUT_THE_BODY:
                 headers.remove(name)
         if url.origin != self.url.origin:
-            for name in _CREDENTIALS:
+            for name in CREDENTIALS:
                 headers.remove(name)
             if "Host" in headers:
                 headers.set("Host", url.netloc)
-        return Outgoing(url, method, url.target, self.version, serialize(headers), body)
+        fields = field_lines(headers).encode("latin-1")
+        return Outgoing(url, method, url.target, self.version, fields, body)
 
 
 def prepare(url: object, options: FetchOptions) -> Outgoing:
@@ -90,11 +95,12 @@ def _require_body(method: str) -> None:
 
 
 def _as_bytes(body: object) -> bytes:
-    if isinstance(body, bytes):
+    if type(body) is bytes:
         return body
     try:
+        # What a subclass says of its length would be believed by the peer.
         if isinstance(body, str):
-            return body.encode("utf-8")
+            return str.encode(body, "utf-8")
         return bytes(memoryview(body))  # type: ignore[arg-type]
     except (TypeError, ValueError, BufferError):
         kind = type(body).__name__
@@ -150,7 +156,7 @@ def _changed(outgoing: Outgoing, options: FetchOptions) -> Outgoing:
         method,
         target,
         version("http_version", headers.get_version()),
-        serialize(headers),
+        field_lines(headers).encode("latin-1"),
         outgoing.body,
     )
 
@@ -164,15 +170,3 @@ def _checked_target(target: str | None) -> str:
     if not _TARGET.fullmatch(target):
         raise ValueError("uri must be printable ASCII without spaces and '#'")
     return target
-
-
-def serialize(headers: HTTPHeaders) -> bytes:
-    """Returns the field lines of ``headers``.
-
-    :raises ValueError: for a name that is no token, or a value that no field can have.
-    """
-    lines = []
-    for name, value in headers.get_all():
-        check_name(name)
-        lines.append(f"{name}: {field_text(f'header {name!r}', value)}\r\n")
-    return "".join(lines).encode("latin-1")

@@ -50,6 +50,10 @@ class URL(NamedTuple):
     #: Whether the host is an IP address.
     literal: bool
 
+    def __repr__(self) -> str:
+        # Of a traceback with the values of its variables: no user info, and no query.
+        return f"<URL {self.scheme}://{self.netloc}{self.path.partition('?')[0]}>"
+
     @property
     def url(self) -> str:
         """The URL without user info and fragment."""
@@ -102,6 +106,8 @@ def parse_url(url: str) -> URL:
         character. The message never has the user info.
     :raises InvalidSchema: when its scheme is not http or https.
     """
+    # What a subclass of str says of itself may change from one look to the next.
+    url = str.__str__(url)
     if not url:
         raise InvalidURL("the URL is empty")
     _check_printable(url)

@@ -14,6 +14,9 @@ IDEMPOTENT_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELET
 #: Status codes that send a client elsewhere.
 REDIRECT_CODES = frozenset({301, 302, 303, 307, 308})
 
+#: Fields that a redirect to another origin does not take along.
+CREDENTIALS = ("Authorization", "Proxy-Authorization", "Cookie")
+
 
 class Hop:
     """One request of a fetch, complete: a transport adds no field and follows no redirect.

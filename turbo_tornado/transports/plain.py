@@ -23,7 +23,7 @@ from tornado.netutil import is_valid_ip, ssl_options_to_context
 from ..tls import TLS
 from ..urls import DEFAULT_PORTS, URL, parse_url
 from .exchange import Plan
-from .hop import REDIRECT_CODES
+from .hop import CREDENTIALS, REDIRECT_CODES
 from .http1 import Head
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"})
@@ -31,7 +31,6 @@ _METHODS_WITH_BODY = frozenset({"POST", "PATCH", "PUT"})
 _UNSUPPORTED = ("proxy_host", "proxy_port", "proxy_username", "proxy_password", "proxy_auth_mode")
 _ABOUT_THE_BODY = ("Content-Length", "Content-Type", "Content-Encoding", "Transfer-Encoding")
 _NOT_GIVEN = dict.fromkeys(inspect.signature(HTTPRequest).parameters)
-_CREDENTIALS = ("Authorization", "Cookie")
 
 
 class Effective:
@@ -64,8 +63,8 @@ def plan_request(request: Any, max_body_size: int) -> Plan:
     lines = [f"{request.method} {url.target} HTTP/1.1"]
     lines += [f"{native_str(name)}: {native_str(value)}" for name, value in headers.get_all()]
     for line in lines:
-        if "\r" in line or "\n" in line:
-            raise ValueError(f"Illegal characters (CR or LF) in header: {line!r}")
+        if "\r" in line or "\n" in line or "\0" in line:
+            raise ValueError(f"Illegal characters (CR, LF or NUL) in header: {line!r}")
     plan = Plan(
         request.request,
         url,
@@ -195,7 +194,7 @@ def redirected(request: Any, response: HTTPResponse) -> HTTPRequest:
     if parse_url(request.url).origin != target.origin:
         new.auth_username = new.auth_password = None
         new.url = target.url
-        for name in _CREDENTIALS:
+        for name in CREDENTIALS:
             new.headers.pop(name, None)
     if (response.code == 303 and request.method != "HEAD") or (
         response.code in (301, 302) and request.method == "POST"
