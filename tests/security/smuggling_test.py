@@ -1,0 +1,146 @@
+"""Smuggling: a response that two could read differently leaves nothing for the next request."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.support import Connection, Fetch, MakeClient, MakePeer, RawPeer, response
+from tests.support.certificates import Certificates
+from turbo_tornado import HTTPClient, errors
+
+EVIL = response(b"evil")
+GOOD = response(b"good")
+OK = b"HTTP/1.1 200 OK\r\n"
+CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
+CHUNKS = b"2\r\nok\r\n0\r\n\r\n"
+
+#: What a peer answers, with the answer to a question that was never asked.
+SMUGGLING: dict[str, bytes] = {
+    "beyond the length": response(b"ok") + EVIL,
+    "beyond no length": OK + b"Content-Length: 0\r\n\r\n" + EVIL,
+    "beyond the chunks": CHUNKED + CHUNKS + EVIL,
+    "beyond the trailers": CHUNKED + b"2\r\nok\r\n0\r\nA: b\r\n\r\n" + EVIL,
+    "after 204": b"HTTP/1.1 204 No Content\r\n\r\n" + EVIL,
+    "after 304": b"HTTP/1.1 304 Not Modified\r\n\r\n" + EVIL,
+    "after 304 with a length": b"HTTP/1.1 304 Not Modified\r\nContent-Length: 3\r\n\r\n" + EVIL,
+    "204 with a length": b"HTTP/1.1 204 No Content\r\nContent-Length: 2\r\n\r\nok" + EVIL,
+    "two lengths": OK + b"Content-Length: 2\r\nContent-Length: 50\r\n\r\nok" + EVIL,
+    "two lengths, larger first": OK + b"Content-Length: 50\r\nContent-Length: 2\r\n\r\nok" + EVIL,
+    "a list of lengths": OK + b"Content-Length: 2, 50\r\n\r\nok" + EVIL,
+    "a negative length": OK + b"Content-Length: -2\r\n\r\nok" + EVIL,
+    "a length with a sign": OK + b"Content-Length: +2\r\n\r\nok" + EVIL,
+    "a length with an underscore": OK + b"Content-Length: 0_2\r\n\r\nok" + EVIL,
+    "a length of other digits": OK + b"Content-Length: \xb2\r\n\r\nok" + EVIL,
+    "a hexadecimal length": OK + b"Content-Length: 0x2\r\n\r\nok" + EVIL,
+    "a length beyond 64 bits": OK + b"Content-Length: 18446744073709551618\r\n\r\nok" + EVIL,
+    "a folded length": OK + b"Content-Length: 2\r\n 0\r\n\r\nok" + EVIL,
+    "a length in a fold": OK
+    + b"X-A: b\r\n Content-Length: 50\r\nContent-Length: 2\r\n\r\nok"
+    + EVIL,
+    "a length after a bare CR": OK + b"X-A: b\rContent-Length: 2\r\n\r\nok" + EVIL,
+    "a length after a NUL": OK + b"X-A: b\0\r\nContent-Length: 2\r\n\r\nok" + EVIL,
+    "a length with a NUL": OK + b"Content-Length: 2\0\r\n\r\nok" + EVIL,
+    "a space before the colon": OK + b"Content-Length : 2\r\n\r\nok" + EVIL,
+    "a tab before the colon": OK + b"Content-Length\t: 2\r\n\r\nok" + EVIL,
+    "a space before the first name": OK + b" Content-Length: 2\r\n\r\nok" + EVIL,
+    "length and chunks": OK
+    + b"Content-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n"
+    + CHUNKS
+    + EVIL,
+    "chunks and length": OK
+    + b"Transfer-Encoding: chunked\r\nContent-Length: 2\r\n\r\n"
+    + CHUNKS
+    + EVIL,
+    "a folded encoding": OK + b"Transfer-Encoding:\r\n chunked\r\n\r\n" + CHUNKS + EVIL,
+    "chunked twice": OK + b"Transfer-Encoding: chunked, chunked\r\n\r\n" + CHUNKS + EVIL,
+    "chunked in two fields": OK
+    + b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n"
+    + CHUNKS
+    + EVIL,
+    "chunked and identity": OK
+    + b"Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\nContent-Length: 2\r\n\r\n"
+    + CHUNKS
+    + EVIL,
+    "identity": OK + b"Transfer-Encoding: identity\r\nContent-Length: 2\r\n\r\nok" + EVIL,
+    "not quite chunked": OK + b"Transfer-Encoding: xchunked\r\nContent-Length: 2\r\n\r\nok" + EVIL,
+    "chunked after a control": OK
+    + b"Transfer-Encoding: \x0bchunked\r\nContent-Length: 2\r\n\r\nok"
+    + EVIL,
+    "chunked in 1.0": b"HTTP/1.0 200 OK\r\nConnection: keep-alive\r\n"
+    b"Transfer-Encoding: chunked\r\n\r\n" + CHUNKS + EVIL,
+    "a chunk size with a sign": CHUNKED + b"+2\r\nok\r\n0\r\n\r\n" + EVIL,
+    "a chunk size with 0x": CHUNKED + b"0x2\r\nok\r\n0\r\n\r\n" + EVIL,
+    "a chunk size that overflows": CHUNKED + b"10000000000000002\r\nok\r\n0\r\n\r\n" + EVIL,
+    "a chunk that is longer": CHUNKED + b"2\r\nokok\r\n0\r\n\r\n" + EVIL,
+    "a negative chunk": CHUNKED + b"-2\r\nok\r\n0\r\n\r\n" + EVIL,
+    "an interim response beyond": response(b"ok") + b"HTTP/1.1 100 Continue\r\n\r\n" + EVIL,
+    "another protocol": b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: h2c\r\n\r\n" + EVIL,
+    "an empty line": response(b"ok") + b"\r\n" + EVIL,
+    "less than a line": response(b"ok") + b"H",
+}
+
+
+async def smuggle(conn: Connection, answer: bytes) -> None:
+    peer = conn.peer
+    await conn.read_request()
+    if len(peer.requests) == 1:
+        await conn.send(answer)
+    while True:
+        if len(peer.requests) > 1:
+            await conn.send(GOOD)
+        await conn.read_request()
+
+
+async def peer_of(raw_peer: MakePeer, answer: bytes, **options: object) -> RawPeer:
+    return await raw_peer(lambda conn: smuggle(conn, answer), **options)
+
+
+async def assert_good_after(
+    fetch: Fetch, peer: RawPeer, client: HTTPClient, **first: object
+) -> None:
+    res = await fetch(peer.url("/first"), client=client, request_timeout=1, **first)
+    assert res.body != b"evil"
+    if res.error is not None:
+        assert res.error.code in (
+            errors.PARSE_ERROR_HEADERS,
+            errors.SOCKET_ERROR,
+            errors.REQUEST_TIMEOUT,
+        ), res.error
+    for number in range(2, 5):
+        res = await fetch(peer.url("/next"), client=client)
+        assert (res.error, res.body) == (None, b"good")
+        assert len(peer.requests) == number
+
+
+@pytest.mark.parametrize("what", SMUGGLING)
+async def test_smuggling(
+    what: str, fetch: Fetch, make_client: MakeClient, raw_peer: MakePeer
+) -> None:
+    peer = await peer_of(raw_peer, SMUGGLING[what])
+    await assert_good_after(fetch, peer, make_client())
+
+
+@pytest.mark.parametrize("what", ["beyond the length", "beyond the chunks", "less than a line"])
+async def test_smuggling_over_tls(
+    what: str,
+    fetch: Fetch,
+    make_client: MakeClient,
+    raw_peer: MakePeer,
+    certificates: Certificates,
+) -> None:
+    peer = await peer_of(raw_peer, SMUGGLING[what], ssl_context=certificates.server_context())
+    client = make_client({"ca_path": certificates.ca})
+    await assert_good_after(fetch, peer, client)
+
+
+async def test_a_body_of_head(fetch: Fetch, make_client: MakeClient, raw_peer: MakePeer) -> None:
+    for answer in (EVIL, OK + b"\r\n" + EVIL, CHUNKED + CHUNKS):
+        peer = await peer_of(raw_peer, answer)
+        await assert_good_after(fetch, peer, make_client(), method="HEAD")
+
+
+async def test_a_redirect_that_brings_its_answer(fetch: Fetch, raw_peer: MakePeer) -> None:
+    moved = response(b"", "Location: /next", status="302 Found")
+    peer = await peer_of(raw_peer, moved + EVIL)
+    res = await fetch(peer.url("/first"))
+    assert (res.error, res.body) == (None, b"good")
