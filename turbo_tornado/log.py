@@ -28,7 +28,9 @@ def fetched(outgoing: Outgoing | None, response: HTTPResponse) -> None:
     error = response.error
     where = "" if outgoing is None else f"{_where(outgoing)} => "
     if error is None:
-        logger.info("%s%d %s %.0fms", where, response.code, response.reason, response.request_time)
+        # The words of the peer, of which some readers of a log would make a line of its own.
+        reason = response.reason.encode("ascii", "backslashreplace").decode()
+        logger.info("%s%d %s %.0fms", where, response.code, reason, response.request_time)
     else:
         logger.info(
             "%sError code %d %.0fms: %s", where, error.code, response.request_time, error.message

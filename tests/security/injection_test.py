@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import enum
+import logging
 import pickle
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -342,6 +343,26 @@ async def test_on_headers_has_had_its_turn(make_client: MakeClient, peer: RawPee
     res = await future
     assert "X-Late" not in res.request
     assert peer.requests[0].field("X-Late") is None
+
+
+async def test_a_fetch_is_one_line_of_the_log(
+    fetch: Fetch, raw_peer: MakePeer, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    for answer in (
+        response(b"", status="200 OK\x85GET host:80/ => 200 OK"),
+        response(b"", status="200 \x9b2J\xa0\x1b"),
+        b"HTTP/1.1 200 OK\r\nno\x85field\x1b[2J\r\n\r\n",
+        b"HTTP/1.1 2\x85\r\n\r\n",
+        response(b"", "Location: http://ho\x85st/\x1b", status="302 Found"),
+        b"HTTP/1.1 200 OK\r\nContent-Length: 1\x85\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n\x1b\r\n",
+    ):
+        peer = await raw_peer(answer)
+        await fetch(peer.url("/a?b=c"))
+    lines = [record.getMessage() for record in caplog.records if record.name == "turbo_tornado"]
+    assert len(lines) == 7
+    assert all(line.isascii() and line.isprintable() for line in lines), lines
 
 
 # One item of a mapping is one cookie
