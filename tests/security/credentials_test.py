@@ -6,6 +6,7 @@ import asyncio
 import base64
 import functools
 import logging
+from asyncio import BaseEventLoop
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any
 
@@ -265,7 +266,8 @@ async def test_whatever_comes(
     assert (res.error and res.error.code) == code
     assert all(peer.requests[0].field(name) for name in CREDENTIALS)
     assert_shows_nothing(res, client, future, pending)
-    assert "Executing" in log()
+    # uvloop says nothing of its steps.
+    assert "Executing" in log() or not isinstance(asyncio.get_running_loop(), BaseEventLoop)
     assert_no_secret(log())
 
 
