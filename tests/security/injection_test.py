@@ -403,10 +403,12 @@ async def test_location(
     location: str, target: str | None, fetch: Fetch, raw_peer: MakePeer
 ) -> None:
     async def script(conn: Any) -> None:
-        request = await conn.read_request()
-        await conn.send(response(b"", f"Location: {location}", status="302 Found"))
-        request = await conn.read_request()
-        await conn.send(response(request.target.encode()))
+        while True:
+            request = await conn.read_request()
+            if request.target == "/start":
+                await conn.send(response(b"", f"Location: {location}", status="302 Found"))
+            else:
+                await conn.send(response(request.target.encode()))
 
     peer = await raw_peer(script)
     res = await fetch(peer.url("/start"))

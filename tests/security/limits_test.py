@@ -22,7 +22,7 @@ CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
 ENDLESS = 60_000_000
 BUFFERED = 40_000_000
 #: Bytes that a fetch may take beside the body that it keeps.
-WORKING_MEMORY = 8_000_000
+WORKING_MEMORY = 16_000_000
 
 
 def assert_stopped(res: HTTPResponse, *codes: errors) -> None:
@@ -56,6 +56,12 @@ class Endless:
         conn.close()
 
 
+def limits_a_line() -> bool:
+    import pycurl
+
+    return bool(pycurl.version_info()[2] >= 0x074700)
+
+
 HEADS = {
     "of one line": (b"HTTP/1.1 200 ", b"x"),
     "of one field": (OK + b"X-A: ", b"x"),
@@ -83,8 +89,10 @@ async def test_a_head_without_end(what: str, fetch: Fetch, raw_peer: MakePeer, p
 
 @pytest.mark.parametrize("piece", [b"X-T: u\r\n", b"X-T: " + b"u" * 5000 + b"\r\n", b"X"])
 async def test_trailers_without_end(
-    piece: bytes, fetch: Fetch, raw_peer: MakePeer, peak: Any
+    piece: bytes, transport: str, fetch: Fetch, raw_peer: MakePeer, peak: Any
 ) -> None:
+    if piece == b"X" and transport == "curl" and not limits_a_line():
+        pytest.skip("this libcurl has no limit for one line of a trailer")
     script = Endless(CHUNKED + b"4\r\nbody\r\n0\r\n", piece)
     peer = await raw_peer(script)
     res = await fetch(peer.url())

@@ -103,10 +103,12 @@ PATHS = [
 
 
 async def moved(conn: Connection, location: str) -> None:
-    request = await conn.read_request()
-    await conn.send(response(b"", f"Location: {location}", status="302 Found"))
-    request = await conn.read_request()
-    await conn.send(response(f"at the origin: {request.target}".encode()))
+    while True:
+        request = await conn.read_request()
+        if request.target.endswith("/start"):
+            await conn.send(response(b"", f"Location: {location}", status="302 Found"))
+        else:
+            await conn.send(response(f"at the origin: {request.target}".encode()))
 
 
 def as_bytes_are_read(text: str) -> str:
