@@ -101,6 +101,15 @@ async def test_trailers_without_end(
     assert peak() < WORKING_MEMORY
 
 
+async def test_trailers_over_their_limit(fetch: Fetch, raw_peer: MakePeer) -> None:
+    # What libcurl itself would take: no long line, not many lines, not 300 KB in all.
+    trailers = (b"X-T: " + b"u" * 3900 + b"\r\n") * 70
+    peer = await raw_peer(CHUNKED + b"4\r\nbody\r\n0\r\n" + trailers + b"\r\n")
+    res = await fetch(peer.url())
+    assert_stopped(res, errors.SOCKET_ERROR)
+    assert "trailers" in res.error.message
+
+
 @pytest.mark.parametrize("beginning", [b"1;", b"1 ", b"0" * 15 + b"1;a=b;"])
 async def test_a_chunk_line_without_end(
     beginning: bytes, fetch: Fetch, raw_peer: MakePeer, peak: Any
