@@ -178,12 +178,23 @@ def classify(error: BaseException, where: str, limits: Limits) -> FetchError | N
     code = _code(error, limits)
     if code is None:
         return None
-    words = str(getattr(error, "message", None) or error)
+    words = printable(str(getattr(error, "message", None) or error))
     if code is errors.CONNECT_TIMEOUT:
         words = f"connect_timeout of {limits.connect_timeout:g} s ran out: {words}"
     elif code is errors.REQUEST_TIMEOUT:
         words = f"request_timeout of {limits.request_timeout:g} s ran out: {words}"
     return FetchError(code, words if not where or where in words else f"{where}: {words}")
+
+
+def printable(text: str) -> str:
+    """Returns ``text`` with its control characters spelled out.
+
+    Where words of the peer are in it, as in what libcurl says of a field, some readers of a
+    log would make a line of their own of them.
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def _code(error: BaseException, limits: Limits) -> errors | None:

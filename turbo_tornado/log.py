@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import logging
 
+from .errors import printable
 from .request import Outgoing
 from .response import HTTPResponse
 
@@ -28,8 +29,7 @@ def fetched(outgoing: Outgoing | None, response: HTTPResponse) -> None:
     error = response.error
     where = "" if outgoing is None else f"{_where(outgoing)} => "
     if error is None:
-        # The words of the peer, of which some readers of a log would make a line of its own.
-        reason = response.reason.encode("ascii", "backslashreplace").decode()
+        reason = printable(response.reason)
         logger.info("%s%d %s %.0fms", where, response.code, reason, response.request_time)
     else:
         logger.info(

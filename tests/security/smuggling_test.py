@@ -6,7 +6,7 @@ import pytest
 
 from tests.support import Connection, Fetch, MakeClient, MakePeer, RawPeer, response
 from tests.support.certificates import Certificates
-from turbo_tornado import HTTPClient, errors
+from turbo_tornado import HTTPClient, HTTPResponse, errors
 
 EVIL = response(b"evil")
 GOOD = response(b"good")
@@ -80,6 +80,18 @@ SMUGGLING: dict[str, bytes] = {
 }
 
 
+#: Of these, two readers could take the head differently: it is no response at all.
+AMBIGUOUS = {
+    *("two lengths", "two lengths, larger first", "a list of lengths", "a negative length"),
+    *("a length with a sign", "a length with an underscore", "a length of other digits"),
+    *("a hexadecimal length", "a folded length", "a length after a bare CR"),
+    *("a length after a NUL", "a length with a NUL", "a space before the colon"),
+    *("a tab before the colon", "a space before the first name", "length and chunks"),
+    *("chunks and length", "chunked twice", "chunked in two fields", "chunked and identity"),
+    *("identity", "not quite chunked", "chunked after a control", "204 with a length"),
+}
+
+
 async def smuggle(conn: Connection, answer: bytes) -> None:
     peer = conn.peer
     await conn.read_request()
@@ -97,27 +109,37 @@ async def peer_of(raw_peer: MakePeer, answer: bytes, **options: object) -> RawPe
 
 async def assert_good_after(
     fetch: Fetch, peer: RawPeer, client: HTTPClient, **first: object
-) -> None:
-    res = await fetch(peer.url("/first"), client=client, request_timeout=1, **first)
-    assert res.body != b"evil"
-    if res.error is not None:
-        assert res.error.code in (
+) -> HTTPResponse:
+    answer = await fetch(peer.url("/first"), client=client, request_timeout=1, **first)
+    assert answer.body != b"evil"
+    if answer.error is not None:
+        assert answer.error.code in (
             errors.PARSE_ERROR_HEADERS,
             errors.SOCKET_ERROR,
             errors.REQUEST_TIMEOUT,
-        ), res.error
+        ), answer.error
     for number in range(2, 5):
         res = await fetch(peer.url("/next"), client=client)
         assert (res.error, res.body) == (None, b"good")
         assert len(peer.requests) == number
+    return answer
 
 
 @pytest.mark.parametrize("what", SMUGGLING)
 async def test_smuggling(
-    what: str, fetch: Fetch, make_client: MakeClient, raw_peer: MakePeer
+    what: str, transport: str, fetch: Fetch, make_client: MakeClient, raw_peer: MakePeer
 ) -> None:
     peer = await peer_of(raw_peer, SMUGGLING[what])
-    await assert_good_after(fetch, peer, make_client())
+    answer = await assert_good_after(fetch, peer, make_client())
+    if what in AMBIGUOUS:
+        assert answer.error is not None
+        # What libcurl says of an encoding that it does not know is no more than that.
+        unknown = transport == "curl" and "chunked" in what
+        expected = {errors.PARSE_ERROR_HEADERS} | ({errors.SOCKET_ERROR} if unknown else set())
+        assert answer.error.code in expected, answer.error
+    if what.startswith("beyond") and transport == "simple":
+        # libcurl may have dropped them, which does no harm either.
+        assert peer.requests[1].connection == 2
 
 
 @pytest.mark.parametrize("what", ["beyond the length", "beyond the chunks", "less than a line"])
