@@ -84,5 +84,15 @@ setup(
             "myst-parser>=4",
             "sphinx>=8",
         ],
+        "dev": [
+            "build",
+            "mypy",
+            "pre-commit",
+            "ruff",
+            "tox>=4.11",
+            "turbo_tornado[curl,docs,peers,test]",
+            "twine",
+            "uvloop",
+        ],
     },
 )

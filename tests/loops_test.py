@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import contextlib
 import gc
 import importlib.util
 import os
@@ -488,8 +489,8 @@ def open_files() -> set[tuple[str, str]]:
     files = set()
     for number in os.listdir("/proc/self/fd"):
         # The directory itself was open.
-        if os.path.exists(path := f"/proc/self/fd/{number}"):
-            files.add((number, os.readlink(path)))
+        with contextlib.suppress(FileNotFoundError):
+            files.add((number, os.readlink(f"/proc/self/fd/{number}")))
     return files
 
 
