@@ -289,6 +289,16 @@ def test_bad_content_length(values: list[str]) -> None:
         head(*[f"Content-Length: {value}" for value in values])
 
 
+def test_locations() -> None:
+    for values in (["/a", "/A"], ["/a", "", "/b"]):
+        with pytest.raises(MalformedResponse, match="Location"):
+            head(*[f"Location: {value}" for value in values])
+    for values in (["/a"], ["/a", "/a"], ["", "/a"], ["/a", ""]):
+        assert (
+            head(*[f"location:{value}" for value in values]).headers.get_list("Location") == values
+        )
+
+
 def test_folded_content_length() -> None:
     assert head("Content-Length:", " 5").content_length == 5
     with pytest.raises(MalformedResponse):

@@ -57,7 +57,7 @@ from .failures import (
 )
 from .future import FetchFuture
 from .hop import IDEMPOTENT_METHODS, Hop
-from .http1 import MAX_INTERIM_RESPONSES, Head, parse_head
+from .http1 import MAX_INTERIM_RESPONSES, Head, check_partial_head, check_trailer, parse_head
 
 #: What stops a request.
 Abort = Callable[[], None]
@@ -235,7 +235,7 @@ class CurlTransport(CurlAsyncHTTPClient):
         if self._closed:
             raise RuntimeError("fetch() called on closed AsyncHTTPClient")
         if hop.version == "HTTP/2" and not _HAS_HTTP2:
-            raise ValueError("HTTP/2 is not supported by the libcurl of this installation")
+            raise ValueError("http_version: the libcurl of this installation does not speak HTTP/2")
         created = self.io_loop.time()
         future: FetchFuture[HTTPResponse] = FetchFuture(
             loop=self.io_loop.asyncio_loop  # type: ignore[attr-defined]
@@ -506,7 +506,7 @@ class HopHandle:
     def _on_header(self, line: bytes) -> int | None:
         self._size += len(line)
         if self._head is not None:
-            return self._on_trailer()
+            return self._on_trailer(line)
         self._lines.append(line)
         if len(line) > 2 and self._size <= _MAX_HEAD_SIZE:
             return None
@@ -520,17 +520,23 @@ class HopHandle:
             return 0
         return 0 if self._complete else None
 
-    def _on_trailer(self) -> int | None:
+    def _on_trailer(self, line: bytes) -> int | None:
         # Nobody looks at it, and yet there is an end to what a response may have of them.
-        if self._size <= _MAX_HEAD_SIZE:
-            return None
-        self._failure = BodyError(f"head and trailers are over {_MAX_HEAD_SIZE} bytes")
-        return 0
+        try:
+            if self._size > _MAX_HEAD_SIZE:
+                raise BodyError(f"head and trailers are over {_MAX_HEAD_SIZE} bytes")
+            check_trailer(line)
+        except BodyError as error:
+            self._failure = error
+            return 0
+        return None
 
     def _end_head(self) -> None:
         if self._address is not None and self.transport._engine.sockets.is_early(self._address):
             raise BrokenConnection("the kept connection had an answer before the request")
         head = parse_head(b"".join(self._lines))
+        if head.version[5] != "1" and (self.hop.version != "HTTP/2" or self.hop.tls is None):
+            raise MalformedResponse(f"{head.version} on a connection of HTTP/1")
         self._lines.clear()
         if head.code < 200:
             self._interim += 1
@@ -629,7 +635,18 @@ class HopHandle:
             start_time=self._start_time,
         )
 
+    def _bad_line(self) -> Exception | None:
+        # What libcurl takes for a line of a head need not be one.
+        if self._head is None and self._lines:
+            try:
+                check_partial_head(b"".join(self._lines))
+            except MalformedResponse as error:
+                return error
+        return None
+
     def _cut(self) -> Exception:
+        if bad_line := self._bad_line():
+            return bad_line
         if self._lines or self._interim or self._began:
             return BrokenConnection("connection closed within the response head")
         if self._reset:
@@ -641,6 +658,13 @@ class HopHandle:
             return self._timed_out(message)
         if self._head is None and code in _CUT:
             return self._cut()
+        if code == pycurl.E_BAD_CONTENT_ENCODING:
+            # Of a Transfer-Encoding: what encodes the content is not libcurl's to know.
+            return MalformedResponse(message)
+        if code == pycurl.E_FTP_WEIRD_SERVER_REPLY and self._head is not None:
+            return BodyError(message)  # It is about a trailer.
+        if bad_line := self._bad_line():
+            return bad_line
         if code == pycurl.E_RECV_ERROR and self._head is None and _is_alert(message):
             # With TLS 1.3 the handshake is over before the peer has seen our certificate.
             return HandshakeFailed(message)

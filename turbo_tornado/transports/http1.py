@@ -33,9 +33,9 @@ _FOLDED_LINES = re.compile(
 )
 _FOLD = re.compile(rb"\r?\n[ \t]+")
 _END_OF_HEAD = re.compile(rb"\n\r?\n")
-# The fields that say how a message ends; sought in a lower-cased head.
+# The fields that say how a message ends, and where to go then; sought in a lower-cased head.
 _FRAMING = re.compile(
-    rb"\n(content-length|transfer-encoding|connection|content-encoding):[ \t]*([^\r\n]*)"
+    rb"\n(content-length|transfer-encoding|connection|content-encoding|location):[ \t]*([^\r\n]*)"
 )
 # Python would not make an int of several thousand digits.
 _LENGTH = re.compile(rb"[0-9]{1,1000}")
@@ -83,6 +83,7 @@ def parse_head(block: bytes) -> Head:
         raise MalformedResponse("the peer has switched to another protocol")
     content_length: int | None = None
     chunked = gzip = False
+    locations = 0
     connection: list[bytes] = []
     for name, value in _FRAMING.findall(b"\n" + fields.lower()):
         if name == b"content-length":
@@ -91,6 +92,8 @@ def parse_head(block: bytes) -> Head:
             connection += [option.strip() for option in value.split(b",")]
         elif name == b"content-encoding":
             gzip = value.strip() in (b"gzip", b"x-gzip")
+        elif name == b"location":
+            locations += 1
         elif value.strip() != b"chunked" or chunked:
             raise MalformedResponse(f"unsupported Transfer-Encoding {_shown(value)}")
         else:
@@ -106,6 +109,9 @@ def parse_head(block: bytes) -> Head:
     headers = HTTPHeaders.deferred(fields)
     headers._version = text_version = f"HTTP/{version.decode()}"
     headers._status_code = status
+    if locations > 1 and len({*headers.get_list("Location")} - {""}) > 1:
+        # As browsers do, and libcurl from 8.17 on.
+        raise MalformedResponse("Multiple unequal Locations")
     reason = phrase.strip().decode("latin-1") if phrase else ""
     return Head(
         text_version,
@@ -159,6 +165,15 @@ def check_partial_head(data: bytes, checked: int = 0) -> int:
     if folded or not _FOLDED_LINES.fullmatch(data, start, complete):
         raise MalformedResponse("bad header line in the response head")
     return complete
+
+
+def check_trailer(line: bytes) -> None:
+    """Checks a line of the trailers of a chunked body.
+
+    :raises BodyError: when it is no field line.
+    """
+    if not _FIELD_LINES.fullmatch(line):
+        raise BodyError(f"bad trailer {_shown(line)}")
 
 
 def _shown(data: bytes) -> str:
@@ -329,8 +344,7 @@ class ResponseParser:
             raise BodyError(f"trailers are over {self.max_head_size} bytes")
         checked = start + self._checked
         complete = last.start() + 1 if last else max(data.rfind(b"\n", checked) + 1, checked)
-        if not _FIELD_LINES.fullmatch(data, checked, complete):
-            raise BodyError("improperly terminated chunked response")
+        check_trailer(data[checked:complete])
         if last is None:
             self._checked = complete - start
             return None
