@@ -99,7 +99,7 @@ class HTTPClient:
         elif isinstance(max_buffer_size, bool) or not isinstance(max_buffer_size, int):
             raise TypeError(f"max_buffer_size must be an int, not {type(max_buffer_size).__name__}")
         elif max_buffer_size < 1:
-            raise ValueError(f"max_buffer_size must be at least 1, not {max_buffer_size}")
+            raise ValueError("max_buffer_size must be at least 1")
         self._tls = TLS.from_options(ssl_options)
         self._io_loop = io_loop
         self._max_buffer_size = max_buffer_size

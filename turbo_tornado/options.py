@@ -9,8 +9,8 @@ from __future__ import annotations
 import base64
 import difflib
 import inspect
-import math
 import re
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal, NamedTuple, TypedDict
 from urllib.parse import quote
@@ -123,16 +123,17 @@ def _flag(name: str, value: Any) -> bool:
 def _seconds(name: str, value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise _wrong_type(name, "a number of seconds", value)
-    if math.isnan(value) or value < 0:
+    if not value >= 0:
         raise ValueError(f"{name} must not be negative or NaN; 0 means no limit")
-    return 0.0 if math.isinf(value) else float(value)
+    # What is more than a float can be is no limit, as infinity is.
+    return float(value) if value <= sys.float_info.max else 0.0
 
 
 def _count(name: str, value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
         raise _wrong_type(name, "an int", value)
     if value < 0:
-        raise ValueError(f"{name} must not be negative, as {value} is")
+        raise ValueError(f"{name} must not be negative")
     return value
 
 
@@ -150,6 +151,7 @@ def _credential(name: str, value: Any) -> str:
     text = _text(name, value)
     if "\r" in text or "\n" in text or "\0" in text:
         raise ValueError(f"{name} has a CR, LF or NUL")
+    _utf8(name, text)
     return text
 
 
@@ -199,15 +201,28 @@ def _params(name: str, value: Any) -> str:
 
 
 def _percent_encoded(name: str, value: Any) -> str:
-    text = bytes(memoryview(value)) if isinstance(value, bytes) else _as_text(name, value)
-    return quote(text, safe="")
+    if isinstance(value, bytes):
+        return quote(bytes(memoryview(value)), safe="")
+    return quote(_utf8(name, _as_text(name, value)), safe="")
+
+
+def _utf8(name: str, text: str) -> bytes:
+    try:
+        return text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        bad = text[error.start]
+        raise ValueError(f"{name} has {bad!r}, which UTF-8 cannot carry") from None
 
 
 def _as_text(name: str, value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, (str, int, float)):
-        return plain(value)
+        try:
+            return plain(value)
+        except ValueError:
+            # Python makes no text of several thousand digits.
+            raise ValueError(f"{name} has a number of too many digits") from None
     raise TypeError(f"{name} can hold text and numbers, not {type(value).__name__}")
 
 
@@ -294,7 +309,9 @@ def basic_credentials(username: str, password: str) -> str:
 
 def unknown_name(where: str, name: object, known: Iterable[str]) -> TypeError:
     """Returns the error for a name that nobody knows, with the nearest one that is known."""
-    near = difflib.get_close_matches(str(name), list(known), n=1, cutoff=0.5)
+    if not isinstance(name, str):
+        return TypeError(f"{where} has names that are str, not {type(name).__name__}")
+    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
     hint = f"; did you mean {near[0]!r}?" if near else f"; known are {', '.join(sorted(known))}"
     return TypeError(f"{where} has no {name!r}{hint}")
 

@@ -66,7 +66,7 @@ def prepare(url: object, options: FetchOptions) -> Outgoing:
     """
     if not isinstance(url, str):
         raise InvalidURL(f"the URL must be a str, not {type(url).__name__}")
-    address = parse_url(url)
+    address = parse_url(str.__str__(url))
     method = options.method
     body = None if options.body is None else _as_bytes(options.body)
     form = False

@@ -37,9 +37,10 @@ def check(choice: object) -> TransportChoice:
     if isinstance(choice, type) and issubclass(choice, AsyncHTTPClient):
         return choice
     if not isinstance(choice, str):
+        kind = choice if isinstance(choice, type) else type(choice)
         raise TypeError(
             "transport must be 'auto', 'simple', 'curl', an AsyncHTTPClient class or an "
-            f"instance of one, not {choice!r}"
+            f"instance of one, not {kind.__name__}"
         )
     if choice not in _NAMED:
         raise ValueError(f"transport must be 'auto', 'simple' or 'curl', not {choice!r}")

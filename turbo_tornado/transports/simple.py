@@ -138,7 +138,8 @@ class SimpleTransport(SimpleAsyncHTTPClient):
             raise RuntimeError("fetch() called on closed AsyncHTTPClient")
         if hop.version not in self.versions:
             raise ValueError(
-                f"the simple transport does not speak {hop.version}; use transport='curl'"
+                f"http_version: the simple transport does not speak {hop.version}; "
+                "use transport='curl'"
             )
         future: FetchFuture[HTTPResponse] = FetchFuture(loop=self.loop)
         try:
