@@ -1,0 +1,93 @@
+"""What every fuzz test stands on: a loop of its own, peers, transports, and a profile.
+
+Hypothesis is synchronous, so each example runs to its end on one loop that serves many.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import os
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+from hypothesis import HealthCheck, settings
+from tornado.httpclient import AsyncHTTPClient
+
+from tests.support import RawPeer, Script
+
+T = TypeVar("T")
+
+#: Seconds in which everything that can end has ended, on whatever machine.
+LONG = 5.0
+
+#: How many times the examples of a quick run each profile has.
+PROFILES = {"ci": 1, "long": 40}
+PROFILE = os.environ.get("HYPOTHESIS_PROFILE", "ci")
+_factor = PROFILES[PROFILE]
+
+#: Of one test, in seconds.
+TIMEOUT = 300 * _factor
+
+TRANSPORTS = ["simple"] + ["curl"] * (importlib.util.find_spec("pycurl") is not None)
+
+
+def profile(examples: int, **more: Any) -> settings:
+    """Returns the settings of a test that has ``examples`` in a quick run."""
+    return settings(
+        max_examples=examples * _factor,
+        # The machine may be busy with something else.
+        deadline=None,
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+        database=None,
+        print_blob=True,
+        **more,
+    )
+
+
+def make_transport(name: str, **options: Any) -> AsyncHTTPClient:
+    """Returns a new transport for the running loop, which the caller closes."""
+    kind: type[AsyncHTTPClient]
+    if name == "curl":
+        from turbo_tornado.transports.curl import CurlTransport as kind
+    else:
+        from turbo_tornado.transports.simple import SimpleTransport as kind
+    return kind(force_instance=True, **options)
+
+
+class Bench:
+    """A loop with peers that are there for every example.
+
+    What is awaited on it ends in `LONG` seconds, or fails.
+    """
+
+    def __init__(
+        self, new_loop: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop
+    ) -> None:
+        self.loop = new_loop()
+        self._peers: list[RawPeer] = []
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        return self.loop.run_until_complete(asyncio.wait_for(work, LONG))
+
+    def peer(self, script: Script) -> RawPeer:
+        peer = RawPeer(script, "127.0.0.1")
+        self.run(peer.listen(None))
+        self._peers.append(peer)
+        return peer
+
+    def close(self) -> None:
+        try:
+            for peer in self._peers:
+                self.run(peer.close())
+            self.run(turns(3))
+            left = asyncio.all_tasks(self.loop)
+        finally:
+            self.loop.close()
+        assert not left, f"tasks left pending: {left}"
+
+
+async def turns(count: int) -> None:
+    """Lets the loop see what there is to see."""
+    for _ in range(count):
+        await asyncio.sleep(0)

@@ -1,0 +1,255 @@
+"""Responses of every kind, broken in every way: both transports make the same of them.
+
+A peer sends one stream of bytes to each transport; what becomes of it is a response or
+an error, and the next request, on whatever connection, gets its own answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import pytest
+from hypothesis import given
+from tornado.simple_httpclient import HTTPStreamClosedError
+
+from tests.support import Connection, RawPeer, response
+from turbo_tornado import HTTPClient, HTTPResponse
+from turbo_tornado.transports.body import Body
+from turbo_tornado.transports.failures import MalformedResponse
+from turbo_tornado.transports.http1 import ResponseParser, check_partial_head
+
+from .bench import LONG, TRANSPORTS, Bench, make_transport, profile, turns
+from .checks import check_response
+from .strategies import Stream, streams
+
+#: Bytes of body: less than a mutated gzip may have.
+MAX_BODY = 100_000
+
+
+class Outcome(NamedTuple):
+    """What came of a stream; all empty when it waits for more."""
+
+    error: str = ""
+    code: int = 0
+    reason: str = ""
+    fields: tuple[tuple[str, str], ...] = ()
+    body: bytes = b""
+
+    @classmethod
+    def of(cls, res: HTTPResponse) -> Outcome:
+        check_response(res)
+        if res.error is not None:
+            return cls(error=res.error.code.name)
+        return cls("", res.code, res.reason, tuple(res.headers.get_all()), res.body)
+
+
+WAITS = Outcome()
+
+
+class Stage:
+    """A peer that plays one stream, once, and echoes the target of any other request."""
+
+    def __init__(self, bench: Bench) -> None:
+        self.peer: RawPeer = bench.peer(self._script)
+        self.stream: Stream
+        self.played = asyncio.Event()
+
+    async def _script(self, conn: Connection) -> None:
+        while True:
+            request = await conn.read_request()
+            if request.target == "/stream":
+                try:
+                    await self._play(conn)
+                finally:
+                    self.played.set()
+            else:
+                await conn.send(response(request.target.encode()))
+
+    async def _play(self, conn: Connection) -> None:
+        for piece in self.stream.pieces:
+            conn.writer.write(piece)
+            await turns(2)
+        if self.stream.ending == "close":
+            conn.close()
+        elif self.stream.ending == "reset":
+            await turns(4)
+            # The client may have closed it before.
+            with contextlib.suppress(OSError):
+                conn.reset()
+
+    async def outcome(self, transport: str, stream: Stream, patience: float) -> Outcome:
+        """Returns what ``transport`` makes of ``stream``, and checks that it can go on."""
+        self.stream = stream
+        self.played.clear()
+        self.peer.requests.clear()
+        carrier = make_transport(transport)
+        client = HTTPClient(transport=carrier, max_buffer_size=MAX_BODY)
+        try:
+            future = client.fetch(
+                self.peer.url("/stream"),
+                method=stream.method,
+                use_gzip=stream.use_gzip,
+                keep_alive=stream.keep_alive,
+                allow_redirects=False,
+                request_timeout=0,
+            )
+            await self.played.wait()
+            await turns(20)
+            limit = patience if stream.ending == "open" else LONG
+            if not future.done() and limit:
+                await asyncio.wait([future], timeout=limit)
+            if future.done():
+                outcome = Outcome.of(future.result())
+            else:
+                assert stream.ending == "open", "the connection has ended, the fetch has not"
+                assert future.cancel()
+                outcome = WAITS
+            following = await client.fetch(self.peer.url("/following"))
+            check_response(following)
+            assert following.error is None, following
+            assert following.body == b"/following"
+            assert [request.target for request in self.peer.requests] == ["/stream", "/following"]
+            return outcome
+        finally:
+            carrier.close()
+
+
+def said_of(stream: Stream) -> str:
+    """Returns what our own parser says against ``stream``, all of it at once."""
+    body = Body(MAX_BODY)
+    parser = ResponseParser(stream.method == "HEAD", lambda head: body)
+    try:
+        parser.feed(stream.data)
+    except HTTPStreamClosedError as error:
+        return str(error)
+    return ""
+
+
+def cut_head(stream: Stream) -> bytes | None:
+    """Returns what there is of the final head, ``None`` when it is complete."""
+    data = stream.data
+    while end := re.search(rb"\n\r?\n", data):
+        if not re.match(rb"HTTP/1.[0-9] 1", data):
+            return None
+        data = data[end.end() :]
+    return data
+
+
+def is_cut_with_bad_line(stream: Stream, simple: Outcome, curl: Outcome) -> bool:
+    head = cut_head(stream)
+    if head is None or not {simple.error, curl.error} <= {
+        "",
+        "PARSE_ERROR_HEADERS",
+        "SOCKET_ERROR",
+    }:
+        return False
+    if stream.ending == "open" or curl.error == "PARSE_ERROR_HEADERS":
+        return True
+    before_last_line = head[: head.rfind(b"\n", 0, head.rfind(b"\n")) + 1]
+    try:
+        check_partial_head(before_last_line)
+    except MalformedResponse:
+        return False
+    return True
+
+
+class Difference(NamedTuple):
+    """A difference between the transports that is known: in docs/transports.md, too."""
+
+    reason: str
+    applies: Callable[[Stream, Outcome, Outcome], bool]
+
+
+KNOWN = [
+    Difference(
+        "libcurl keeps the last line of a head until it knows that it is not folded, and "
+        "what a line says is judged when the head is complete",
+        is_cut_with_bad_line,
+    ),
+    Difference(
+        "libcurl does not mind what is behind the size of a chunk, or a bare LF there",
+        lambda stream, simple, curl: (
+            simple.error == "SOCKET_ERROR" and said_of(stream).startswith("invalid chunk size")
+        ),
+    ),
+]
+
+
+@pytest.fixture(scope="module")
+def stage(bench: Bench) -> Iterator[Stage]:
+    return Stage(bench)
+
+
+def get(data: bytes, ending: str = "close", **options: Any) -> Stream:
+    return Stream((data,), ending, **options)
+
+
+OK = b"HTTP/1.1 200 OK\r\n"
+CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
+
+FOUND = {
+    "bad name, cut": get(OK + b"A\xcf: b\r\nC: d\r\n"),
+    "bad name, reset": get(OK + b"A\xcf: b\r\nC: d\r\n", "reset"),
+    "bad code, cut": get(b"HTTP/1.1 2299\r\nA: b\r\nC: d\r\n"),
+    "bad code, reset": get(b"HTTP/1.1 2299\r\nA: b\r\nC: d\r\n", "reset"),
+    # libcurl has an error of its own for these two.
+    "two colons": get(OK + b"Transfer-Encoding:: chunked\r\n\r\n0\r\n\r\n", "open"),
+    "unknown coding": get(OK + b"Transfer-Encoding: br\r\n\r\n", "open"),
+    "name of a trailer": get(CHUNKED + b"0\r\nA\x08: b\r\n\r\n"),
+    "value of a trailer": get(CHUNKED + b"0\r\nA: \x08b\r\n\r\n"),
+    "trailer without colon": get(CHUNKED + b"0\r\nA\r\n\r\n", "open"),
+    "NUL in a trailer": get(CHUNKED + b"0\r\n\x00\r\n0\r\n\r\n", "open"),
+    "empty name of a trailer": get(CHUNKED + b"0\r\n:\n", "open"),
+    "HTTP/2": get(b"HTTP/2 200\r\nContent-Length: 0\r\n\r\n", "open"),
+    "HTTP/2 after 100": get(
+        b"HTTP/1.1 100 Continue\r\n\r\nHTTP/2 200\r\n\r\nHTTP/1.1 302 OK\r\n\r\n\x85", "open"
+    ),
+    "two places": get(OK + b"Location: /a\r\nLocation: /A\r\nContent-Length: 0\r\n\r\n"),
+    "the same place twice": get(OK + b"Location: /a\r\nLocation: /a\r\nContent-Length: 0\r\n\r\n"),
+    "a place and none": get(OK + b"Location: /a\r\nLocation:\r\nContent-Length: 0\r\n\r\n"),
+}
+
+
+def alike(stage: Stage, bench: Bench, stream: Stream) -> None:
+    simple, curl = (bench.run(stage.outcome(name, stream, 0)) for name in TRANSPORTS)
+    if simple != curl and WAITS in (simple, curl):
+        # It may have been the machine that was slow.
+        simple, curl = (bench.run(stage.outcome(name, stream, 1)) for name in TRANSPORTS)
+    if not any(known.applies(stream, simple, curl) for known in KNOWN):
+        assert simple == curl
+
+
+def same_libcurl() -> bool:
+    """Whether libcurl is one whose differences are known; those of older ones are many."""
+    if "curl" not in TRANSPORTS:
+        return False
+    import pycurl
+
+    return bool(pycurl.version_info()[2] >= 0x081100)
+
+
+compared = pytest.mark.skipif(not same_libcurl(), reason="there is no libcurl, or an old one")
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+@profile(150)
+@given(stream=streams())
+def test_each_can_go_on(transport: str, stage: Stage, bench: Bench, stream: Stream) -> None:
+    bench.run(stage.outcome(transport, stream, 0))
+
+
+@compared
+@profile(300)
+@given(stream=streams())
+def test_alike(stage: Stage, bench: Bench, stream: Stream) -> None:
+    alike(stage, bench, stream)
+
+
+@compared
+@pytest.mark.parametrize("stream", FOUND.values(), ids=FOUND)
+def test_alike_as_found(stage: Stage, bench: Bench, stream: Stream) -> None:
+    alike(stage, bench, stream)
