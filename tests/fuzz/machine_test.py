@@ -18,6 +18,7 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
+    initialize,
     invariant,
     precondition,
     rule,
@@ -129,9 +130,17 @@ class Machine(RuleBasedStateMachine):
 
     # Rules
 
+    @initialize()
+    def first(self) -> None:
+        """Leaves an idle connection, from which most of what can happen begins."""
+        self.fetch(0, "GET", True, False)
+        self.answer(0, "well")
+
+    # Few at once, so that connections are idle now and then.
+    @precondition(lambda self: len(self.fetches) < 3)
     @rule(
-        origin=st.integers(0, ORIGINS - 1),
-        method=st.sampled_from(["GET", "GET", "POST"]),
+        origin=st.sampled_from([0, 0, *range(ORIGINS)]),
+        method=st.sampled_from(["POST", "GET"]),
         keep_alive=st.sampled_from([True, True, True, False]),
         limited=st.booleans(),
     )
@@ -159,6 +168,11 @@ class Machine(RuleBasedStateMachine):
         assert not fetch.future.done()
         if idle and keep_alive:
             assert fetch.line in idle, "an idle connection was not used"
+
+    @rule(origin=st.integers(0, ORIGINS - 1), method=st.sampled_from(["POST", "GET"]))
+    def whole(self, origin: int, method: str) -> None:
+        self.fetch(origin, method, True, False)
+        self.answer(len(self.fetches) - 1, "well")
 
     @property
     def steps(self) -> bool:
@@ -262,6 +276,13 @@ class Machine(RuleBasedStateMachine):
     def close_in_flight(self, which: int, reset: bool) -> None:
         self.bench.run(self._close(self.fetches[which % len(self.fetches)], reset))
 
+    @precondition(lambda self: any(line.idle for line in self.lines))
+    @rule(method=st.sampled_from(["POST", "GET"]), reset=st.booleans())
+    def close_kept(self, method: str, reset: bool) -> None:
+        origin = next(line.origin for line in self.lines if line.idle)
+        self.fetch(origin, method, True, False)
+        self.bench.run(self._close(self.fetches[-1], reset))
+
     async def _close(self, fetch: Fetch, reset: bool) -> None:
         line, peer = fetch.line, self.peers[fetch.line.origin]
         reused, before = line.requests > 1, peer.arrivals
@@ -285,16 +306,16 @@ class Machine(RuleBasedStateMachine):
     @rule(
         which=st.integers(0, 100),
         how=st.sampled_from(["close", "reset", "speak"]),
-        noticed=st.booleans(),
+        then=st.sampled_from([None, "GET", "POST"]),
     )
-    def touch_idle(self, which: int, how: str, noticed: bool) -> None:
+    def touch_idle(self, which: int, how: str, then: str | None) -> None:
         idle = [line for line in self.lines if line.idle]
         line = idle[which % len(idle)]
         line.idle = False
         self.lines.remove(line)
-        self.bench.run(self._touch(line, how, noticed))
+        self.bench.run(self._touch(line, how, then))
 
-    async def _touch(self, line: Line, how: str, noticed: bool) -> None:
+    async def _touch(self, line: Line, how: str, then: str | None) -> None:
         if how == "reset":
             line.conn.reset()
         elif how == "close":
@@ -303,8 +324,9 @@ class Machine(RuleBasedStateMachine):
         else:
             line.conn.writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nwrong")
             delivered(line.conn)
-        if noticed:
-            await turns(3)
+        if then is not None:
+            # At once: the loop has not seen yet what has happened.
+            await self._fetch(line.origin, then, True, 0)
 
     @precondition(lambda self: self.steps)
     @rule()
@@ -420,6 +442,6 @@ def test_any_order(name: str) -> None:
     desks = [Desk(bench, origin) for origin in range(ORIGINS)]
     kind = type("Machine", (Machine,), {"transport": name, "bench": bench, "peers": desks})
     try:
-        run_state_machine_as_test(kind, settings=profile(60, stateful_step_count=25))
+        run_state_machine_as_test(kind, settings=profile(60, stateful_step_count=30))
     finally:
         bench.close()

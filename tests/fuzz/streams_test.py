@@ -166,6 +166,13 @@ class Difference(NamedTuple):
 
 KNOWN = [
     Difference(
+        "libcurl knows no HTTP/1.2 and no other one that RFC 9110 would have read as 1.1",
+        lambda stream, simple, curl: (
+            curl.error == "PARSE_ERROR_HEADERS"
+            and re.search(rb"HTTP/1\.[2-9] ", stream.data) is not None
+        ),
+    ),
+    Difference(
         "libcurl keeps the last line of a head until it knows that it is not folded, and "
         "what a line says is judged when the head is complete",
         is_cut_with_bad_line,
@@ -208,6 +215,7 @@ FOUND = {
     "HTTP/2 after 100": get(
         b"HTTP/1.1 100 Continue\r\n\r\nHTTP/2 200\r\n\r\nHTTP/1.1 302 OK\r\n\r\n\x85", "open"
     ),
+    "HTTP/1.9": get(b"HTTP/1.9 200 OK\r\nContent-Length: 0\r\n\r\n"),
     "two places": get(OK + b"Location: /a\r\nLocation: /A\r\nContent-Length: 0\r\n\r\n"),
     "the same place twice": get(OK + b"Location: /a\r\nLocation: /a\r\nContent-Length: 0\r\n\r\n"),
     "a place and none": get(OK + b"Location: /a\r\nLocation:\r\nContent-Length: 0\r\n\r\n"),
