@@ -255,7 +255,7 @@ async def called(transport: str, recorder: Recorder, url: Any, given: Any) -> st
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
-@profile(400)
+@profile(150)
 @given(given=options())
 @example({"request_timeout": 10**400})
 @example({"params": {"a": "\ud800"}})
@@ -293,7 +293,7 @@ def test_mute_to_client(name: str, value: Any) -> None:
             HTTPClient(**{name: argument})
 
 
-@profile(200)
+@profile(80)
 @given(given=st.one_of(ANYTHING, mappings(LEAVES)))
 def test_any_table(recorder: Recorder, bench: Bench, given: Any) -> None:
     said = bench.run(called("simple", recorder, recorder.peer.url(), given))
@@ -312,7 +312,7 @@ URLS = st.one_of(
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
-@profile(200)
+@profile(80)
 @given(url=URLS)
 @example(Text("http://HERE/"))
 def test_any_url(transport: str, recorder: Recorder, bench: Bench, url: Any) -> None:
@@ -329,7 +329,7 @@ def test_any_url(transport: str, recorder: Recorder, bench: Bench, url: Any) -> 
     assert not bench.run(called(transport, recorder, url, {}))
 
 
-@profile(300)
+@profile(60)
 @given(
     given=st.fixed_dictionaries(
         {},

@@ -244,14 +244,14 @@ compared = pytest.mark.skipif(not same_libcurl(), reason="there is no libcurl, o
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
-@profile(150)
+@profile(60)
 @given(stream=streams())
 def test_each_can_go_on(transport: str, stage: Stage, bench: Bench, stream: Stream) -> None:
     bench.run(stage.outcome(transport, stream, 0))
 
 
 @compared
-@profile(300)
+@profile(200)
 @given(stream=streams())
 def test_alike(stage: Stage, bench: Bench, stream: Stream) -> None:
     alike(stage, bench, stream)
