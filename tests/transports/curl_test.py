@@ -9,6 +9,7 @@ import gzip
 import logging
 import os
 import select
+import socket
 import ssl
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
@@ -22,7 +23,11 @@ from tornado.simple_httpclient import HTTPStreamClosedError
 from tests.support import Connection, MakePeer, RawPeer, response
 from tests.support.certificates import Certificates
 from turbo_tornado.tls import TLS
-from turbo_tornado.transports.failures import MalformedResponse, RequestTimeout
+from turbo_tornado.transports.failures import (
+    BrokenConnection,
+    MalformedResponse,
+    RequestTimeout,
+)
 from turbo_tornado.transports.hop import Hop
 
 pycurl = pytest.importorskip("pycurl")
@@ -805,6 +810,79 @@ async def test_an_answer_that_was_there_before_its_question(
         except HTTPStreamClosedError as error:
             # The request may be under way before it is seen, and is not sent again then.
             assert method == "POST" and "before the request" in str(error)
+
+
+@keeps
+@has_epoll
+async def test_connections_from_one_port(
+    make_transport: MakeTransport, raw_peer: MakePeer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The kernel gives a port of this side to connections to different peers.
+    over = asyncio.Event()
+
+    async def closing(conn: Connection) -> None:
+        await conn.read_request()
+        await conn.send(GOOD)
+        if conn.number == 1:
+            await over.wait()
+            conn.close()
+        else:
+            await stalling(conn)
+
+    first, second = await raw_peer(closing), await raw_peer(GOOD)
+    transport = make_transport()
+    original = HopHandle._configure
+    with socket.socket() as bound:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind(("127.0.0.1", 0))
+
+        def before_bind(fd: int, purpose: int) -> int:
+            opened = socket.socket(fileno=fd)
+            opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            opened.detach()
+            return 0
+
+        def configure(handle: HopHandle, hop: Hop) -> None:
+            original(handle, hop)
+            handle.curl.setopt(pycurl.SOCKOPTFUNCTION, before_bind)
+            handle.curl.setopt(pycurl.LOCALPORT, bound.getsockname()[1])
+
+        monkeypatch.setattr(HopHandle, "_configure", configure)
+        for peer in (first, second):
+            assert (await transport.fetch(hop(peer))).body == b"good"
+        monkeypatch.undo()
+    over.set()
+    await asyncio.sleep(0)
+    # One of them has been closed: that is no reason to use it, or not to use the other.
+    for peer in (first, second):
+        fetch = transport.fetch(hop(peer, method="POST", body=b""))
+        assert (await asyncio.wait_for(fetch, 10)).body == b"good"
+    assert (first.connections, second.connections) == (2, 1)
+
+
+@keeps
+@has_epoll
+async def test_closed_within_the_head_when_another_begins(
+    make_transport: MakeTransport, raw_peer: MakePeer
+) -> None:
+    # libcurl takes such a head for a whole response, and the connection for a good one.
+    transport = make_transport()
+    posts: list[Awaitable[HTTPResponse]] = []
+
+    async def script(conn: Connection) -> None:
+        while (await conn.read_request()).target != "/cut":
+            await conn.send(GOOD)
+        await conn.send(b"HTTP/1.1 200 OK\r\nContent-")
+        conn.close()
+        # The next call of libcurl's is for both.
+        posts.append(transport.fetch(hop(peer, method="POST", body=b"")))
+
+    peer = await raw_peer(script)
+    assert (await transport.fetch(hop(peer))).body == b"good"
+    await fails_with(transport.fetch(hop(peer, "/cut")), BrokenConnection)
+    [post] = posts
+    assert (await asyncio.wait_for(post, 10)).body == b"good"
+    assert peer.connections == 2
 
 
 async def test_trust_is_what_was_said(

@@ -485,12 +485,12 @@ class HopHandle:
     # What libcurl calls. An exception would be printed and end up nowhere: it is kept,
     # and 0 tells libcurl to stop.
 
-    def _on_sending(self, _peer: str, host: str, _peer_port: int, port: int) -> int:
+    def _on_sending(self, peer: str, host: str, peer_port: int, port: int) -> int:
         if self._address is not None:
             # Once more, because the connection was closed: libcurl would do so up to five
             # times, whatever the method, on any connection that it has.
             return _STOP
-        address = (host, port)
+        address = (host, port, peer, peer_port)
         tls = self.hop.tls is not None
         if not self.transport._engine.sockets.claim(address, self._on_ending, tls):
             self._refused = True

@@ -33,9 +33,10 @@ if sys.platform != "win32":
     import fcntl
     import termios
 
-#: Host and port of this side of a connection: what libcurl tells of the connection that it
-#: takes for a transfer.
-Address = tuple[str, int]
+#: Host and port of both sides of a connection, this one first: what libcurl tells of the
+#: connection that it takes for a transfer. Connections to different peers may have the same
+#: port on this side.
+Address = tuple[str, int, str, int]
 #: Called with libcurl's result code and message: 0 and "" for success.
 Done = Callable[[int, str], None]
 #: Called with whether it was a reset, and whether anything had come from the peer.
@@ -250,7 +251,8 @@ class Socket:
         self.idle = False
         #: Whether libcurl has read anything since the connection was last idle.
         self.heard = False
-        #: Known from when the connection is idle for the first time.
+        #: Known from when libcurl waits for input for the first time; a connection that has
+        #: been reset has none any more.
         self.address: Address | None = None
         self.spoilt = False
         self.shared = False
@@ -281,13 +283,14 @@ class EpollSockets:
             sock = self._arm(fd, events)
             sock.events = events
             self._not_idle(sock)
+            if sock.address is None and events & select.EPOLLIN:
+                sock.address = _asked(fd, _addresses, None)
             return
         known = self._sockets.get(fd)
         if known is not None and known.events:
             known.events = 0
             known.heard = False
-            if known.address is None:
-                known.address = _address(fd)
+            if known.address is not None:
                 self._by_address[known.address] = known
             known.idle = True
             self.idle += 1
@@ -307,8 +310,9 @@ class EpollSockets:
             known = self._sockets.pop(fd, None)
             if known is not None:
                 self._not_idle(known)
-                if known.address is not None:
-                    self._by_address.pop(known.address, None)
+                # Its address may be that of yet another one by now.
+                if known.address is not None and self._by_address.get(known.address) is known:
+                    del self._by_address[known.address]
             self._sockets[fd] = Socket(fd)
         return self._sockets[fd]
 
@@ -325,7 +329,9 @@ class EpollSockets:
                 self._not_idle(sock)
                 continue
             if events & _ENDED:
-                on_ending = self._claims.get(sock.address or _address(fd))
+                # libcurl may take what has come for a whole response, and keep the connection.
+                sock.spoilt = True
+                on_ending = self._claims.get(sock.address) if sock.address else None
                 if on_ending is not None:
                     began = sock.heard or _unread(fd) > 0
                     on_ending(bool(events & select.EPOLLERR), began)
@@ -345,11 +351,11 @@ class EpollSockets:
         sock = self._by_address.get(address)
         if sock is not None and not sock.shared:
             # It may have been closed, and its address be another one's by now.
-            if sock.spoilt and _address(sock.fd) == address:
+            if sock.spoilt and _asked(sock.fd, _own_address, None) == address[:2]:
                 return False
             if tls:
                 own, received = _asked(sock.fd, _own_address_and_bytes, _UNKNOWN)
-                sock.received = received if own == address else None
+                sock.received = received if own == address[:2] else None
         self._claims[address] = on_ending
         return True
 
@@ -402,12 +408,16 @@ def _asked(fd: int, question: Callable[[socket.socket], Answer], default: Answer
         return default
 
 
-def _address(fd: int) -> Address:
-    return _asked(fd, _own_address, ("", 0))
+def _addresses(asking: socket.socket) -> Address:
+    return _host_and_port(asking.getsockname()) + _host_and_port(asking.getpeername())
 
 
-def _own_address(asking: socket.socket) -> Address:
-    host, port = asking.getsockname()[:2]
+def _own_address(asking: socket.socket) -> tuple[str, int]:
+    return _host_and_port(asking.getsockname())
+
+
+def _host_and_port(name: tuple[Any, ...]) -> tuple[str, int]:
+    host, port = name[:2]
     return host.partition("%")[0], port
 
 
@@ -420,10 +430,10 @@ def _bytes_received(asking: socket.socket) -> int | None:
     return int.from_bytes(info[_BYTES_RECEIVED], sys.byteorder) or None
 
 
-_UNKNOWN: tuple[Address | None, int | None] = (None, None)
+_UNKNOWN: tuple[tuple[str, int] | None, int | None] = (None, None)
 
 
-def _own_address_and_bytes(asking: socket.socket) -> tuple[Address | None, int | None]:
+def _own_address_and_bytes(asking: socket.socket) -> tuple[tuple[str, int] | None, int | None]:
     return _own_address(asking), _bytes_received(asking)
 
 
