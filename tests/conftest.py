@@ -13,6 +13,7 @@ import pytest
 from tornado.ioloop import IOLoop
 
 from tests.support import Fetch, MakeClient, MakePeer, RawPeer, Script
+from tests.support.blackhole import blackhole
 from tests.support.capabilities import can_stop, keeps_connections
 from tests.support.certificates import Certificates
 from tests.support.leaks import ErrorRecords, close_transports, pending_tasks
@@ -177,16 +178,7 @@ def closed_port() -> Iterator[int]:
         yield bound.getsockname()[1]
 
 
-@pytest.fixture
-def blackhole() -> Iterator[str]:
-    """A URL where a connect neither succeeds nor fails: the backlog is full."""
-    listener = socket.socket()
-    listener.bind(("127.0.0.1", 0))
-    listener.listen(0)
-    waiting = [socket.socket() for _ in range(8)]
-    for client in waiting:
-        client.setblocking(False)
-        client.connect_ex(listener.getsockname())
-    yield f"http://127.0.0.1:{listener.getsockname()[1]}/"
-    for client in (*waiting, listener):
-        client.close()
+@pytest.fixture(name="blackhole")
+def blackhole_url() -> Iterator[str]:
+    with blackhole() as url:
+        yield url

@@ -1,0 +1,49 @@
+"""The soak in short: what leaves one thing behind each time shows here, too."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.capabilities import can_stop
+
+from .run import main
+from .server import ROOT
+from .ways import FAILURES
+
+pytestmark = [
+    pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="nothing to count by"),
+    # So many fetches take longer than a test should, on a machine with other things to do.
+    pytest.mark.timeout(300),
+]
+
+
+async def test_soak(transport: str, tmp_path: Path) -> None:
+    if not can_stop(transport):
+        pytest.skip("this pycurl cannot keep libcurl from sending a request twice")
+    found = tmp_path / "found.json"
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *("-m", "tests.soak", "--transport", transport, "--output", str(found)),
+        *("--fetches", "2000", "--every", "5", "--in-flight", "1000"),
+        cwd=ROOT,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    output, _ = await process.communicate()
+    assert process.returncode == 0, output.decode()
+    [result] = json.loads(found.read_text())
+    assert result["wrong"] == []
+    # Each way to fail has been gone, and more often than what may be left behind.
+    assert set(result["way"]["failed"]) == set(FAILURES)
+    assert min(result["way"]["failed"].values()) > 10
+
+
+def test_more_than_a_process_may_have(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--in-flight", "1000000000"]) == 2
+    assert "ulimit" in capsys.readouterr().err
