@@ -62,7 +62,8 @@ def mark() -> Mark:
 
 def _is_ours(one: object) -> bool:
     kind = type(one)
-    return kind.__module__.startswith("turbo_tornado") and kind.__name__ != "Socket"
+    # A type of another language may have anything as its module.
+    return str(kind.__module__).startswith("turbo_tornado") and kind.__name__ != "Socket"
 
 
 def descriptors() -> int:

@@ -47,7 +47,7 @@ BOUNDS = {
     "objects": Bound(0, "nothing of a fetch is left"),
     "traced": Bound(131072, "Python's free lists; up to a hundred timers that were cancelled"),
     "heap": Bound(KEPT * 65536, "each of so many handles of libcurl's gets its buffers once"),
-    "resident": Bound(8 << 20, "what malloc does not give back"),
+    "resident": Bound(KEPT * 65536 + (8 << 20), "the same, and what malloc does not give back"),
 }
 
 
