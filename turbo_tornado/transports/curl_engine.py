@@ -292,9 +292,14 @@ class EpollSockets:
             known.heard = False
             if known.address is not None:
                 self._by_address[known.address] = known
-            known.idle = True
-            self.idle += 1
-            self._arm(fd, _IDLE)
+            try:
+                self._arm(fd, _IDLE)
+            except OSError:
+                # Closed already, as some versions of libcurl do with what a look-up needed.
+                self._forget(fd)
+            else:
+                known.idle = True
+                self.idle += 1
 
     def _not_idle(self, sock: Socket) -> None:
         if sock.idle:
@@ -307,14 +312,17 @@ class EpollSockets:
         except FileNotFoundError:
             # A new socket, perhaps with the number of one that was closed.
             self._epoll.register(fd, events)
-            known = self._sockets.pop(fd, None)
-            if known is not None:
-                self._not_idle(known)
-                # Its address may be that of yet another one by now.
-                if known.address is not None and self._by_address.get(known.address) is known:
-                    del self._by_address[known.address]
+            self._forget(fd)
             self._sockets[fd] = Socket(fd)
         return self._sockets[fd]
+
+    def _forget(self, fd: int) -> None:
+        known = self._sockets.pop(fd, None)
+        if known is not None:
+            self._not_idle(known)
+            # Its address may be that of yet another one by now.
+            if known.address is not None and self._by_address.get(known.address) is known:
+                del self._by_address[known.address]
 
     def _on_ready(self, fd: Any, events: int) -> None:
         self.poll()
@@ -322,7 +330,9 @@ class EpollSockets:
 
     def poll(self) -> None:
         for fd, events in self._epoll.poll(0):
-            sock = self._sockets[fd]
+            sock = self._sockets.get(fd)
+            if sock is None:
+                continue  # Closed by what was done for the one before it.
             if not sock.events:
                 # The peer has closed the connection, or speaks out of turn.
                 sock.spoilt = True
