@@ -86,6 +86,8 @@ _BUFFER_SIZE = 131072 if pycurl.version_info()[2] >= 0x080700 else 16384
 # How libcurl reports a connection that ended within a response head, or when it has been
 # told not to send again.
 _CUT = (pycurl.E_ABORTED_BY_CALLBACK, pycurl.E_GOT_NOTHING, pycurl.E_PARTIAL_FILE)
+# How it reports a field that is none, and fields without end; after the head, trailers.
+_BAD_FIELD = (8, 100)  # WEIRD_SERVER_REPLY, TOO_LARGE
 # Less than libcurl's own limit of 300 KB, which it reports as a broken connection.
 _MAX_HEAD_SIZE = 262144
 _ORIGIN = re.compile(r"https?://[^/?]*")
@@ -95,8 +97,9 @@ _ADDED_TO_BODY = (*_ADDED_BY_CURL, b"Content-Type:", b"Expect:", b"Transfer-Enco
 # What it must not see in order to send it like any other field: it puts the one last, waits
 # for an answer to the other, and after a 417 sends the request again without it.
 _HIDDEN = (b"connection:", b"expect:")
-# Its reason is 1000 and the number of the alert (SSL_AD_REASON_OFFSET).
+# The reason is in the lowest 12 bits; 0 is that of the system's errors.
 _OPENSSL_ERROR = re.compile(r"\berror:([0-9A-F]{8}):")
+_UNEXPECTED_EOF = 294
 _EMPTY_FIELD = re.compile(rb"([^:]+):[ \t]*$")
 # A body over this many bytes is not kept by a spare handle.
 _LARGE_BODY = 65536
@@ -661,11 +664,11 @@ class HopHandle:
         if code == pycurl.E_BAD_CONTENT_ENCODING:
             # Of a Transfer-Encoding: what encodes the content is not libcurl's to know.
             return MalformedResponse(message)
-        if code == pycurl.E_FTP_WEIRD_SERVER_REPLY and self._head is not None:
-            return BodyError(message)  # It is about a trailer.
+        if self._head is not None and code in _BAD_FIELD:
+            return BodyError(message)
         if bad_line := self._bad_line():
             return bad_line
-        if code == pycurl.E_RECV_ERROR and self._head is None and _is_alert(message):
+        if code == pycurl.E_RECV_ERROR and _is_of_tls(message):
             # With TLS 1.3 the handshake is over before the peer has seen our certificate.
             return HandshakeFailed(message)
         if code == pycurl.E_OUT_OF_MEMORY and self._head is None and self._lines:
@@ -995,10 +998,13 @@ def _milliseconds(seconds: float) -> int:
     return min(math.ceil(seconds * 1000), _LONGEST)
 
 
-def _is_alert(message: str) -> bool:
-    """Whether OpenSSL reports an alert of the peer's, of which libcurl has no number."""
+def _is_of_tls(message: str) -> bool:
+    """Whether OpenSSL refuses what came, or reports an alert: libcurl has no number for it.
+
+    TCP that ends without a close_notify is a broken connection.
+    """
     match = _OPENSSL_ERROR.search(message)
-    return match is not None and 1000 <= int(match[1], 16) & 0xFFF < 1256
+    return match is not None and int(match[1], 16) & 0xFFF not in (0, _UNEXPECTED_EOF)
 
 
 def _client_closed() -> HTTPStreamClosedError:
