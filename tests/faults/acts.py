@@ -1,0 +1,145 @@
+"""What a peer can do to a client: the words that the table of faults is written in."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import enum
+import os
+import socket
+import ssl
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from tests.support import Connection
+
+# What a peer sends at most when nobody stops it: far more than the buffers of both sides.
+_ENDLESS = 400_000_000
+
+
+class Act(enum.Enum):
+    #: End the connection in order, over TLS with close_notify.
+    CLOSE = enum.auto()
+    #: End it with RST.
+    RESET = enum.auto()
+    #: End TCP in order and say nothing of it in TLS.
+    TRUNCATE = enum.auto()
+    #: Neither read nor write any more.
+    FREEZE = enum.auto()
+    #: Go on although the request has not been read to its end.
+    UNREAD = enum.auto()
+
+
+@dataclass(frozen=True)
+class Endless:
+    """Send ``piece`` for as long as the client takes it, every ``pause`` seconds."""
+
+    piece: bytes
+    pause: float | None = None
+
+
+@dataclass(frozen=True)
+class Raw:
+    """Send bytes past TLS."""
+
+    data: bytes
+
+
+@dataclass(frozen=True)
+class Handshake:
+    """Answer a ClientHello with the first ``part`` (0 to 1) of what a TLS server says.
+
+    :arg bool spoilt: send all of it, with the byte at ``part`` changed.
+    """
+
+    part: float
+    spoilt: bool = False
+
+
+#: One thing done. Bytes are sent; ``<port>``, ``<sane>``, ``<closed>`` and ``<blackhole>`` in
+#: them stand for ports: of this peer, of one that is sane, where nobody listens, and where
+#: nothing is accepted.
+Step = bytes | Act | Endless | Raw | Handshake
+#: What is done on one connection, in order. After the last step the peer keeps the
+#: connection open and answers what else is asked, unless it has ended it.
+Play = tuple[Step, ...]
+
+CLOSE, RESET, TRUNCATE, FREEZE, UNREAD = Act
+
+
+def cuts(before: bytes, part: bytes, then: Play = (CLOSE,), first: int = 0) -> Iterable[Play]:
+    """Yields what sends ``before`` and then ``part`` up to each of its bytes."""
+    for end in range(first, len(part)):
+        yield (before + part[:end], *then)
+
+
+async def perform(
+    conn: Connection, play: Play, ports: dict[bytes, int], context: ssl.SSLContext
+) -> bool:
+    """Does what ``play`` says; returns whether the connection goes on."""
+    for step in play:
+        if isinstance(step, bytes):
+            await conn.send(_with_ports(step, ports))
+        elif isinstance(step, Endless):
+            await _send_endlessly(conn, step)
+        elif isinstance(step, Raw):
+            os.write(_descriptor(conn), step.data)
+        elif isinstance(step, Handshake):
+            await _shake_hands(conn, step, context)
+        elif step is CLOSE:
+            conn.close()
+            return False
+        elif step is RESET:
+            conn.reset()
+            return False
+        elif step is TRUNCATE:
+            # uvloop's stand-in for a socket does not shut down.
+            own = socket.socket(fileno=os.dup(_descriptor(conn)))
+            with own, contextlib.suppress(OSError):
+                own.shutdown(socket.SHUT_WR)
+            return False
+        elif step is FREEZE:
+            conn.writer.transport.pause_reading()  # type: ignore[attr-defined]
+            await asyncio.Event().wait()
+    return True
+
+
+def _descriptor(conn: Connection) -> int:
+    number: int = conn.writer.get_extra_info("socket").fileno()
+    return number
+
+
+def _with_ports(data: bytes, ports: dict[bytes, int]) -> bytes:
+    if b"<" in data[:1000]:
+        for name, port in ports.items():
+            data = data.replace(b"<%b>" % name, b"%d" % port)
+    return data
+
+
+async def _send_endlessly(conn: Connection, endless: Endless) -> None:
+    sent = 0
+    while True:
+        await conn.send(endless.piece)
+        sent += len(endless.piece)
+        assert sent < _ENDLESS, "the client takes everything"
+        if endless.pause is not None:
+            await asyncio.sleep(endless.pause)
+
+
+async def _shake_hands(conn: Connection, step: Handshake, context: ssl.SSLContext) -> None:
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    tls = context.wrap_bio(incoming, outgoing, server_side=True)
+    while not outgoing.pending:
+        data = await conn.reader.read(65536)
+        if not data:
+            raise EOFError
+        incoming.write(data)
+        with contextlib.suppress(ssl.SSLWantReadError):
+            tls.do_handshake()
+    flight = bytearray(outgoing.read())
+    position = int(len(flight) * step.part)
+    if step.spoilt:
+        flight[position] ^= 0x55
+        await conn.send(bytes(flight))
+    else:
+        await conn.send(bytes(flight[:position]))

@@ -1,0 +1,72 @@
+"""The table in docs/reliability.md: written from results, and read back."""
+
+from __future__ import annotations
+
+from itertools import groupby
+from pathlib import Path
+
+from .runner import Outcome
+from .table import TABLE, Row
+
+#: What came of a row on a transport, or why it could not be tried.
+Results = dict[tuple[Row, str], "Outcome | str"]
+
+PAGE = Path(__file__).parents[2] / "docs" / "reliability.md"
+_BEGIN, _END = "<!-- The table of faults: begin -->\n", "<!-- The table of faults: end -->\n"
+_TRANSPORTS = ("simple", "curl")
+
+
+def outline() -> list[tuple[str, ...]]:
+    """Returns what the page has to say whatever was measured: name, places, codes."""
+    return [
+        (row.name, str(len(row.all_plays())), *(_code(row, kind) for kind in _TRANSPORTS))
+        for row in TABLE
+    ]
+
+
+def read(path: Path = PAGE) -> list[tuple[str, ...]]:
+    """Returns the `outline` of a page that was written."""
+    table = path.read_text(encoding="utf-8").partition(_BEGIN)[2].partition(_END)[0]
+    rows = [line[2:-2].split(" | ") for line in table.splitlines() if line.startswith("| ")]
+    return [
+        (name, tried, *(cell.partition(",")[0].strip("`") for cell in cells))
+        for name, tried, *cells in rows
+        if not name.startswith("---") and tried != "tried"
+    ]
+
+
+def write(path: Path, results: Results) -> None:
+    """Puts the table into a page, between its two markers."""
+    before, _, rest = path.read_text(encoding="utf-8").partition(_BEGIN)
+    after = rest.partition(_END)[2]
+    path.write_text(f"{before}{_BEGIN}{_table(results)}\n{_END}{after}", encoding="utf-8")
+
+
+def cell(row: Row, transport: str, outcome: Outcome | str | None) -> str:
+    """Returns what came of a row on a transport."""
+    code = f"`{_code(row, transport)}`" if transport in row.transports else "none"
+    if outcome is None:
+        return code
+    if isinstance(outcome, str):
+        return f"{code}, not tried: {outcome}"
+    words = f"{code}, {outcome.slowest:.0f} ms"
+    return words if outcome.growth is None else f"{words}, {outcome.growth / 2**20:.1f} MiB"
+
+
+def _code(row: Row, transport: str) -> str:
+    return row.expected_of(transport).name if transport in row.transports else "none"
+
+
+def _table(results: Results) -> str:
+    lines: list[str] = []
+    reasons: list[str] = []
+    for group, rows in groupby(TABLE, key=lambda row: row.group):
+        lines += ["", f"### {group}", ""]
+        lines += ["| what the peer does | tried | simple | curl |", "|---|---|---|---|"]
+        for row in rows:
+            cells = [cell(row, kind, results.get((row, kind))) for kind in _TRANSPORTS]
+            lines.append(f"| {row.name} | {len(row.all_plays())} | {cells[0]} | {cells[1]} |")
+            if row.why:
+                reasons.append(f"- {row.name}: {row.why}.")
+    lines += ["", "### Where the transports differ", "", *reasons]
+    return "\n".join(lines)

@@ -1,0 +1,954 @@
+"""The table of faults: what a peer does wrong, and what has to come of it.
+
+A row is one kind of misbehaviour. Its plays are the ways, or the places, in which it is
+tried: one connection for each. What every row has to keep besides is in `runner`.
+"""
+
+from __future__ import annotations
+
+import functools
+import gzip
+import os
+import zlib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.support import response
+from turbo_tornado import errors
+
+from .acts import (
+    CLOSE,
+    FREEZE,
+    RESET,
+    TRUNCATE,
+    UNREAD,
+    Endless,
+    Handshake,
+    Play,
+    Raw,
+    cuts,
+)
+
+#: ``max_buffer_size`` of every client here, in bytes.
+LIMIT = 1024 * 1024
+#: Seconds of a timeout that has to run out, and of one that must not.
+SHORT, LONG = 0.25, 40.0
+
+
+@dataclass(frozen=True)
+class Fine:
+    """The fault concerns nobody: the response is whole."""
+
+    code: int = 200
+    body: bytes = b"fine"
+
+    @property
+    def name(self) -> str:
+        return str(self.code)
+
+
+Expected = errors | Fine
+TIMEOUTS = (errors.CONNECT_TIMEOUT, errors.REQUEST_TIMEOUT)
+
+
+@dataclass(frozen=True, eq=False)
+class Row:
+    """One kind of misbehaviour.
+
+    :arg plays: or what makes them, where they are large.
+    :arg expected: of both transports, or of each by its name.
+    :arg why: the reason why the transports differ.
+    :arg options: keywords of the fetch. A timeout is `LONG` unless given.
+    :arg url: where the client goes, if not to the peer.
+    :arg at: when the peer begins: ``"request"``, when it has read one; ``"kept"``, when it
+        has read one on a connection that had another before; ``"accept"``, at once.
+    :arg tls: whether the client speaks TLS. At ``"accept"`` the peer does not.
+    :arg certificate: which one the peer shows.
+    :arg dns: how the name server behaves; see `namespace`.
+    :arg resolver: how the resolver of the simple transport behaves, in the place of DNS.
+    :arg transports: those that can be asked.
+    :arg stops: whether it takes a pycurl that can stop a transfer (7.45.7).
+    """
+
+    group: str
+    name: str
+    plays: tuple[Play, ...] | Callable[[], Iterable[Play]]
+    expected: Expected | Mapping[str, Expected]
+    why: str = ""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    url: str = "{scheme}://127.0.0.1:{port}/{number}"
+    at: str = "request"
+    tls: bool = False
+    certificate: str = "valid"
+    dns: str = ""
+    resolver: str = ""
+    transports: tuple[str, ...] = ("simple", "curl")
+    stops: bool = False
+
+    def all_plays(self) -> list[Play]:
+        return list(self.plays() if callable(self.plays) else self.plays)
+
+    def expected_of(self, transport: str) -> Expected:
+        return self.expected[transport] if isinstance(self.expected, Mapping) else self.expected
+
+
+# What is said right.
+
+STATUS = b"HTTP/1.1 200 OK\r\n"
+TYPE = b"Content-Type: text/plain\r\n"
+LENGTH = b"Content-Length: 20\r\n"
+CHUNKED = b"Transfer-Encoding: chunked\r\n"
+GZIP = b"Content-Encoding: gzip\r\n"
+END = b"\r\n"
+CONTINUE = b"HTTP/1.1 100 Continue\r\nX-Interim: 1\r\n\r\n"
+TEXT = b"twenty bytes of body"
+PACKED = gzip.compress(b"compressed " * 50, mtime=0)
+OF_LENGTH = STATUS + LENGTH + END
+OF_CHUNKS = STATUS + CHUNKED + END
+OF_GZIP = STATUS + GZIP + b"Content-Length: %d\r\n" % len(PACKED) + END
+GOOD = response(b"fine")
+LAST = response(b"fine", "Connection: close")
+
+
+def chunk(data: bytes) -> bytes:
+    return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+def gzipped(data: bytes) -> bytes:
+    """Returns a response whose body claims to be gzip."""
+    return STATUS + GZIP + b"Content-Length: %d\r\n\r\n" % len(data) + data
+
+
+WHOLE_LENGTH = OF_LENGTH + TEXT
+WHOLE_CHUNKED = (
+    STATUS + TYPE + CHUNKED + END + b"14;x=y\r\n" + TEXT + b"\r\n0\r\nX-Trailer: 1\r\n\r\n"
+)
+
+#: Where a response can break off: what comes before, and the part within which, at each byte.
+PARTS: dict[str, tuple[bytes, bytes]] = {
+    "the status line": (b"", STATUS),
+    "an interim response": (b"", CONTINUE),
+    "the head after an interim response": (CONTINUE, STATUS + LENGTH + END),
+    "a field": (STATUS, TYPE),
+    "`Content-Length`": (STATUS + TYPE, LENGTH),
+    "the empty line after the head": (STATUS + LENGTH, END),
+    "a body with a length": (OF_LENGTH, TEXT),
+    "the size of a chunk": (OF_CHUNKS, b"14\r\n"),
+    "the extension of a chunk": (OF_CHUNKS + b"14", b';name="value"\r\n'),
+    "a chunk": (OF_CHUNKS + b"14\r\n", TEXT),
+    "the end of a chunk": (OF_CHUNKS + b"14\r\n" + TEXT, b"\r\n"),
+    "the size of a later chunk": (OF_CHUNKS + chunk(TEXT), b"14\r\n"),
+    "the last chunk": (OF_CHUNKS + chunk(TEXT), b"0\r\n"),
+    "a trailer": (OF_CHUNKS + chunk(TEXT) + b"0\r\n", b"X-Trailer: 1\r\n"),
+    "the empty line after trailers": (OF_CHUNKS + chunk(TEXT) + b"0\r\nX-Trailer: 1\r\n", END),
+    "a gzip body with a length": (OF_GZIP, PACKED),
+    "a gzip body in chunks": (OF_CHUNKS.replace(END + END, END + GZIP + END), chunk(PACKED)),
+}
+
+#: Those with nothing before them.
+FIRST_LINES = [part for part, (before, _) in PARTS.items() if not before]
+
+
+def within(part: str, *then: Any) -> tuple[Play, ...]:
+    before, piece = PARTS[part]
+    return tuple(cuts(before, piece, then, first=0 if before else 1))
+
+
+def each(*data: bytes) -> tuple[Play, ...]:
+    return tuple((piece,) for piece in data)
+
+
+BROKEN = errors.SOCKET_ERROR
+BAD_HEAD = errors.PARSE_ERROR_HEADERS
+
+CUTS = [
+    Row("Cuts", "closed before the request is read", ((CLOSE,),), errors.NO_HEADERS, at="accept"),
+    Row("Cuts", "closed before any byte", ((CLOSE,),), errors.NO_HEADERS),
+    *(
+        Row(
+            "Cuts",
+            f"closed at each byte of {part}",
+            within(part, CLOSE),
+            BROKEN,
+            stops=part in FIRST_LINES,
+        )
+        for part in PARTS
+    ),
+    Row(
+        "Cuts",
+        "closed at each byte of a gzip body without a length",
+        tuple(cuts(STATUS + GZIP + END, PACKED, (CLOSE,), first=1)),
+        BROKEN,
+    ),
+    Row(
+        "Cuts",
+        "over TLS: closed at each byte of the status line",
+        within("the status line", CLOSE),
+        {"simple": BROKEN, "curl": errors.NO_HEADERS},
+        "libcurl says the same for a part of a line as for nothing; over TLS, nobody else can tell",
+        tls=True,
+    ),
+    Row(
+        "Cuts",
+        "over TLS: closed at each later byte of a response with a length",
+        tuple(cuts(b"", WHOLE_LENGTH, (CLOSE,), first=len(STATUS))),
+        BROKEN,
+        tls=True,
+    ),
+    Row(
+        "Cuts",
+        "over TLS: closed at each later byte of a chunked response",
+        tuple(cuts(b"", WHOLE_CHUNKED, (CLOSE,), first=len(STATUS))),
+        BROKEN,
+        tls=True,
+    ),
+    Row(
+        "Cuts",
+        "over TLS: TCP closed without close_notify, at each byte of a response with a length",
+        tuple(cuts(b"", WHOLE_LENGTH, (TRUNCATE,), first=1)),
+        BROKEN,
+        tls=True,
+    ),
+    Row(
+        "Cuts",
+        "over TLS: TCP closed without close_notify, in a body without a length",
+        ((STATUS + END + b"fine", TRUNCATE),),
+        {"simple": Fine(), "curl": BROKEN},
+        "to Python's `ssl` it is the end of the body; libcurl insists on the close_notify",
+        tls=True,
+    ),
+    Row(
+        "Cuts",
+        "a kept connection closed at each byte of the head",
+        tuple(cuts(b"", OF_LENGTH, (CLOSE,), first=1)),
+        BROKEN,
+        at="kept",
+        stops=True,
+    ),
+    Row(
+        "Cuts",
+        "a kept connection closed before any byte: a GET is sent again",
+        ((CLOSE,),),
+        Fine(),
+        at="kept",
+    ),
+    Row(
+        "Cuts",
+        "a kept connection closed before any byte: a POST is not",
+        ((CLOSE,),),
+        errors.NO_HEADERS,
+        options={"method": "POST", "body": b"once"},
+        at="kept",
+        stops=True,
+    ),
+    Row(
+        "Cuts",
+        "closed after a response that promises to keep the connection",
+        ((GOOD, CLOSE),),
+        Fine(),
+    ),
+]
+
+RESETS = [
+    Row("Resets", "reset at the accept", ((RESET,),), BROKEN, at="accept"),
+    Row("Resets", "reset before any byte", ((RESET,),), BROKEN),
+    Row(
+        "Resets",
+        "reset while the request is sent",
+        ((UNREAD, RESET),),
+        BROKEN,
+        options={"method": "POST", "body": bytes(8_000_000)},
+    ),
+    *(
+        Row("Resets", f"reset at each byte of {part}", within(part, RESET), BROKEN)
+        for part in PARTS
+    ),
+    Row("Resets", "reset in a body without a length", ((STATUS + END, b"some", RESET),), BROKEN),
+    Row(
+        "Resets",
+        "over TLS: reset at each byte of a response with a length",
+        tuple(cuts(b"", WHOLE_LENGTH, (RESET,), first=1)),
+        BROKEN,
+        tls=True,
+    ),
+    Row(
+        "Resets",
+        "a kept connection reset before any byte: a GET is sent again",
+        ((RESET,),),
+        Fine(),
+        at="kept",
+    ),
+    Row(
+        "Resets",
+        "a kept connection reset before any byte: a POST is not",
+        ((RESET,),),
+        BROKEN,
+        options={"method": "POST", "body": b"once"},
+        at="kept",
+        stops=True,
+    ),
+]
+
+
+@functools.cache
+def bomb(size: int) -> bytes:
+    """Returns gzip, a thousandth of ``size`` (whole MiB) long, that decodes to ``size`` zeros."""
+    piece = bytes(2**20)
+    packer = zlib.compressobj(9, zlib.DEFLATED, -15)
+    # Each block stands for itself, so that one that is made once can be repeated.
+    block = packer.compress(piece) + packer.flush(zlib.Z_FULL_FLUSH)
+    count = size // len(piece)
+    checksum = 0
+    for _ in range(count):
+        checksum = zlib.crc32(piece, checksum)
+    end = zlib.compressobj(9, zlib.DEFLATED, -15).flush()
+    lengths = checksum.to_bytes(4, "little") + (size % 2**32).to_bytes(4, "little")
+    return b"\x1f\x8b\x08\0\0\0\0\0\0\xff" + block * count + end + lengths
+
+
+GIB = 2**30
+PIECE = b"x" * 65536
+NOISE = os.urandom(65536)
+
+FLOODS = [
+    Row("Floods", "endless bytes before a line ends", ((Endless(b"\0" * 1000),),), BAD_HEAD),
+    Row("Floods", "an endless status line", ((STATUS[:-2], Endless(b"K" * 10_000)),), BAD_HEAD),
+    Row("Floods", "endless fields", ((STATUS, Endless(b"X-More: and more\r\n" * 500)),), BAD_HEAD),
+    Row("Floods", "an endless field", ((STATUS + b"X-A: ", Endless(PIECE)),), BAD_HEAD),
+    Row("Floods", "an endless field name", ((STATUS, Endless(PIECE)),), BAD_HEAD),
+    Row(
+        "Floods",
+        "a folded field without end",
+        ((STATUS + b"X-A: b\r\n", Endless(b" and more\r\n" * 500)),),
+        BAD_HEAD,
+    ),
+    Row("Floods", "empty lines without end", ((Endless(b"\r\n" * 1000),),), BAD_HEAD),
+    Row("Floods", "100 without end", ((Endless(CONTINUE),),), BAD_HEAD),
+    Row(
+        "Floods",
+        "103 with large fields, without end",
+        ((Endless(b"HTTP/1.1 103 Early Hints\r\nLink: " + b"x" * 30_000 + b"\r\n\r\n"),),),
+        BAD_HEAD,
+    ),
+    Row(
+        "Floods",
+        "an endless body with a length",
+        ((STATUS + b"Content-Length: 999999999999\r\n\r\n", Endless(PIECE)),),
+        BROKEN,
+    ),
+    Row("Floods", "an endless body without a length", ((STATUS + END, Endless(PIECE)),), BROKEN),
+    Row("Floods", "endless chunks", ((OF_CHUNKS, Endless(chunk(PIECE))),), BROKEN),
+    Row("Floods", "endless small chunks", ((OF_CHUNKS, Endless(chunk(b"x" * 20) * 500)),), BROKEN),
+    Row("Floods", "one endless chunk", ((OF_CHUNKS + b"7fffffff\r\n", Endless(PIECE)),), BROKEN),
+    Row("Floods", "an endless chunk size", ((OF_CHUNKS, Endless(b"0" * 10_000)),), BROKEN),
+    Row(
+        "Floods",
+        "an endless chunk extension",
+        ((OF_CHUNKS + b"5;x=", Endless(b"y" * 10_000, 0)),),
+        {"simple": BROKEN, "curl": errors.REQUEST_TIMEOUT},
+        "libcurl reads over an extension of any length, keeps nothing of it and tells nobody",
+        options={"request_timeout": SHORT},
+    ),
+    Row(
+        "Floods",
+        "endless trailers",
+        ((OF_CHUNKS + b"0\r\n", Endless(b"X-More: and more\r\n" * 500)),),
+        BROKEN,
+    ),
+    Row("Floods", "an endless trailer", ((OF_CHUNKS + b"0\r\nX-A: ", Endless(PIECE)),), BROKEN),
+    Row(
+        "Floods",
+        "over TLS: an endless body",
+        ((STATUS + END, Endless(PIECE)),),
+        BROKEN,
+        tls=True,
+    ),
+    Row(
+        "Floods",
+        "an endless body of an error",
+        ((b"HTTP/1.1 500 Oh No\r\n\r\n", Endless(PIECE)),),
+        BROKEN,
+    ),
+    Row(
+        "Floods",
+        "an endless body of a redirect",
+        ((b"HTTP/1.1 302 Found\r\nLocation: /\r\n\r\n", Endless(PIECE)),),
+        BROKEN,
+    ),
+    Row("Floods", "endless bytes after the body", ((GOOD, Endless(PIECE)),), Fine()),
+    Row(
+        "Floods",
+        "an endless body in an answer to HEAD",
+        ((STATUS + END, Endless(PIECE)),),
+        Fine(body=b""),
+        options={"method": "HEAD"},
+    ),
+    Row(
+        "Floods",
+        "an endless body after 204",
+        ((b"HTTP/1.1 204 No Content\r\n\r\n", Endless(PIECE)),),
+        Fine(204, b""),
+    ),
+    Row(
+        "Floods",
+        "gzip that is a thousandth of 1 GiB, with a length",
+        lambda: [(gzipped(bomb(GIB)),)],
+        BROKEN,
+    ),
+    Row(
+        "Floods",
+        "gzip that is a thousandth of 1 GiB, in one chunk",
+        lambda: [(STATUS + GZIP + CHUNKED + END + chunk(bomb(GIB)) + b"0\r\n\r\n",)],
+        BROKEN,
+    ),
+    Row(
+        "Floods",
+        "gzip that is a thousandth of 1 GiB, until the connection closes",
+        lambda: [(STATUS + GZIP + END + bomb(GIB), CLOSE)],
+        BROKEN,
+    ),
+    Row(
+        "Floods",
+        "gzip of many small members without end",
+        ((STATUS + GZIP + END, Endless(gzip.compress(bytes(1000), mtime=0) * 1000)),),
+        BROKEN,
+    ),
+    Row(
+        "Floods",
+        "gzip that is longer than what it packs, without end",
+        ((STATUS + GZIP + END, Endless(gzip.compress(NOISE, mtime=0))),),
+        BROKEN,
+    ),
+    Row(
+        "Floods",
+        "empty gzip members without end",
+        ((STATUS + GZIP + END, Endless(gzip.compress(b"", mtime=0) * 500)),),
+        errors.REQUEST_TIMEOUT,
+        options={"request_timeout": SHORT},
+    ),
+    Row(
+        "Floods",
+        "a file name in gzip without end",
+        ((STATUS + GZIP + END + b"\x1f\x8b\x08\x08\0\0\0\0\0\xff", Endless(PIECE)),),
+        errors.REQUEST_TIMEOUT,
+        options={"request_timeout": SHORT},
+    ),
+    Row(
+        "Floods",
+        "redirects without end",
+        ((response(b"", "Location: /0", status="302 Found"),),),
+        errors.REDIRECT_MAX,
+    ),
+]
+
+REQUEST_SHORT = {"request_timeout": SHORT}
+CONNECT_SHORT = {"connect_timeout": SHORT}
+SPEAKS_TLS: dict[str, Any] = {"tls": True, "at": "accept"}
+EIGHTHS = [number / 8 for number in range(8)]
+
+STALLS = [
+    Row(
+        "Stalls",
+        "TCP is not accepted: `connect_timeout`",
+        ((),),
+        errors.CONNECT_TIMEOUT,
+        options=CONNECT_SHORT,
+        url="http://127.0.0.1:{blackhole}/",
+    ),
+    Row(
+        "Stalls",
+        "TCP is not accepted: `request_timeout`",
+        ((),),
+        errors.REQUEST_TIMEOUT,
+        options=REQUEST_SHORT,
+        url="http://127.0.0.1:{blackhole}/",
+    ),
+    Row(
+        "Stalls",
+        "a redirect to where TCP is not accepted",
+        ((response(b"", "Location: http://127.0.0.1:<blackhole>/", status="302 Found"),),),
+        errors.CONNECT_TIMEOUT,
+        options=CONNECT_SHORT,
+    ),
+    Row(
+        "Stalls",
+        "within what a TLS server says in the handshake: `connect_timeout`",
+        tuple((Handshake(part),) for part in EIGHTHS),
+        errors.CONNECT_TIMEOUT,
+        options=CONNECT_SHORT,
+        **SPEAKS_TLS,
+    ),
+    Row(
+        "Stalls",
+        "within what a TLS server says in the handshake: `request_timeout`",
+        tuple((Handshake(part),) for part in EIGHTHS),
+        errors.REQUEST_TIMEOUT,
+        options=REQUEST_SHORT,
+        **SPEAKS_TLS,
+    ),
+    Row(
+        "Stalls",
+        "the request is not read",
+        ((UNREAD, FREEZE),),
+        errors.REQUEST_TIMEOUT,
+        options={"method": "POST", "body": bytes(8_000_000), **REQUEST_SHORT},
+    ),
+    Row("Stalls", "before any byte", ((FREEZE,),), errors.REQUEST_TIMEOUT, options=REQUEST_SHORT),
+    *(
+        Row(
+            "Stalls",
+            f"at each byte of {part}",
+            within(part, FREEZE),
+            errors.REQUEST_TIMEOUT,
+            options=REQUEST_SHORT,
+        )
+        for part in PARTS
+    ),
+    Row(
+        "Stalls",
+        "in a body without a length",
+        ((STATUS + END + b"some", FREEZE),),
+        errors.REQUEST_TIMEOUT,
+        options=REQUEST_SHORT,
+    ),
+    Row(
+        "Stalls",
+        "over TLS: at each byte of a response with a length",
+        tuple(cuts(b"", WHOLE_LENGTH, (FREEZE,))),
+        errors.REQUEST_TIMEOUT,
+        options=REQUEST_SHORT,
+        tls=True,
+    ),
+    Row(
+        "Stalls",
+        "a byte now and then, in each part",
+        (
+            (STATUS + b"X-A: ", Endless(b"b", 0.02)),
+            (STATUS + END, Endless(b"b", 0.02)),
+            (OF_CHUNKS, Endless(chunk(b"b"), 0.02)),
+            (OF_CHUNKS + b"5;", Endless(b"b", 0.02)),
+            (OF_CHUNKS + b"0\r\nX-A: ", Endless(b"b", 0.02)),
+        ),
+        errors.REQUEST_TIMEOUT,
+        options=REQUEST_SHORT,
+    ),
+    Row(
+        "Stalls",
+        "on a kept connection, before any byte",
+        ((FREEZE,),),
+        errors.REQUEST_TIMEOUT,
+        options=REQUEST_SHORT,
+        at="kept",
+    ),
+    Row(
+        "Stalls",
+        "a length, or a chunk size, that is too large, on a connection that stays open",
+        (
+            (STATUS + b"Content-Length: 21\r\n\r\n" + TEXT,),
+            (OF_CHUNKS + b"15\r\n" + TEXT,),
+            (OF_CHUNKS + b"ffffffff\r\n" + TEXT,),
+            (OF_CHUNKS + b"fffffffffffffff\r\n" + TEXT,),
+        ),
+        errors.REQUEST_TIMEOUT,
+        options=REQUEST_SHORT,
+    ),
+]
+
+
+def head(*fields: bytes, body: bytes = TEXT, status: bytes = STATUS) -> bytes:
+    return status + b"".join(line + b"\r\n" for line in fields) + END + body
+
+
+def length(*values: bytes) -> bytes:
+    return head(*(b"Content-Length: " + value for value in values))
+
+
+def chunks(data: bytes) -> bytes:
+    return OF_CHUNKS + data
+
+
+def lie(name: str, expected: Any, *data: bytes, **more: Any) -> Row:
+    return Row("Lies", name, each(*data), expected, **more)
+
+
+def status(line: bytes) -> bytes:
+    return line + b"\r\nContent-Length: 0\r\n\r\n"
+
+
+LIES = [
+    lie(
+        "another protocol",
+        BAD_HEAD,
+        b"SSH-2.0-OpenSSH_9.2\r\n",
+        b"220 mail.example ESMTP\r\n",
+        b"ICY 200 OK\r\n\r\n",
+        b"<html>hello</html>\r\n\r\n",
+        b"\x15\x03\x03\0\x02\x02\x28",
+        b"\0\0\x12\x04\0\0\0\0\0\0\x03\0\0\0\x80\0\x04\0\x01\0\0\0\x05\0\xff\xff",
+        b"fine",
+    ),
+    lie(
+        "a bad status line",
+        BAD_HEAD,
+        status(b"HTPP/1.1 200 OK"),
+        status(b"HTTP/1.1"),
+        status(b"HTTP/1.1 OK"),
+        status(b"HTTP/1.1 2xx OK"),
+        status(b"HTTP/1.1 20 OK"),
+        status(b"HTTP/1.1 2000 OK"),
+        status(b"HTTP/1.1 -200 OK"),
+        status(b"HTTP/1.1 000 OK"),
+        status(b"HTTP/1. 200 OK"),
+        status(b"HTTP/one 200 OK"),
+        status(b"http/1.1 200 OK"),
+        status(b" HTTP/1.1 200 OK"),
+        status(b"HTTP/1.1 200 \0OK"),
+    ),
+    lie(
+        "a version that nobody asked for",
+        BAD_HEAD,
+        status(b"HTTP/2 200"),
+        status(b"HTTP/3 200 OK"),
+        status(b"HTTP/9.9 200 OK"),
+        status(b"HTTP/0.9 200 OK"),
+    ),
+    lie("a switch to another protocol", BAD_HEAD, b"HTTP/1.1 101 Switching\r\nUpgrade: x\r\n\r\n"),
+    lie(
+        "a bad field",
+        BAD_HEAD,
+        head(b"this is no field", b"Content-Length: 20"),
+        head(b": value", b"Content-Length: 20"),
+        head(b"Bad Name: value", b"Content-Length: 20"),
+        head(b"Content-Length : 20"),
+        head(b" folded: before any field", b"Content-Length: 20"),
+        head(b"X-A: a\0b", b"Content-Length: 20"),
+        head(b"X-A: a\rb", b"Content-Length: 20"),
+        head(b"X\x7f: a", b"Content-Length: 20"),
+        head(b"X-\xc3\xa4: a", b"Content-Length: 20"),
+    ),
+    lie("two lengths", BAD_HEAD, length(b"20", b"19"), length(b"19", b"20"), length(b"20, 19")),
+    lie("a negative length", BAD_HEAD, length(b"-1"), length(b"-20"), length(b"-0")),
+    lie(
+        "a length that is no number",
+        BAD_HEAD,
+        *map(length, (b"", b"twenty", b"+20", b"0x14", b"2 0", b"20.0", b"1e1", b"20;", b"\xb2")),
+    ),
+    lie("a length of thousands of digits", BAD_HEAD, length(b"9" * 2000)),
+    lie(
+        "a length beyond `max_buffer_size`",
+        BROKEN,
+        *map(length, (b"%d" % (LIMIT + 1), b"%d" % 2**31, b"%d" % 2**40, b"%d" % (2**63 - 1))),
+    ),
+    lie(
+        "a length beyond 64 bits",
+        BROKEN,
+        length(b"%d" % 2**63),
+        length(b"%d" % 2**64),
+        length(b"9" * 30),
+    ),
+    lie(
+        "a length and chunks",
+        BAD_HEAD,
+        head(b"Content-Length: 20", b"Transfer-Encoding: chunked", body=chunk(TEXT)),
+        head(b"Transfer-Encoding: chunked", b"Content-Length: 20", body=chunk(TEXT)),
+    ),
+    lie(
+        "a Transfer-Encoding that nobody asked for",
+        BAD_HEAD,
+        head(b"Transfer-Encoding: gzip, chunked"),
+        head(b"Transfer-Encoding: chunked, chunked"),
+        head(b"Transfer-Encoding: chunked", b"Transfer-Encoding: chunked"),
+        head(b"Transfer-Encoding: xchunked"),
+        head(b"Transfer-Encoding: identity"),
+        head(b"Transfer-Encoding:"),
+    ),
+    lie(
+        "a body where there can be none",
+        BAD_HEAD,
+        head(b"Content-Length: 20", status=b"HTTP/1.1 204 No Content\r\n"),
+        head(b"Transfer-Encoding: chunked", status=b"HTTP/1.1 204 No Content\r\n"),
+        head(b"Content-Length: 20", status=b"HTTP/1.1 100 Continue\r\n"),
+        head(b"Transfer-Encoding: chunked", status=b"HTTP/1.1 103 Early Hints\r\n"),
+    ),
+    lie("a bad head after an interim response", BAD_HEAD, CONTINUE + status(b"HTTP/1.1 2xx OK")),
+    lie("more interim responses than anybody needs", BAD_HEAD, CONTINUE * 100 + GOOD),
+    lie("some interim responses", Fine(), CONTINUE * 5 + GOOD),
+    lie("a length that is too small", Fine(), head(b"Content-Length: 4", body=b"fine and more")),
+    lie("a whole response too many", Fine(), GOOD + response(b"evil")),
+    lie("bytes after a body in chunks", Fine(), chunks(chunk(b"fine") + b"0\r\n\r\nmore")),
+    lie(
+        "a response too many after chunks",
+        Fine(),
+        chunks(chunk(b"fine") + b"0\r\n\r\n") + response(b"evil"),
+    ),
+    lie(
+        "a body after 304",
+        Fine(304, b""),
+        head(b"Content-Length: 20", status=b"HTTP/1.1 304 Not Modified\r\n"),
+    ),
+    lie(
+        "a body in an answer to HEAD",
+        Fine(body=b""),
+        WHOLE_LENGTH,
+        WHOLE_CHUNKED,
+        options={"method": "HEAD"},
+    ),
+    lie(
+        "a chunk size that is no number",
+        BROKEN,
+        *(
+            chunks(size + b"\r\n" + TEXT + b"\r\n0\r\n\r\n")
+            for size in (b"xyz", b"", b"-14", b"+14", b"0x14", b" 14", b"g", b"\x0014", b";x=y")
+        ),
+    ),
+    lie(
+        "a chunk size beyond measure",
+        BROKEN,
+        *(chunks(b"f" * digits + b"\r\n" + TEXT) for digits in (16, 17, 40)),
+    ),
+    lie(
+        "a chunk longer than its size",
+        BROKEN,
+        chunks(b"13\r\n" + TEXT + b"\r\n0\r\n\r\n"),
+        chunks(b"1\r\n" + TEXT + b"\r\n0\r\n\r\n"),
+    ),
+    lie(
+        "a chunk shorter than its size",
+        BROKEN,
+        chunks(b"16\r\n" + TEXT + b"\r\n0\r\n\r\n"),
+        chunks(b"17\r\n" + TEXT + b"\r\n0\r\n\r\n"),
+        chunks(b"19\r\n" + TEXT + b"\r\n0\r\n\r\nxyz\r\n"),
+    ),
+    lie(
+        "a chunk that ends in LF alone",
+        {"simple": BROKEN, "curl": Fine(body=TEXT)},
+        chunks(b"14\r\n" + TEXT + b"\n0\r\n\r\n"),
+        why="libcurl takes it for the end of the chunk",
+    ),
+    lie("bad trailers", BROKEN, chunks(b"0\r\nthis is no field\r\n\r\n")),
+    lie(
+        "what claims to be gzip and is not",
+        BROKEN,
+        gzipped(TEXT),
+        gzipped(zlib.compress(TEXT)),
+        gzipped(zlib.compress(TEXT)[2:-4]),
+        gzipped(b"\x1f\x8b\x09" + PACKED[3:]),
+        gzipped(b"\x1f"),
+    ),
+    lie(
+        "gzip with any of its bytes changed",
+        BROKEN,
+        # The flags, the time and the system in its header are nobody's concern.
+        *(
+            gzipped(PACKED[:at] + bytes([PACKED[at] ^ 0xFF]) + PACKED[at + 1 :])
+            for at in (0, 1, 2, *range(10, len(PACKED)))
+        ),
+    ),
+    lie(
+        "gzip cut at each byte, in a whole body",
+        BROKEN,
+        *(gzipped(PACKED[:end]) for end in range(1, len(PACKED))),
+    ),
+    lie("gzip and more after it", BROKEN, gzipped(PACKED + b"more"), gzipped(PACKED + PACKED[:9])),
+    lie(
+        "a Content-Encoding that nobody asked for",
+        Fine(),
+        head(b"Content-Encoding: br", b"Content-Length: 4", body=b"fine"),
+        head(b"Content-Encoding: x", b"Content-Length: 4", body=b"fine"),
+    ),
+    Row(
+        "Lies",
+        "an answer before the request is sent whole",
+        ((UNREAD, GOOD),),
+        Fine(),
+        options={"method": "POST", "body": bytes(8_000_000)},
+    ),
+]
+
+
+def redirect(name: str, expected: Any, *locations: bytes, **more: Any) -> Row:
+    heads = (
+        head(b"Location: " + to, b"Content-Length: 0", body=b"", status=b"HTTP/1.1 302 Found\r\n")
+        for to in locations
+    )
+    return Row("Redirects", name, each(*heads), expected, **more)
+
+
+SCHEMES = (
+    b"file:///etc/passwd",
+    b"ftp://127.0.0.1:<port>/",
+    b"ftps://127.0.0.1:<port>/",
+    b"sftp://127.0.0.1:<port>/",
+    b"scp://127.0.0.1:<port>/x",
+    b"tftp://127.0.0.1:<port>/x",
+    b"gopher://127.0.0.1:<port>/_GET%20/",
+    b"dict://127.0.0.1:<port>/d:x",
+    b"ldap://127.0.0.1:<port>/",
+    b"imap://127.0.0.1:<port>/",
+    b"smtp://127.0.0.1:<port>/",
+    b"smb://127.0.0.1/x/y",
+    b"telnet://127.0.0.1:<port>/",
+    b"rtsp://127.0.0.1:<port>/",
+    b"mqtt://127.0.0.1:<port>/x",
+    b"ws://127.0.0.1:<port>/",
+    b"wss://127.0.0.1:<port>/",
+    b"javascript:alert(1)",
+    b"data:text/plain,fine",
+    b"mailto:somebody@example.com",
+    b"about:blank",
+    b"blob:null/0",
+    b"view-source:http://127.0.0.1:<port>/",
+    b"jar:http://127.0.0.1:<port>/!/",
+    b"unix:///run/some.sock",
+    b"HTTPX://127.0.0.1:<port>/",
+    b"x-y+z.1://127.0.0.1:<port>/",
+)
+
+REDIRECTS = [
+    redirect("to each scheme that is not http", errors.INVALID_SCHEMA, *SCHEMES),
+    redirect(
+        "to what is no URL",
+        errors.INVALID_URL,
+        b"http://",
+        b"http:",
+        b"http:///path",
+        b"//",
+        b"http://[::1/",
+        b"http://[nobody]/",
+        b"http://127.0.0.1:port/",
+        b"http://127.0.0.1:65536/",
+        b"http://127.0.0.1:-1/",
+        b"http://user@/",
+        b"/a b",
+        b"/a\tb",
+        b"http://127.0.0.1:<port>\\@other/",
+    ),
+    redirect("to https where nobody speaks TLS", errors.SSL_ERROR, b"https://127.0.0.1:<sane>/"),
+    redirect(
+        "to a port where nobody listens", errors.COULD_NOT_CONNECT, b"http://127.0.0.1:<closed>/"
+    ),
+    redirect(
+        "to a network that cannot be reached",
+        errors.COULD_NOT_CONNECT,
+        b"http://255.255.255.255:9/",
+    ),
+    redirect(
+        "to itself", errors.REDIRECT_MAX, b"#fragment", b"?", b"/0", b"http://127.0.0.1:<port>/0"
+    ),
+    redirect("to a URL of 60 KB, and again", errors.REDIRECT_MAX, b"/0?" + b"x" * 60_000),
+    redirect(
+        "with a bad field beside", BAD_HEAD, b"/\0", b"/free\r\nbad", b"/free\r\nContent-Length: 1"
+    ),
+]
+
+
+def tls(name: str, expected: Any, *plays: Play, **more: Any) -> Row:
+    return Row("TLS", name, plays, expected, tls=True, **more)
+
+
+SIXTEENTHS = [number / 16 for number in range(16)]
+
+TLS = [
+    tls(
+        "not TLS",
+        errors.SSL_ERROR,
+        (GOOD,),
+        (b"\0" * 100,),
+        (b"SSH-2.0-OpenSSH_9.2\r\n",),
+        (b"\x16\x03\x03\xff\xff" + b"\0" * 70_000,),
+        at="accept",
+    ),
+    tls(
+        "an alert in the place of an answer",
+        errors.SSL_ERROR,
+        (b"\x15\x03\x03\0\x02\x02\x28",),
+        at="accept",
+    ),
+    tls(
+        "closed within what a TLS server says in the handshake",
+        errors.SSL_ERROR,
+        *((Handshake(part), CLOSE) for part in SIXTEENTHS),
+        at="accept",
+    ),
+    tls(
+        "reset within what a TLS server says in the handshake",
+        errors.SSL_ERROR,
+        *((Handshake(part), RESET) for part in SIXTEENTHS),
+        at="accept",
+    ),
+    tls(
+        "a byte changed in what a TLS server says in the handshake",
+        errors.SSL_ERROR,
+        *((Handshake(part, spoilt=True), CLOSE) for part in SIXTEENTHS),
+        at="accept",
+    ),
+    *(
+        tls(name, errors.SSL_ERROR, (GOOD,), certificate=certificate)
+        for name, certificate in {
+            "a certificate that has expired": "expired",
+            "a certificate of another host": "wrong-host",
+            "a certificate that nobody signed": "self-signed",
+        }.items()
+    ),
+    tls(
+        "what is no record, within the body",
+        errors.SSL_ERROR,
+        (OF_LENGTH, Raw(b"HTTP/1.1 200 OK\r\n")),
+        (OF_LENGTH, Raw(b"\x17\x03\x03\0\x20" + bytes(32))),
+    ),
+]
+
+
+def dns(name: str, expected: Any, behaviour: str, **more: Any) -> Row:
+    return Row("DNS", name, ((),), expected, url="http://turbo.test/", dns=behaviour, **more)
+
+
+def resolver(name: str, expected: Any, behaviour: str, **more: Any) -> Row:
+    return Row(
+        "DNS",
+        name,
+        ((),),
+        expected,
+        "libcurl takes no resolver of the caller's",
+        url="http://turbo.test/",
+        resolver=behaviour,
+        transports=("simple",),
+        **more,
+    )
+
+
+FAILS = errors.COULD_NOT_CONNECT
+
+DNS = [
+    dns("there is no such name", FAILS, "nxdomain"),
+    dns("the name has no address", FAILS, "empty"),
+    dns("the name server fails", FAILS, "servfail"),
+    dns("the name server refuses", FAILS, "refused"),
+    dns("there is no name server", FAILS, "absent"),
+    dns("no answer: `connect_timeout`", errors.CONNECT_TIMEOUT, "silent", options=CONNECT_SHORT),
+    dns("no answer: `request_timeout`", errors.REQUEST_TIMEOUT, "silent", options=REQUEST_SHORT),
+    resolver("a `Resolver` that fails", FAILS, "fails"),
+    resolver(
+        "a `Resolver` without an answer: `connect_timeout`",
+        errors.CONNECT_TIMEOUT,
+        "hangs",
+        options=CONNECT_SHORT,
+    ),
+    resolver(
+        "a `Resolver` without an answer: `request_timeout`",
+        errors.REQUEST_TIMEOUT,
+        "hangs",
+        options=REQUEST_SHORT,
+    ),
+]
+
+CONNECTS = [
+    Row("Connecting", "nobody listens", ((),), FAILS, url="http://127.0.0.1:{closed}/"),
+    Row("Connecting", "nobody listens, with TLS", ((),), FAILS, url="https://127.0.0.1:{closed}/"),
+    Row(
+        "Connecting", "the network cannot be reached", ((),), FAILS, url="http://255.255.255.255:9/"
+    ),
+]
+
+TABLE: list[Row] = [*CONNECTS, *DNS, *TLS, *CUTS, *RESETS, *STALLS, *FLOODS, *LIES, *REDIRECTS]
