@@ -100,6 +100,7 @@ NOT_RUN = {
     "python examples/": "may serve until Ctrl-C: tests of their own run the examples",
     "curl ": "talks to an example that serves",
     "python -m benchmarks": "takes minutes: tests/benchmarks_test.py runs it",
+    "python -m tests.faults": "takes a minute and writes the page: tests/faults runs its rows",
     "python -m tests.soak": "takes minutes: tests/soak runs a short one",
     "pytest": "runs this test",
     "HYPOTHESIS_PROFILE=long pytest": "takes minutes",
