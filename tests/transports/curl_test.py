@@ -1055,3 +1055,31 @@ async def test_http2_shares_a_connection(
     fresh = hop(http2_peer, "/fresh", keep_alive=False, **common)
     assert (await transport.fetch(fresh)).body == b"/fresh"
     assert HTTP2Peer.connections == 2
+
+
+# Handles
+
+
+@pytest.mark.parametrize(
+    "begun", [b"HTTP/1.1 200 OK\r\nA: b\r\n ", b"HTTP/1.1 200 OK\r\nA: b\r\n\t"]
+)
+async def test_nothing_of_a_head_that_was_cut_is_left(
+    begun: bytes, make_transport: MakeTransport, raw_peer: MakePeer
+) -> None:
+    async def script(conn: Connection) -> None:
+        request = await conn.read_request()
+        if request.target == "/cut":
+            await conn.send(begun)
+            conn.close()
+            return
+        await conn.send(GOOD)
+        conn.close()
+
+    peer = await raw_peer(script)
+    transport = make_transport()
+    for _ in range(2):
+        await fails_with(transport.fetch(hop(peer, target="/cut")), Exception)
+        assert (await transport.fetch(hop(peer))).body == b"good"
+        # Tornado's way.
+        await transport.fetch(peer.url("/cut"), raise_error=False)
+        assert (await transport.fetch(peer.url())).body == b"good"

@@ -273,9 +273,14 @@ class CurlTransport(CurlAsyncHTTPClient):
         handle.start(hop, future, created)
         return handle.abort
 
-    def _release(self, handle: AnyHandle, spare: list[AnyHandle]) -> None:
-        """Puts a handle away, and lets the next request begin."""
-        if len(spare) < self.max_spare and not self._engine.closed:
+    def _release(self, handle: AnyHandle, spare: list[AnyHandle], sound: bool) -> None:
+        """Puts a handle away, and lets the next request begin.
+
+        :arg bool sound: whether its transfer has ended well. libcurl 8.23 goes on, with
+            the next head, after the last line of one that was cut when that line had
+            begun to look like one that is folded: not even a reset makes it forget.
+        """
+        if sound and len(spare) < self.max_spare and not self._engine.closed:
             spare.append(handle)
         else:
             handle.curl.close()
@@ -378,7 +383,7 @@ class HopHandle:
         if self._address is not None:
             self.transport._engine.sockets.disclaim(self._address)
         self.transport._engine.remove(self.curl)
-        self._release()
+        self._release(sound=False)
 
     def _abort_late(self, future: FetchFuture[HTTPResponse]) -> None:
         # The transfer may have ended by itself, and the handle carry another one.
@@ -693,7 +698,7 @@ class HopHandle:
 
     def _resolve(self, outcome: HTTPResponse | Exception) -> None:
         future = self.future
-        self._release()
+        self._release(sound=not isinstance(outcome, Exception) and not self._complete)
         if future.done():
             return
         future.abort = None
@@ -702,14 +707,14 @@ class HopHandle:
         else:
             future.set_result(outcome)
 
-    def _release(self) -> None:
+    def _release(self, sound: bool) -> None:
         if self.hop.body is not None and len(self.hop.body) > _LARGE_BODY:
             # The handle would keep it until its next body.
             self._settings = None
             self.curl.reset()
         del self.hop, self.future
         self._head = self._body = self._failure = None
-        self.transport._release(self, self.transport._spare_for_hops)
+        self.transport._release(self, self.transport._spare_for_hops, sound)
 
 
 class PlainHandle:
@@ -860,19 +865,21 @@ class PlainHandle:
             callback(response)
         except Exception:
             self.transport.handle_callback_exception(callback)
-        self._release()
+        # libcurl takes a head that is cut for a whole one.
+        whole = b"\r\n" in self._lines or b"\n" in self._lines
+        self._release(sound=whole and response.code != 599)
 
     def _abort(self) -> None:
         self.transport._engine.remove(self.curl)
-        self._release()
+        self._release(sound=False)
 
-    def _release(self) -> None:
+    def _release(self, sound: bool) -> None:
         body = self.request.body
         if body is not None and len(body) > _LARGE_BODY:
             self._settings = None
             self.curl.reset()
         del self.request, self.callback, self._buffer
-        self.transport._release(self, self.transport._spare)
+        self.transport._release(self, self.transport._spare, sound)
 
     # What Tornado's code carries out from here to the response.
 
@@ -900,9 +907,9 @@ class PlainHandle:
             self._end_tornado()
 
     def _end_tornado(self) -> None:
+        # How the transfer has ended, Tornado's code alone knows.
         self.transport._free_list.remove(self.curl)
-        self.curl.reset()
-        self._release()
+        self._release(sound=False)
 
     def _abort_tornado(self) -> None:
         # Tornado's streaming buffer may still want to resume this transfer: it finds a
@@ -910,7 +917,7 @@ class PlainHandle:
         self.transport._engine.remove(self.curl)
         self.curl.close()
         self.curl = self.transport._curl_create()
-        self._release()
+        self._release(sound=True)
 
 
 class _ReceivedHeaders(HTTPHeaders):
