@@ -111,8 +111,10 @@ class Connection:
 
     def reset(self) -> None:
         """Ends the connection with RST; what was sent before may get lost."""
-        linger = struct.pack("ii", 1, 0)
-        self.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        sock = self.writer.get_extra_info("socket")
+        if sock is None:
+            return  # uvloop's word for one that is closed.
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.writer.transport.abort()
 
     async def wait_closed_by_client(self) -> None:
