@@ -103,6 +103,7 @@ def setting(**fields: str) -> Callable[[HTTPHeaders], None]:
 
 
 @pytest.mark.kept
+@pytest.mark.sent_once
 async def test_keep_alive(serve: MakePeer, fetch: Fetch) -> None:
     peer = serve(("/", Echo))
     for _ in range(5):
