@@ -14,8 +14,9 @@ import pytest
 
 from tests.support import Fetch, MakeClient
 from tests.support.certificates import Certificates
+from tests.support.exchange import assert_body, setting
 from tests.support.missing import import_peer
-from turbo_tornado import HTTPHeaders, HTTPResponse, errors
+from turbo_tornado import errors
 
 import_peer("aiohttp")
 from aiohttp import web
@@ -89,19 +90,6 @@ async def serve() -> AsyncIterator[MakePeer]:
 
 async def echo(request: web.Request) -> web.Response:
     return web.Response(body=await request.read())
-
-
-def assert_body(res: HTTPResponse, body: bytes, code: int = 200) -> None:
-    assert res.error is None
-    assert (res.code, res.body) == (code, body)
-
-
-def setting(**fields: str) -> Callable[[HTTPHeaders], None]:
-    def set_fields(headers: HTTPHeaders) -> None:
-        for name, value in fields.items():
-            headers.set(name.replace("_", "-"), value)
-
-    return set_fields
 
 
 @pytest.mark.kept

@@ -16,7 +16,8 @@ from tornado.iostream import IOStream
 from tornado.netutil import bind_sockets
 
 from tests.support import Fetch, MakeClient
-from turbo_tornado import HTTPHeaders, HTTPResponse, errors
+from tests.support.exchange import assert_body, setting
+from turbo_tornado import errors
 
 LARGE = bytes(range(256)) * 65536
 
@@ -87,19 +88,6 @@ class Flushing(web.RequestHandler):
         for start in range(0, len(LARGE), 100_000):
             self.write(LARGE[start : start + 100_000])
             await self.flush()
-
-
-def assert_body(res: HTTPResponse, body: bytes, code: int = 200) -> None:
-    assert res.error is None
-    assert (res.code, res.body) == (code, body)
-
-
-def setting(**fields: str) -> Callable[[HTTPHeaders], None]:
-    def set_fields(headers: HTTPHeaders) -> None:
-        for name, value in fields.items():
-            headers.set(name.replace("_", "-"), value)
-
-    return set_fields
 
 
 @pytest.mark.kept
