@@ -27,8 +27,8 @@ from hypothesis.stateful import (
 from tornado.concurrent import Future
 from tornado.ioloop import IOLoop
 
-from tests.conftest import keeps_connections
 from tests.support import Connection, RawPeer, Request, response
+from tests.support.capabilities import keeps_connections
 from turbo_tornado import HTTPClient, HTTPResponse, errors
 
 from .bench import LONG, TRANSPORTS, Bench, make_transport, profile, turns
