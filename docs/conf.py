@@ -28,7 +28,7 @@ autodoc_typehints = "signature"
 # Python's and Tornado's objects are named and not linked, so that the pages are built without a
 # network.
 nitpick_ignore_regex = [
-    ("py:.*", r"(_?asyncio|collections|concurrent|os|ssl|tornado|typing)\..*"),
+    ("py:.*", r"(_?asyncio|collections|concurrent|gzip|os|re|ssl|tornado|typing)\..*"),
     ("py:.*", r"(AsyncHTTPClient|IOLoop|Future|Any|Hop|Unpack|transports)(\..*)?"),
 ]
 

@@ -84,7 +84,7 @@ class StubRequest:
 
     .. attribute:: headers
 
-       `HTTPHeaders`: as they would have been sent.
+       `turbo_tornado.HTTPHeaders`: as they would have been sent.
 
     .. attribute:: body
 
@@ -155,7 +155,7 @@ class Answer:
     :arg headers: a mapping, or pairs where a field is repeated. Content-Length is added
         when it is not there. With ``Content-Encoding: gzip``, ``body`` is what
         `gzip.compress` returned.
-    :arg error: a member of `errors`: the fetch ends with it, and without a response.
+    :arg error: a member of `turbo_tornado.errors`: the fetch ends with it, and without a response.
     :arg float delay: seconds before the answer comes; default 0. A delay that the
         ``request_timeout`` of the fetch does not allow gives ``REQUEST_TIMEOUT`` at
         once, so that no test waits for a timeout. ``math.inf`` never comes.
@@ -343,14 +343,14 @@ def _parameters(query: str) -> list[tuple[str, str]]:
 
 
 class StubTransport:
-    """Answers every `HTTPClient` of the process in the place of the network.
+    """Answers every `turbo_tornado.HTTPClient` of the process in the place of the network.
 
     A context manager; in a test case ``install`` and ``addCleanup(stub.uninstall)`` do
     the same, and under pytest the fixture ``turbo_stub`` is one that is installed. It
     can be made where there is no loop, and serves any number of loops. What
-    `configure` was told is untouched; while the stub is installed it also stands in for
-    the ``transport`` of a client that was given one. Of several that are installed
-    the last one answers.
+    `turbo_tornado.configure` was told is untouched; while the stub is installed it also
+    stands in for the ``transport`` of a client that was given one. Of several that are
+    installed the last one answers.
 
     .. attribute:: requests
 
