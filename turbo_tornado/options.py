@@ -310,7 +310,7 @@ def basic_credentials(username: str, password: str) -> str:
 def unknown_name(where: str, name: object, known: Iterable[str]) -> TypeError:
     """Returns the error for a name that nobody knows, with the nearest one that is known."""
     if not isinstance(name, str):
-        return TypeError(f"{where} has names that are str, not {type(name).__name__}")
+        return TypeError(f"{where} has no name that is {type(name).__name__}, only str")
     near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
     hint = f"; did you mean {near[0]!r}?" if near else f"; known are {', '.join(sorted(known))}"
     return TypeError(f"{where} has no {name!r}{hint}")

@@ -70,16 +70,15 @@ class Stage:
                 await conn.send(response(request.target.encode()))
 
     async def _play(self, conn: Connection) -> None:
-        for piece in self.stream.pieces:
-            # The client may have closed it before, which only uvloop minds.
-            with contextlib.suppress(RuntimeError):
+        # The client may have closed it before; uvloop has an error of its own for that.
+        with contextlib.suppress(OSError, RuntimeError):
+            for piece in self.stream.pieces:
                 conn.writer.write(piece)
-            await turns(2)
-        if self.stream.ending == "close":
-            conn.close()
-        elif self.stream.ending == "reset":
-            await turns(4)
-            with contextlib.suppress(OSError, RuntimeError):
+                await turns(2)
+            if self.stream.ending == "close":
+                conn.close()
+            elif self.stream.ending == "reset":
+                await turns(4)
                 conn.reset()
 
     async def outcome(self, transport: str, stream: Stream, patience: float) -> Outcome:
