@@ -885,6 +885,111 @@ async def test_closed_within_the_head_when_another_begins(
     assert peer.connections == 2
 
 
+class FarewellOverTLS:
+    """A peer that speaks TLS by itself, says goodbye in it with its first answer, and keeps
+    TCP open. What it says together comes together.
+    """
+
+    def __init__(self, context: ssl.SSLContext, answer: bytes) -> None:
+        self.context = context
+        self.answer = answer
+        #: Called before the first answer.
+        self.before: Callable[[], None] = lambda: None
+
+    async def __call__(self, conn: Connection) -> None:
+        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        tls = self.context.wrap_bio(incoming, outgoing, server_side=True)
+
+        async def done(step: Callable[[], Any]) -> Any:
+            while True:
+                try:
+                    return step()
+                except ssl.SSLWantReadError:
+                    await conn.send(outgoing.read())
+                    data = await conn.reader.read(65536)
+                    if not data:
+                        raise EOFError from None
+                    incoming.write(data)
+
+        await done(tls.do_handshake)
+        # A ticket of TLS 1.3 would come with the answer.
+        await conn.send(outgoing.read())
+        first = conn.number == 1
+        while True:
+            await done(lambda: tls.read(65536))
+            tls.write(self.answer if first else GOOD)
+            if first:
+                with contextlib.suppress(ssl.SSLWantReadError):
+                    tls.unwrap()
+                self.before()
+            await conn.send(outgoing.read())
+            if first:
+                return
+
+
+CUT_HEADS = {
+    "a status line": b"HTTP/1.1 200 OK\r\n",
+    "a field": b"HTTP/1.1 200 OK\r\nContent-Le",
+    "no empty line": b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n",
+    "an interim response": b"HTTP/1.1 100 Continue\r\n\r\n",
+}
+
+
+@keeps
+@has_epoll
+@pytest.mark.parametrize("head", CUT_HEADS.values(), ids=CUT_HEADS)
+async def test_farewell_over_tls_within_the_head(
+    head: bytes, make_transport: MakeTransport, raw_peer: MakePeer, certificates: Certificates
+) -> None:
+    # Whoever used the connection again would wait for an answer until TCP ends.
+    script = FarewellOverTLS(certificates.server_context(), head)
+    peer = await raw_peer(script)
+    peer.scheme = "https"
+    transport = make_transport()
+    tls = TLS(ca_path=str(certificates.ca))
+    await fails_with(transport.fetch(hop(peer, tls=tls)), BrokenConnection)
+    for method in ("POST", "GET"):
+        body = b"" if method == "POST" else None
+        fetch = transport.fetch(hop(peer, method=method, body=body, tls=tls))
+        assert (await asyncio.wait_for(fetch, 10)).body == b"good"
+    assert peer.connections == 2
+
+
+@keeps
+@has_epoll
+async def test_farewell_over_tls_within_the_head_when_another_begins(
+    make_transport: MakeTransport, raw_peer: MakePeer, certificates: Certificates
+) -> None:
+    script = FarewellOverTLS(certificates.server_context(), CUT_HEADS["a field"])
+    peer = await raw_peer(script)
+    peer.scheme = "https"
+    transport = make_transport()
+    tls = TLS(ca_path=str(certificates.ca))
+    posts: list[Awaitable[HTTPResponse]] = []
+    # The call of libcurl's that reads the answer begins this one, too.
+    script.before = lambda: posts.append(
+        transport.fetch(hop(peer, method="POST", body=b"", tls=tls))
+    )
+    await fails_with(transport.fetch(hop(peer, tls=tls)), BrokenConnection)
+    [post] = posts
+    assert (await asyncio.wait_for(post, 10)).body == b"good"
+    assert peer.connections == 2
+
+
+@keeps
+@has_epoll
+async def test_farewell_over_tls_after_a_response(
+    make_transport: MakeTransport, raw_peer: MakePeer, certificates: Certificates
+) -> None:
+    peer = await raw_peer(FarewellOverTLS(certificates.server_context(), GOOD))
+    peer.scheme = "https"
+    transport = make_transport()
+    tls = TLS(ca_path=str(certificates.ca))
+    for _ in range(3):
+        fetch = transport.fetch(hop(peer, tls=tls))
+        assert (await asyncio.wait_for(fetch, 10)).body == b"good"
+
+
 async def test_trust_is_what_was_said(
     make_transport: MakeTransport, raw_peer: MakePeer, certificates: Certificates
 ) -> None:

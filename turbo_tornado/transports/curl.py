@@ -385,6 +385,18 @@ class HopHandle:
         self.transport._engine.remove(self.curl)
         self._release(sound=False)
 
+    def on_ending(self, reset: bool, began: bool) -> None:
+        """Called when the peer ends the connection."""
+        self._reset = reset
+        # What comes over TLS need not be of the response.
+        self._began = began and self.hop.tls is None
+
+    def may_keep(self) -> bool:
+        """Returns whether what has come allows for another request on the connection."""
+        # libcurl takes a head that is cut for a whole response. Over TLS nobody else knows
+        # that the peer has said its last word: TCP may go on.
+        return self._head is not None and self._head.keep_alive
+
     def _abort_late(self, future: FetchFuture[HTTPResponse]) -> None:
         # The transfer may have ended by itself, and the handle carry another one.
         if getattr(self, "future", None) is future:
@@ -500,16 +512,11 @@ class HopHandle:
             return _STOP
         address = (host, port, peer, peer_port)
         tls = self.hop.tls is not None
-        if not self.transport._engine.sockets.claim(address, self._on_ending, tls):
+        if not self.transport._engine.sockets.claim(address, self, tls):
             self._refused = True
             return _STOP
         self._address = address
         return _GO_ON
-
-    def _on_ending(self, reset: bool, began: bool) -> None:
-        self._reset = reset
-        # What comes over TLS need not be of the response.
-        self._began = began and self.hop.tls is None
 
     def _on_header(self, line: bytes) -> int | None:
         self._size += len(line)
@@ -579,7 +586,7 @@ class HopHandle:
             head = self._head
             self.transport._engine.sockets.disclaim(
                 self._address,
-                spoilt=head is not None and not head.keep_alive,
+                spoilt=not self.may_keep(),
                 shared=head is not None and head.version == "HTTP/2",
             )
         if code == CLOSED:

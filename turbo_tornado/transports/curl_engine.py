@@ -39,8 +39,6 @@ if sys.platform != "win32":
 Address = tuple[str, int, str, int]
 #: Called with libcurl's result code and message: 0 and "" for success.
 Done = Callable[[int, str], None]
-#: Called with whether it was a reset, and whether anything had come from the peer.
-OnEnding = Callable[[bool, bool], None]
 Answer = TypeVar("Answer")
 #: The code for a transfer that `CurlEngine.close` has ended.
 CLOSED = -1
@@ -205,6 +203,20 @@ class CurlEngine:
             done(code, message)
 
 
+class Claimant(Protocol):
+    """A transfer that has a connection of HTTP/1 for itself."""
+
+    def on_ending(self, reset: bool, began: bool) -> None:
+        """Called when the peer ends the connection.
+
+        :arg bool reset: whether it was a reset.
+        :arg bool began: whether anything had come from the peer.
+        """
+
+    def may_keep(self) -> bool:
+        """Returns whether what has come allows for another request on the connection."""
+
+
 class Sockets(Protocol):
     """Watches sockets for libcurl, and knows what it should know about its connections."""
 
@@ -217,10 +229,9 @@ class Sockets(Protocol):
     def poll(self) -> None:
         """Acts on what the sockets are ready for at this moment."""
 
-    def claim(self, address: Address, on_ending: OnEnding, tls: bool) -> bool:
+    def claim(self, address: Address, claimant: Claimant, tls: bool) -> bool:
         """Says that a request is about to be sent on the connection at ``address``.
 
-        :arg on_ending: called when the peer ends the connection.
         :returns: whether the connection may be used.
         """
 
@@ -270,7 +281,7 @@ class EpollSockets:
         self._sockets: dict[int, Socket] = {}
         # Of those that are idle, or have been.
         self._by_address: dict[Address, Socket] = {}
-        self._claims: dict[Address, OnEnding] = {}
+        self._claims: dict[Address, Claimant] = {}
         self._acting = -1
         self._epoll = select.epoll()
         io_loop.add_handler(self._epoll, self._on_ready, IOLoop.READ)
@@ -341,10 +352,10 @@ class EpollSockets:
             if events & _ENDED:
                 # libcurl may take what has come for a whole response, and keep the connection.
                 sock.spoilt = True
-                on_ending = self._claims.get(sock.address) if sock.address else None
-                if on_ending is not None:
+                claimant = self._claims.get(sock.address) if sock.address else None
+                if claimant is not None:
                     began = sock.heard or _unread(fd) > 0
-                    on_ending(bool(events & select.EPOLLERR), began)
+                    claimant.on_ending(bool(events & select.EPOLLERR), began)
             self._acting = fd
             self._engine.act(
                 fd,
@@ -357,16 +368,20 @@ class EpollSockets:
                     sock.heard = True
         self._acting = -1
 
-    def claim(self, address: Address, on_ending: OnEnding, tls: bool) -> bool:
+    def claim(self, address: Address, claimant: Claimant, tls: bool) -> bool:
         sock = self._by_address.get(address)
         if sock is not None and not sock.shared:
+            # Of a transfer that has ended in this very call of libcurl's.
+            last = self._claims.get(address)
+            if last is not None and not last.may_keep():
+                sock.spoilt = True
             # It may have been closed, and its address be another one's by now.
             if sock.spoilt and _asked(sock.fd, _own_address, None) == address[:2]:
                 return False
             if tls:
                 own, received = _asked(sock.fd, _own_address_and_bytes, _UNKNOWN)
                 sock.received = received if own == address[:2] else None
-        self._claims[address] = on_ending
+        self._claims[address] = claimant
         return True
 
     def disclaim(self, address: Address, spoilt: bool = False, shared: bool = False) -> None:
@@ -486,7 +501,7 @@ class LoopSockets:
     def poll(self) -> None:
         pass
 
-    def claim(self, address: Address, on_ending: OnEnding, tls: bool) -> bool:
+    def claim(self, address: Address, claimant: Claimant, tls: bool) -> bool:
         return True
 
     def disclaim(self, address: Address, spoilt: bool = False, shared: bool = False) -> None:
