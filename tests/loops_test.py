@@ -683,6 +683,29 @@ async def test_process_ends_without_closing_the_loop(
     await run_program(LEFT_OPEN, transport, peer.url(), certificates.ca)
 
 
+WITHOUT_FORK = """
+import asyncio, os, sys
+
+# As on Windows.
+del os.fork, os.register_at_fork
+
+from turbo_tornado import HTTPClient
+
+async def main():
+    name, url, ca = sys.argv[1:]
+    return await HTTPClient({"ca_path": ca}, transport=name).fetch(url)
+
+assert asyncio.run(main()).body == b"good"
+"""
+
+
+async def test_where_there_is_no_fork(
+    transport: str, raw_peer: MakePeer, certificates: Certificates
+) -> None:
+    peer = await raw_peer(response(b"good"), certificates.server_context())
+    await run_program(WITHOUT_FORK, transport, peer.url(), certificates.ca)
+
+
 # Forks
 
 FORK = """

@@ -175,4 +175,5 @@ def _forget_parent() -> None:
         _by_loop.clear()
 
 
-os.register_at_fork(after_in_child=_forget_parent)
+if hasattr(os, "register_at_fork"):  # Windows has no fork.
+    os.register_at_fork(after_in_child=_forget_parent)
