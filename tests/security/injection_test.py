@@ -14,6 +14,7 @@ from tornado import httputil
 
 from tests.support import Fetch, MakeClient, MakePeer, RawPeer, response
 from turbo_tornado import HTTPHeaders, errors
+from turbo_tornado.transports.simple import SimpleTransport
 
 Change = Callable[[HTTPHeaders, Any], object]
 
@@ -420,3 +421,22 @@ async def test_location(
     else:
         assert res.body == target.encode()
         assert all(MARK not in name for name, _ in peer.requests[1].fields)
+
+
+@pytest.mark.parametrize("text", ["a\r\nX-Injected: 1", "a\nb", "a\rb", "a\0b"])
+@pytest.mark.parametrize("where", ["method", "name", "value", "user_agent"])
+async def test_a_request_of_tornado(where: str, text: str, peer: RawPeer) -> None:
+    # Whether Tornado's mapping looks at what is put into it depends on its version.
+    options: dict[str, Any] = {
+        "method": {"method": text, "allow_nonstandard_methods": True},
+        "name": {"headers": {text: "value"}},
+        "value": {"headers": {"X-Field": text}},
+        "user_agent": {"user_agent": text},
+    }[where]
+    transport = SimpleTransport(force_instance=True)
+    try:
+        with pytest.raises(ValueError):
+            await transport.fetch(peer.url(), **options)
+    finally:
+        transport.close()
+    assert not peer.requests
