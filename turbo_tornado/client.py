@@ -327,10 +327,8 @@ class _Fetch:
         try:
             self.outgoing = self.outgoing.redirected(code, location)
             self.send()
-        except _refusals as refusal:
-            self._fail(refusal)
         except Exception as error:
-            self.future.set_exception(error)
+            self._fail(error)
 
     def _fail(self, error: BaseException) -> None:
         limits = Limits(
