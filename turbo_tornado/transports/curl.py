@@ -1009,7 +1009,8 @@ def _hashed_files(capath: str) -> Iterator[str]:
 
 
 def _milliseconds(seconds: float) -> int:
-    return min(math.ceil(seconds * 1000), _LONGEST)
+    # In this order, since what a float can be may be infinite a thousand times.
+    return math.ceil(min(seconds * 1000, _LONGEST))
 
 
 def _is_of_tls(message: str) -> bool:
