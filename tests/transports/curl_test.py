@@ -25,6 +25,7 @@ from tests.support.certificates import Certificates
 from turbo_tornado.tls import TLS
 from turbo_tornado.transports.failures import (
     BrokenConnection,
+    HandshakeFailed,
     MalformedResponse,
     RequestTimeout,
 )
@@ -203,6 +204,20 @@ async def test_timeout_in_the_queue(make_transport: MakeTransport, raw_peer: Mak
     # What it waited for counts.
     await fails_with(third, RequestTimeout)
     assert [request.target for request in peer.requests] == ["/first", "/third"]
+
+
+async def test_many_in_the_queue_fail_as_they_begin(
+    make_transport: MakeTransport, raw_peer: MakePeer
+) -> None:
+    transport = make_transport(max_clients=1)
+    peer = await raw_peer(GOOD)
+    first = transport.fetch(hop(peer))
+    bad = hop(peer, tls=TLS(ca_path=f"{__file__}/missing"))
+    others = [transport.fetch(bad) for _ in range(1000)]
+    last = transport.fetch(hop(peer))
+    assert [(await future).code for future in (first, last)] == [200, 200]
+    for future in others:
+        await fails_with(future, HandshakeFailed)
 
 
 async def test_a_setting_is_not_left_to_the_next_request(

@@ -184,6 +184,7 @@ class CurlTransport(CurlAsyncHTTPClient):
         self._spare_for_hops: list[HopHandle] = []
         self._spare: list[PlainHandle] = []
         self._waiting: deque[Waiting] = deque()
+        self._starting = False
         self._abort_last: Abort | None = None
 
     def close(self) -> None:
@@ -284,8 +285,19 @@ class CurlTransport(CurlAsyncHTTPClient):
             spare.append(handle)
         else:
             handle.curl.close()
-        while self._waiting and self._has_room() and not self._engine.closed:
-            self._waiting[0].start()
+        self._start_waiting()
+
+    def _start_waiting(self) -> None:
+        # A request that fails as it begins comes here again: the one after it begins in the
+        # loop below, not within that call, and that one's within its own.
+        if self._starting:
+            return
+        self._starting = True
+        try:
+            while self._waiting and self._has_room() and not self._engine.closed:
+                self._waiting[0].start()
+        finally:
+            self._starting = False
 
     def _curl_setup_request(
         self,
