@@ -765,6 +765,37 @@ async def test_connection_field_in_its_place(
     ]
 
 
+@pytest.mark.parametrize("others", [b"", b"Connection: x\r\n"])
+async def test_expect_as_the_first_field(
+    others: bytes, make_transport: MakeTransport, raw_peer: MakePeer
+) -> None:
+    async def script(conn: Connection) -> None:
+        heads.append(await conn.reader.readuntil(b"\r\n\r\n"))
+        await conn.send(response(b"no", status="417 Expectation Failed"))
+
+    heads: list[bytes] = []
+    peer = await raw_peer(script)
+    fields = b"Expect: 100-continue\r\n" + others + b"Content-Length: 4\r\n"
+    res = await make_transport().fetch(hop(peer, method="POST", fields=fields, body=b"body"))
+    assert res.code == 417
+    [head] = heads
+    assert sorted(head.splitlines()[1:-1]) == sorted(fields.splitlines())
+
+
+async def test_no_other_protocol(
+    make_transport: MakeTransport, raw_peer: MakePeer, tmp_path: Any
+) -> None:
+    transport = make_transport()
+    await transport.fetch(hop(await raw_peer(GOOD)))
+    # No hop has such a URL; what libcurl would say of one is asked of its handle.
+    [handle] = transport._spare_for_hops
+    (tmp_path / "secret").write_text("secret")
+    handle.curl.setopt(pycurl.URL, (tmp_path / "secret").as_uri())
+    with pytest.raises(pycurl.error) as caught:
+        handle.curl.perform()
+    assert caught.value.args[0] == pycurl.E_UNSUPPORTED_PROTOCOL
+
+
 async def test_no_field_is_added(make_transport: MakeTransport, raw_peer: MakePeer) -> None:
     peer = await raw_peer(GOOD)
     transport = make_transport()

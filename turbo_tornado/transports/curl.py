@@ -12,10 +12,11 @@ fields and body, a handle is set to the next one by these alone. What is rarely 
 for (callbacks, credentials) is left to Tornado's code altogether.
 
 This module needs private names of Tornado's: ``_multi``, ``_handle_socket``,
-``_set_timeout``, ``_curl_create`` and ``_curl_setup_request``, because they are how the
-client is put together; ``_free_list``, ``_requests``, ``_process_queue`` and
-``_finish``, to have a request carried out by Tornado's code of whatever version; and
-``_RequestProxy``, which adds the defaults of a client to a request.
+``_set_timeout``, ``_force_timeout_callback``, ``_closed``, ``_curl_create`` and
+``_curl_setup_request``, because they are how the client is put together; ``_free_list``,
+``_requests``, ``_process_queue`` and ``_finish``, to have a request carried out by
+Tornado's code of whatever version; and ``_RequestProxy``, which adds the defaults of a
+client to a request.
 """
 
 from __future__ import annotations
@@ -994,12 +995,19 @@ def _lines(fields: bytes, has_body: bool) -> list[bytes]:
         lines = [_EMPTY_FIELD.sub(rb"\1;", line) for line in lines]
     present = b"\n" + fields.lower()
     if any(b"\n" + name in present for name in _HIDDEN):
+        # There must be a line to hide behind, as with a body there always is.
+        first = next((i for i, line in enumerate(lines) if not _is_hidden(line)), 0)
+        lines.insert(0, lines.pop(first))
         for i in range(len(lines) - 1, 0, -1):
-            if lines[i].lower().startswith(_HIDDEN):
+            if _is_hidden(lines[i]):
                 lines[i - 1] += b"\r\n" + lines.pop(i)
         present = present.replace(b"\nexpect:", b"\n")
     added = _ADDED_TO_BODY if has_body else _ADDED_BY_CURL
     return lines + [line for line in added if b"\n" + line.lower() not in present]
+
+
+def _is_hidden(line: bytes) -> bool:
+    return line.lower().startswith(_HIDDEN)
 
 
 def _trust(tls: TLS) -> tuple[str | None, str | None]:
