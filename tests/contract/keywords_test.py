@@ -500,6 +500,18 @@ async def test_content_length_is_always_ours(
     assert (await sent("/next")).target == "/next"
 
 
+@pytest.mark.parametrize("method", ["GET", "POST"])
+@pytest.mark.parametrize("value", ["chunked", "identity", ""])
+async def test_transfer_encoding_cannot_be_set(refused: Refused, method: str, value: str) -> None:
+    raised = await refused(
+        ValueError,
+        method=method,
+        body=b"data" if method == "POST" else None,
+        on_headers=lambda headers: headers.set("transfer-encoding", value),
+    )
+    assert "Transfer-Encoding" in str(raised)
+
+
 class OwnError(Exception):
     pass
 
