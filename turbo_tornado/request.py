@@ -8,12 +8,11 @@ from typing import NamedTuple
 from .errors import Refused, errors
 from .headers import HTTPHeaders, field_lines
 from .options import FetchOptions, basic_credentials, token, version
-from .transports.hop import CREDENTIALS
+from .transports.hop import BODY_FIELDS, CREDENTIALS, becomes_get
 from .urls import URL, InvalidURL, parse_url
 
 _METHODS_WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 _METHODS_WITH_FORM = _METHODS_WITH_BODY | {"DELETE"}
-_ABOUT_THE_BODY = ("Content-Length", "Content-Type", "Content-Encoding", "Content-Language")
 
 
 class Outgoing(NamedTuple):
@@ -44,9 +43,9 @@ class Outgoing(NamedTuple):
         url = self.url.join(location)
         method, body = self.method, self.body
         headers = HTTPHeaders.deferred(self.fields)
-        if (code == 303 and method != "HEAD") or (code in (301, 302) and method == "POST"):
+        if becomes_get(code, method):
             method, body = "GET", None
-            for name in _ABOUT_THE_BODY:
+            for name in BODY_FIELDS:
                 headers.remove(name)
         if url.origin != self.url.origin:
             for name in CREDENTIALS:

@@ -17,6 +17,17 @@ REDIRECT_CODES = frozenset({301, 302, 303, 307, 308})
 #: Fields that a redirect to another origin does not take along.
 CREDENTIALS = ("Authorization", "Proxy-Authorization", "Cookie")
 
+#: Fields that go with a body, and are left out where a redirect leaves it out.
+BODY_FIELDS = (
+    *("Content-Length", "Content-Type", "Content-Encoding", "Content-Language"),
+    "Transfer-Encoding",
+)
+
+
+def becomes_get(code: int, method: str) -> bool:
+    """Whether a redirect makes a GET without a body of a request (RFC 9110, section 15.4)."""
+    return (code == 303 and method != "HEAD") or (code in (301, 302) and method == "POST")
+
 
 class Hop:
     """One request of a fetch, complete: a transport adds no field and follows no redirect.

@@ -23,13 +23,12 @@ from tornado.netutil import is_valid_ip, ssl_options_to_context
 from ..tls import TLS
 from ..urls import DEFAULT_PORTS, URL, parse_url
 from .exchange import Plan
-from .hop import CREDENTIALS, REDIRECT_CODES
+from .hop import BODY_FIELDS, CREDENTIALS, REDIRECT_CODES, becomes_get
 from .http1 import Head
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"})
 _METHODS_WITH_BODY = frozenset({"POST", "PATCH", "PUT"})
 _UNSUPPORTED = ("proxy_host", "proxy_port", "proxy_username", "proxy_password", "proxy_auth_mode")
-_ABOUT_THE_BODY = ("Content-Length", "Content-Type", "Content-Encoding", "Transfer-Encoding")
 _NOT_GIVEN = dict.fromkeys(inspect.signature(HTTPRequest).parameters)
 
 
@@ -196,12 +195,10 @@ def redirected(request: Any, response: HTTPResponse) -> HTTPRequest:
         new.url = target.url
         for name in CREDENTIALS:
             new.headers.pop(name, None)
-    if (response.code == 303 and request.method != "HEAD") or (
-        response.code in (301, 302) and request.method == "POST"
-    ):
+    if becomes_get(response.code, request.method):
         new.method = "GET"
         new.body = None
-        for name in _ABOUT_THE_BODY:
+        for name in BODY_FIELDS:
             new.headers.pop(name, None)
     new.original_request = getattr(request, "original_request", request.request)
     return new  # type: ignore[no-any-return]
