@@ -16,10 +16,10 @@ from typing import Any, Literal, NamedTuple, TypedDict
 from urllib.parse import quote
 
 from ._version import __version__
-from .headers import HTTPHeaders, check_value, plain
+from .headers import TOKEN, HTTPHeaders, check_value, plain
 
 HTTP_VERSIONS = ("HTTP/1.0", "HTTP/1.1", "HTTP/2")
-_TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_TOKEN = re.compile(TOKEN)
 
 
 class FetchKeywords(TypedDict, total=False):
@@ -80,7 +80,7 @@ class FetchOptions:
 def token(name: str, value: Any) -> str:
     """Checks an HTTP method.
 
-    :raises ValueError: when it is no token (RFC 9110, section 5.6.2).
+    :raises ValueError: when it is no token.
     """
     text = _text(name, value)
     if not _TOKEN.fullmatch(text):
@@ -279,11 +279,11 @@ def resolve(table: Mapping[str, Any] | None, keywords: Mapping[str, Any]) -> Fet
     if table is None:
         given = keywords
     elif isinstance(table, Mapping):
-        given = table
-        if keywords:
-            given = dict(table)
-            given.update(item for item in keywords.items() if item[1] is not None)
-            given.update(item for item in keywords.items() if item[0] not in given)
+        given = dict(table)
+        for name, value in keywords.items():
+            # None takes away nothing that the table gives; its name is checked all the same.
+            if value is not None or name not in given:
+                given[name] = value
     else:
         raise TypeError(f"kwargs must be a mapping, not {type(table).__name__}")
     if not given:
