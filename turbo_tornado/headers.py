@@ -16,10 +16,12 @@ from tornado.httputil import HTTPInputError
 
 __all__ = ["HTTPHeaders", "HTTPInputError"]
 
+#: A token (RFC 9110, section 5.6.2), such as a method or the name of a field.
+TOKEN = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 
 _NOT_IN_A_FIELD = re.compile(r"[^\t\x20-\x7e\x80-\xff]")
 _NOT_IN_A_LINE = re.compile(r"[^\x21-\x7e]")
-_TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_TOKEN = re.compile(TOKEN)
 
 
 def split_fields(block: bytes) -> Iterable[tuple[str, str]]:
@@ -274,7 +276,7 @@ def check_name(name: object) -> str:
     """Checks what is to be the name of a field, and returns it.
 
     :raises TypeError: when it is not a str.
-    :raises ValueError: when it is no token (RFC 9110, section 5.1).
+    :raises ValueError: when it is no token.
     """
     if not isinstance(name, str):
         raise TypeError(f"header name must be a str, not {type(name).__name__}")

@@ -27,11 +27,11 @@ from tornado.escape import json_decode
 
 from . import transports
 from .errors import FAILURES, errors
-from .headers import HTTPHeaders
+from .headers import HTTPHeaders, field_lines
 from .options import HTTP_VERSIONS, token
 from .transports.exchange import Exchange, Plan
 from .transports.failures import RequestTimeout
-from .transports.http1 import BodySink, Head, ResponseParser
+from .transports.http1 import CODES_WITHOUT_BODY, BodySink, Head, ResponseParser
 from .transports.simple import SimpleTransport
 from .urls import parse_url
 
@@ -57,7 +57,6 @@ _HOW_TO_CAUSE = {
     errors.BUSY: "fetch twice with one client and without waiting for the first",
     errors.REDIRECT_MAX: "answer with status=302 and a Location that is answered so again",
 }
-_WITHOUT_BODY = (204, 304)
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _ANY_ORIGIN = "http://any"
 _NOT_GIVEN: Any = object()
@@ -232,13 +231,12 @@ def _head(status: int, fields: HTTPHeaders, body: bytes) -> bytes:
         raise TypeError(f"status must be an int, not {type(status).__name__}; see error=")
     if not 200 <= status <= 999:
         raise ValueError(f"status must be from 200 to 999, not {status}")
-    if status in _WITHOUT_BODY:
+    if status in CODES_WITHOUT_BODY:
         if body:
             raise ValueError(f"a response with status {status} has no body")
     else:
         fields.setdefault("Content-Length", str(len(body)))
-    lines = [f"HTTP/1.1 {status:d} ", *(f"{name}: {value}" for name, value in fields.get_all())]
-    return "\r\n".join([*lines, "", ""]).encode("latin-1")
+    return f"HTTP/1.1 {status:d} \r\n{field_lines(fields)}\r\n".encode("latin-1")
 
 
 class AnswerKeywords(TypedDict, total=False):

@@ -8,11 +8,26 @@ from io import BytesIO
 from typing import Any
 
 from .failures import BodyError
+from .http1 import CODES_WITHOUT_BODY, Head
 
 # How much a step of decoding may yield: bounds the memory that a compression bomb gets
 # beyond the limit of the body.
 _DECODE_STEP = 65536
 _GZIP = 16 + zlib.MAX_WBITS
+
+
+def body_of(head: Head, method: str, limit: int, decompress: bool) -> Body:
+    """Returns what takes the body that ``head`` speaks of.
+
+    :arg str method: of the request.
+    :raises BodyError: when it will be over its limit.
+    """
+    gzip = head.gzip and decompress
+    length = head.content_length or 0
+    bodiless = method == "HEAD" or head.code in CODES_WITHOUT_BODY
+    if length > limit and not (gzip or bodiless):
+        raise BodyError(f"Content-Length too long: {length} is over {limit} bytes")
+    return Body(limit, gzip)
 
 
 class Body:

@@ -44,7 +44,7 @@ from tornado.simple_httpclient import HTTPStreamClosedError
 
 from ..headers import HTTPHeaders
 from ..tls import TLS
-from .body import Body
+from .body import Body, body_of
 from .curl_engine import CLOSED, Address, CurlEngine
 from .failures import (
     BodyError,
@@ -58,7 +58,14 @@ from .failures import (
 )
 from .future import FetchFuture
 from .hop import IDEMPOTENT_METHODS, Hop
-from .http1 import MAX_INTERIM_RESPONSES, Head, check_partial_head, check_trailer, parse_head
+from .http1 import (
+    FIELD,
+    MAX_INTERIM_RESPONSES,
+    Head,
+    check_partial_head,
+    check_trailer,
+    parse_head,
+)
 
 #: What stops a request.
 Abort = Callable[[], None]
@@ -107,7 +114,7 @@ _LARGE_BODY = 65536
 
 _curl_log = logging.getLogger("tornado.curl_httpclient")
 _CR_OR_LF = re.compile(rb"[\r\n]")
-_CLEAN_FIELDS = re.compile(rb"(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[\t\x20-\x7e\x80-\xff]*\r\n)*")
+_CLEAN_FIELDS = re.compile(rb"(?:%b\r\n)*" % FIELD)
 #: Phases of a hop, in libcurl's terms. Not all that there are: to ask for one costs as much as a
 #: hundredth of a request.
 _PHASES = (
@@ -572,13 +579,8 @@ class HopHandle:
                 raise MalformedResponse("Too many 1xx responses")
             return
         hop = self.hop
-        gzip = head.gzip and hop.decompress
-        length = head.content_length or 0
-        has_body = hop.method != "HEAD" and head.code not in (204, 304)
-        if length > hop.max_body_size and has_body and not gzip:
-            raise BodyError(f"Content-Length too long: {length} is over {hop.max_body_size} bytes")
-        self._head = head
-        self._body = Body(hop.max_body_size, gzip)
+        body = body_of(head, hop.method, hop.max_body_size, hop.decompress)
+        self._head, self._body = head, body
         if hop.method == "HEAD" and hop.body is not None and head.content_length != 0:
             # libcurl would wait for a body: this is the end, and that of the connection.
             self._complete = True

@@ -25,10 +25,9 @@ from tornado.log import app_log
 from tornado.simple_httpclient import HTTPStreamClosedError
 
 from ..urls import URL
-from .body import Body
+from .body import Body, body_of
 from .connect import Opener
 from .failures import (
-    BodyError,
     BrokenConnection,
     ConnectFailed,
     ConnectTimeout,
@@ -391,17 +390,10 @@ class Exchange:
         if plan.on_head is not None:
             with _logging_errors(self):
                 wanted = plan.on_head(head)
-        gzip = head.gzip and plan.decompress
-        length = head.content_length or 0
-        if length > plan.max_body_size and not gzip and not self._has_no_body(head):
-            raise BodyError(f"Content-Length too long: {length} is over {plan.max_body_size} bytes")
-        self._body = Body(plan.max_body_size, gzip)
+        self._body = body_of(head, plan.method, plan.max_body_size, plan.decompress)
         if not wanted:
             return _Discarded()
         return self._body if plan.streaming_callback is None else self
-
-    def _has_no_body(self, head: Head) -> bool:
-        return self.plan.method == "HEAD" or head.code in (204, 304)
 
     def write(self, chunk: bytes) -> None:
         """Keeps a chunk for the ``streaming_callback``, which may have to be awaited."""

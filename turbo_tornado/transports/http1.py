@@ -13,24 +13,27 @@ import re
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
-from ..headers import HTTPHeaders
+from ..headers import TOKEN, HTTPHeaders
 from .failures import BodyError, BrokenConnection, HeadTooLarge, MalformedResponse, NoResponse
 
 #: Bytes that a response head, or the trailers of a body, may have.
 MAX_HEAD_SIZE = 65536
 #: Interim (1xx) responses before the final one.
 MAX_INTERIM_RESPONSES = 10
+#: Status codes of responses that end with their head.
+CODES_WITHOUT_BODY = frozenset({204, 304})
 # The longest line that can introduce a chunk: a size and any extension of it.
 _MAX_CHUNK_LINE = 4096
 
-_STATUS_LINE = re.compile(
-    rb"HTTP/(1\.[0-9]|[23]) ([1-9][0-9]{2})(?: ([\t\x20-\x7e\x80-\xff]*))?\r?\n"
-)
-_FIELD_LINES = re.compile(rb"(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[\t\x20-\x7e\x80-\xff]*\r?\n)*")
+_NAME = TOKEN.encode()
+_TEXT = rb"[\t\x20-\x7e\x80-\xff]*"
+#: A field line without its end, as a regular expression.
+FIELD = rb"%b:%b" % (_NAME, _TEXT)
+
+_STATUS_LINE = re.compile(rb"HTTP/(1\.[0-9]|[23]) ([1-9][0-9]{2})(?: (%b))?\r?\n" % _TEXT)
+_FIELD_LINES = re.compile(rb"(?:%b\r?\n)*" % FIELD)
 # The same, with the lines that continue the one before them.
-_FOLDED_LINES = re.compile(
-    rb"(?:(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]+:|[ \t])[\t\x20-\x7e\x80-\xff]*\r?\n)*"
-)
+_FOLDED_LINES = re.compile(rb"(?:(?:%b:|[ \t])%b\r?\n)*" % (_NAME, _TEXT))
 _FOLD = re.compile(rb"\r?\n[ \t]+")
 _END_OF_HEAD = re.compile(rb"\n\r?\n")
 # The fields that say how a message ends, and where to go then; sought in a lower-cased head.
@@ -286,7 +289,7 @@ class ResponseParser:
             return end
         self.head = head
         self._body = self.on_head(head)
-        if self.bodiless or head.code in (204, 304) or head.content_length == 0:
+        if self.bodiless or head.code in CODES_WITHOUT_BODY or head.content_length == 0:
             self.complete = True
         elif head.chunked:
             self._state = ResponseParser._feed_chunk_line
