@@ -51,26 +51,23 @@ def test_path_of_bytes() -> None:
     assert TLS.from_options({"ca_path": OfBytes()}).ca_path == "a/b.pem"
 
 
+KNOWN = "; known are ca_path, cert_file, priv_file, verify_ca$"
+
+
 @pytest.mark.parametrize(
-    ("name", "nearest"),
+    ("name", "said"),
     [
-        ("verify", "'verify_ca'"),
-        ("verify-ca", "'verify_ca'"),
-        ("verifyca", "'verify_ca'"),
-        ("cafile", "'ca_path'|'cert_file'"),
-        ("ca_file", "'ca_path'|'cert_file'"),
-        ("certfile", "'cert_file'"),
-        ("key_file", "'priv_file'|'cert_file'"),
-        ("PRIV_FILE", "known are ca_path, cert_file, priv_file, verify_ca"),
-        ("x", "known are ca_path, cert_file, priv_file, verify_ca"),
+        ("verify", "no 'verify'" + KNOWN),
+        ("ca_file", "no 'ca_file'" + KNOWN),
+        ("key_file", "no 'key_file'" + KNOWN),
+        ("PRIV_FILE", "no 'PRIV_FILE'" + KNOWN),
     ],
 )
-def test_unknown_name(name: Any, nearest: str) -> None:
-    with pytest.raises(TypeError, match=nearest) as raised:
+def test_unknown_name(name: Any, said: str) -> None:
+    with pytest.raises(TypeError, match=said):
         HTTPClient({name: True})
-    assert repr(name) in str(raised.value)
     # Even where there is nothing given.
-    with pytest.raises(TypeError, match=nearest):
+    with pytest.raises(TypeError, match=said):
         HTTPClient({name: None})
 
 

@@ -311,8 +311,10 @@ def unknown_name(where: str, name: object, known: Iterable[str]) -> TypeError:
     """Returns the error for a name that nobody knows, with the nearest one that is known."""
     if not isinstance(name, str):
         return TypeError(f"{where} has no name that is {type(name).__name__}, only str")
-    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
-    hint = f"; did you mean {near[0]!r}?" if near else f"; known are {', '.join(sorted(known))}"
+    known = sorted(known)
+    # The nearest of a few short names may well be another one: they are all shown.
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5) if len(known) > 5 else []
+    hint = f"; did you mean {near[0]!r}?" if near else f"; known are {', '.join(known)}"
     return TypeError(f"{where} has no {name!r}{hint}")
 
 
