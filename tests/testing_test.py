@@ -92,6 +92,14 @@ async def test_matches(pattern: Any, url: str, turbo_stub: StubTransport) -> Non
     assert (await fetch(url)).code == 299
 
 
+@pytest.mark.parametrize("pattern", ["latest", "api.test/latest", "", "ftp://api.test/", "/a b"])
+def test_a_pattern_that_fits_nothing_is_refused(pattern: str, turbo_stub: StubTransport) -> None:
+    with pytest.raises(
+        ValueError, match=f"^'{pattern}' is neither a URL nor a path that begins with /"
+    ):
+        turbo_stub.get(pattern)
+
+
 @pytest.mark.parametrize(("pattern", "url"), NO_MATCHES)
 async def test_does_not_match(pattern: Any, url: str, turbo_stub: StubTransport) -> None:
     turbo_stub.get(re.compile(""), status=200)

@@ -33,7 +33,7 @@ from .transports.exchange import Exchange, Plan
 from .transports.failures import RequestTimeout
 from .transports.http1 import CODES_WITHOUT_BODY, BodySink, Head, ResponseParser
 from .transports.simple import SimpleTransport
-from .urls import parse_url
+from .urls import InvalidSchema, InvalidURL, parse_url
 
 if sys.version_info >= (3, 11):
     from typing import Self, Unpack
@@ -320,7 +320,12 @@ def _matchers(pattern: URLPattern) -> tuple[_Matcher, _Matcher]:
             )
         return pattern, pattern
     anywhere = pattern.startswith("/")
-    wanted = parse_url(_ANY_ORIGIN + pattern if anywhere else pattern)
+    try:
+        wanted = parse_url(_ANY_ORIGIN + pattern if anywhere else pattern)
+    except (InvalidURL, InvalidSchema) as error:
+        raise ValueError(
+            f"{pattern!r} is neither a URL nor a path that begins with /: {error}"
+        ) from None
     path, question_mark, query = wanted.target.partition("?")
     parameters = _parameters(query)
 
