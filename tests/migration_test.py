@@ -677,6 +677,9 @@ EVIDENCE: dict[str, tuple[str, ...]] = {
     "Bytes after a response, with `keep_alive`": (
         "contract/response_test.py::test_bytes_beyond_the_response_are_not_the_next_one",
     ),
+    "A response that comes after `request_timeout`, with `keep_alive`": (
+        "contract/reuse_test.py::test_not_reused_after_an_error",
+    ),
     "An empty URL": ("invalid-url-empty",),
     "HTTPS with OpenSSL 3": (
         "tls-ok",
