@@ -359,6 +359,16 @@ async def test_the_blocks_of_a_page(page: str, world: World, environment: Path) 
         assert blocks[0].language != "text", f"{blocks[0].where}: the output of what?"
 
 
+@pytest.mark.parametrize("page", PAGES)
+def test_the_links_of_a_page(page: str) -> None:
+    """For who reads the source, where no Sphinx gives words to a link or misses its file."""
+    text = re.sub(r"^(`{3,}).*?^\1$", "", (ROOT / page).read_text("utf-8"), flags=re.M | re.S)
+    for words, link in re.findall(r"\[([^\]]*)\]\(([^)\s]+)\)", text):
+        assert words, f"{page}: {link} has no words"
+        file = link.partition("#")[0]
+        assert ":" in file or (ROOT / page).parent.joinpath(file).exists(), f"{page}: {link}"
+
+
 def test_what_is_not_run_is_there() -> None:
     for page, start in UNRUN:
         assert f"\n{start}" in (ROOT / page).read_text("utf-8")
