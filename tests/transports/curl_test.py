@@ -1094,7 +1094,10 @@ async def test_timeouts_without_a_look_before_use(
 
 
 class HTTP2Peer(asyncio.Protocol):
-    """Answers with its path, and ``/slow`` not before another request has come."""
+    """Answers with its path, and ``/slow`` not before another request has come.
+
+    Refuses the streams of ``/refused``, which have then not been looked at.
+    """
 
     connections = 0
     accepted: ClassVar[set[HTTP2Peer]] = set()
@@ -1118,6 +1121,7 @@ class HTTP2Peer(asyncio.Protocol):
         self.transport.write(self.h2.data_to_send())
 
     def data_received(self, data: bytes) -> None:
+        import h2.errors
         import h2.events
 
         for event in self.h2.receive_data(data):
@@ -1126,6 +1130,9 @@ class HTTP2Peer(asyncio.Protocol):
                 requests.append(headers)
                 if headers[":path"] == "/ping":
                     self.h2.ping(b"12345678")
+                if headers[":path"] == "/refused":
+                    self.h2.reset_stream(event.stream_id, h2.errors.ErrorCodes.REFUSED_STREAM)
+                    continue
                 if headers[":path"] == "/slow":
                     self.slow.append(event.stream_id)
                     continue
@@ -1209,6 +1216,22 @@ async def test_http2_shares_a_connection(
 
 
 # Handles
+
+
+@keeps
+@pytest.mark.parametrize(("method", "times"), [("GET", 2), ("POST", 1)])
+async def test_http2_refuses_each_stream(
+    method: str,
+    times: int,
+    make_transport: MakeTransport,
+    http2_peer: RawPeer,
+    certificates: Certificates,
+) -> None:
+    fields = f"Host: 127.0.0.1:{http2_peer.port}\r\n".encode()
+    tls = TLS(ca_path=str(certificates.ca))
+    request = hop(http2_peer, "/refused", method=method, fields=fields, version="HTTP/2", tls=tls)
+    await fails_with(make_transport().fetch(request), Exception)
+    assert [headers[":path"] for headers in requests] == ["/refused"] * times
 
 
 @pytest.mark.parametrize(
