@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import re
+from pathlib import Path
 
 import pytest
 
 import turbo_tornado
 
+ROOT = Path(__file__).parents[1]
 NAMES = {
     "FetchError",
     "FetchKeywords",
@@ -20,6 +23,14 @@ NAMES = {
     "configure",
     "errors",
     "task",
+}
+TESTING = {
+    "Answer",
+    "AnswerKeywords",
+    "Route",
+    "StubRequest",
+    "StubTransport",
+    "UnexpectedRequest",
 }
 SIGNATURES = {
     "HTTPClient": ["ssl_options", "io_loop", "max_buffer_size", "transport"],
@@ -50,6 +61,21 @@ def test_names() -> None:
     assert set(turbo_tornado.__all__) == NAMES
     for name in NAMES:
         assert hasattr(turbo_tornado, name)
+
+
+def test_names_of_testing() -> None:
+    from turbo_tornado import testing
+
+    assert set(testing.__all__) == TESTING
+    for name in TESTING:
+        assert testing.__name__ == getattr(testing, name).__module__
+
+
+def test_every_name_is_in_the_reference() -> None:
+    reference = (ROOT / "docs" / "api.md").read_text()
+    documented = set(re.findall(r"\.\. auto(?:class|function|exception):: (\w+)", reference))
+    transports = {"SimpleTransport", "CurlTransport"}
+    assert documented == (NAMES - {"__version__"}) | TESTING | transports
 
 
 def test_nothing_else_is_public() -> None:
