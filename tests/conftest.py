@@ -4,6 +4,7 @@ import asyncio
 import gc
 import importlib.util
 import logging
+import signal
 import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
@@ -31,6 +32,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # A shell has its background jobs ignore it, and the programs that a test starts and
+        # interrupts would do so as well.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if config.getoption("uvloop"):
         import uvloop
 
