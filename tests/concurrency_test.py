@@ -54,7 +54,7 @@ async def many(make_client: MakeClient, base: str, who: str) -> None:
 
     async def failing() -> None:
         res = await make_client().fetch(base + "/cut")
-        assert res.error is not None and res.error.code is errors.NO_HEADERS
+        assert res.error is not None and res.error.code is errors.NO_HEADERS, res
 
     async def cancelled() -> None:
         client = make_client()
@@ -72,6 +72,7 @@ async def many(make_client: MakeClient, base: str, who: str) -> None:
 # Threads
 
 
+@pytest.mark.sent_once
 async def test_loops_in_threads_with_much_to_do(
     make_client: MakeClient, raw_peer: MakePeer
 ) -> None:

@@ -69,6 +69,7 @@ class Row:
     :arg resolver: how the resolver of the simple transport behaves, in the place of DNS.
     :arg transports: those that can be asked.
     :arg stops: whether it takes a pycurl that can stop a transfer (7.45.7).
+    :arg not_old: whether a libcurl before 8.11 does otherwise, as the page on transports says.
     """
 
     group: str
@@ -85,6 +86,7 @@ class Row:
     resolver: str = ""
     transports: tuple[str, ...] = ("simple", "curl")
     stops: bool = False
+    not_old: bool = False
 
     def all_plays(self) -> list[Play]:
         return list(self.plays() if callable(self.plays) else self.plays)
@@ -172,6 +174,7 @@ CUTS = [
             within(part, CLOSE),
             BROKEN,
             stops=part in FIRST_LINES,
+            not_old=part == "the empty line after trailers",
         )
         for part in PARTS
     ),
@@ -202,6 +205,7 @@ CUTS = [
         tuple(cuts(b"", WHOLE_CHUNKED, (CLOSE,), first=len(STATUS))),
         BROKEN,
         tls=True,
+        not_old=True,
     ),
     Row(
         "Cuts",
@@ -209,6 +213,7 @@ CUTS = [
         tuple(cuts(b"", WHOLE_LENGTH, (TRUNCATE,), first=1)),
         BROKEN,
         tls=True,
+        not_old=True,
     ),
     Row(
         "Cuts",
@@ -217,6 +222,7 @@ CUTS = [
         {"simple": Fine(), "curl": BROKEN},
         "to Python's `ssl` it is the end of the body; libcurl insists on the close_notify",
         tls=True,
+        not_old=True,
     ),
     Row(
         "Cuts",
@@ -356,7 +362,13 @@ FLOODS = [
         ((OF_CHUNKS + b"0\r\n", Endless(b"X-More: and more\r\n" * 500)),),
         BROKEN,
     ),
-    Row("Floods", "an endless trailer", ((OF_CHUNKS + b"0\r\nX-A: ", Endless(PIECE)),), BROKEN),
+    Row(
+        "Floods",
+        "an endless trailer",
+        ((OF_CHUNKS + b"0\r\nX-A: ", Endless(PIECE)),),
+        BROKEN,
+        not_old=True,
+    ),
     Row(
         "Floods",
         "over TLS: an endless body",

@@ -698,7 +698,7 @@ class HopHandle:
         if code == pycurl.E_RECV_ERROR and _is_of_tls(message):
             # With TLS 1.3 the handshake is over before the peer has seen our certificate.
             return HandshakeFailed(message)
-        if code == pycurl.E_OUT_OF_MEMORY and self._head is None and self._lines:
+        if code == pycurl.E_OUT_OF_MEMORY and self._head is None:
             # How libcurl called a line over its limit, before it had a number for that.
             return HeadTooLarge(message)
         if code == pycurl.E_COULDNT_CONNECT:
