@@ -11,7 +11,7 @@ import gzip
 import os
 import zlib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from tests.support import response
@@ -962,9 +962,5 @@ CONNECTS = [
         "Connecting", "the network cannot be reached", ((),), FAILS, url="http://255.255.255.255:9/"
     ),
 ]
-
-# libcurl 7.61 loses one timeout in some hundreds, and finds it again when the other one, of
-# the connect, runs out.
-STALLS = [replace(row, not_old=True) for row in STALLS]
 
 TABLE: list[Row] = [*CONNECTS, *DNS, *TLS, *CUTS, *RESETS, *STALLS, *FLOODS, *LIES, *REDIRECTS]

@@ -20,6 +20,7 @@ to it and hands on what has ended. It does the least that this takes:
 
 from __future__ import annotations
 
+import contextlib
 import select
 import socket
 import sys
@@ -42,6 +43,11 @@ Done = Callable[[int, str], None]
 Answer = TypeVar("Answer")
 #: The code for a transfer that `CurlEngine.close` has ended.
 CLOSED = -1
+
+# Before 7.64, libcurl takes the time of a transfer a moment after it has set its timer. Called
+# in that moment, it lets the transfer go on, and has forgotten the timeout.
+_FORGETS_TIMEOUTS = pycurl.version_info()[2] < 0x074000
+_CHECK_INTERVAL = 1.0
 
 # So many transfers at once make it worthwhile to spare libcurl a search.
 _MANY = 256
@@ -71,6 +77,9 @@ class CurlEngine:
         self._deadline: float | None = None
         self._timer: Any = None
         self._timer_at = 0.0
+        self._check: Any = None
+        if _FORGETS_TIMEOUTS:
+            self._check = self.loop.call_later(_CHECK_INTERVAL, self._check_all)
         #: Whether `close` has been called.
         self.closed = False
         #: Whether a call of libcurl's is under way, in which nothing can be removed.
@@ -131,7 +140,7 @@ class CurlEngine:
         self.closed = True
         for curl in list(self._transfers):
             self._end(curl, CLOSED, "")
-        for handle in (self._wakeup, self._timer):
+        for handle in (self._wakeup, self._timer, self._check):
             if handle is not None:
                 handle.cancel()
         self.sockets.close()
@@ -167,6 +176,20 @@ class CurlEngine:
         # What has happened to an idle connection must be known before it is used again.
         self.sockets.poll()
         self.act(pycurl.SOCKET_TIMEOUT, 0)
+        self.settle()
+
+    def _check_all(self) -> None:
+        self._check = self.loop.call_later(_CHECK_INTERVAL, self._check_all)
+        if not self._transfers:
+            return
+        # What has happened to an idle connection must be known before it is used again.
+        self.sockets.poll()
+        self.acting = True
+        # Whatever it is, it ends the transfers that it concerns.
+        with contextlib.suppress(pycurl.error):
+            self.multi.socket_all()
+        self.acting = False
+        self._alive = -1
         self.settle()
 
     def act(self, fd: int, events: int) -> None:
