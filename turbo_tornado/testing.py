@@ -583,7 +583,7 @@ class _Exchange(Exchange):
         await asyncio.sleep(answer.delay)
         if answer.error is not None:
             raise FAILURES[answer.error]("simulated by a stub")
-        self._reached("starttransfer")
+        self._heard = self.elapsed
         parser = self._parser = ResponseParser(request.method == "HEAD", self._on_head)
         if not parser.feed(answer._head + answer._body):
             parser.end()

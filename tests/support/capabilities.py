@@ -1,4 +1,4 @@
-"""What the transports cannot do with the pycurl of this environment: see docs/transports.md."""
+"""What the transports cannot do with the pycurl of this environment: docs/guide/transports.md."""
 
 from __future__ import annotations
 

@@ -117,10 +117,13 @@ _CR_OR_LF = re.compile(rb"[\r\n]")
 _CLEAN_FIELDS = re.compile(rb"(?:%b\r\n)*" % FIELD)
 #: Phases of a hop, in libcurl's terms. Not all that there are: to ask for one costs as much as a
 #: hundredth of a request.
-_PHASES = (
+_PHASES_OF_CONNECTING = (
     ("namelookup", pycurl.NAMELOOKUP_TIME),
     ("connect", pycurl.CONNECT_TIME),
     ("appconnect", pycurl.APPCONNECT_TIME),
+)
+_NO_CONNECTING = {name: 0.0 for name, _ in _PHASES_OF_CONNECTING}
+_PHASES = (
     ("starttransfer", pycurl.STARTTRANSFER_TIME),
     ("total", pycurl.TOTAL_TIME),
 )
@@ -382,7 +385,7 @@ class HopHandle:
         self._interim = 0
         self._failure: Exception | None = None
         self._address: Address | None = None
-        self._complete = False
+        self._complete = self._kept = False
         self._refused = self._reset = self._began = self._resent = False
         try:
             self._set_up(hop)
@@ -532,9 +535,11 @@ class HopHandle:
             return _STOP
         address = (host, port, peer, peer_port)
         tls = self.hop.tls is not None
-        if not self.transport._engine.sockets.claim(address, self, tls):
+        kept = self.transport._engine.sockets.claim(address, self, tls)
+        if kept is None:
             self._refused = True
             return _STOP
+        self._kept = kept
         self._address = address
         return _GO_ON
 
@@ -650,9 +655,6 @@ class HopHandle:
         except BodyError as error:
             return error
         hop = self.hop
-        time_info = {"queue": self._queued}
-        for name, phase in _PHASES:
-            time_info[name] = self.curl.getinfo(phase)
         return HTTPResponse(
             cast(HTTPRequest, hop),
             head.code,
@@ -660,10 +662,21 @@ class HopHandle:
             buffer=buffer,
             effective_url=hop.url,
             request_time=self.transport.io_loop.time() - self._created,
-            time_info=time_info,
+            time_info=self._time_info(),
             reason=head.reason,
             start_time=self._start_time,
         )
+
+    def _time_info(self) -> dict[str, float]:
+        getinfo = self.curl.getinfo
+        if self._kept:
+            info = _NO_CONNECTING.copy()
+        else:
+            info = {name: getinfo(phase) for name, phase in _PHASES_OF_CONNECTING}
+        for name, phase in _PHASES:
+            info[name] = getinfo(phase)
+        info["queue"] = self._queued
+        return info
 
     def _bad_line(self) -> Exception | None:
         # What libcurl takes for a line of a head need not be one.

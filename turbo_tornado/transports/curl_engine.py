@@ -252,10 +252,11 @@ class Sockets(Protocol):
     def poll(self) -> None:
         """Acts on what the sockets are ready for at this moment."""
 
-    def claim(self, address: Address, claimant: Claimant, tls: bool) -> bool:
+    def claim(self, address: Address, claimant: Claimant, tls: bool) -> bool | None:
         """Says that a request is about to be sent on the connection at ``address``.
 
-        :returns: whether the connection may be used.
+        :returns: whether the connection is known to be one that was kept; ``None`` when it
+            must not be used.
         """
 
     def disclaim(self, address: Address, spoilt: bool = False, shared: bool = False) -> None:
@@ -391,7 +392,7 @@ class EpollSockets:
                     sock.heard = True
         self._acting = -1
 
-    def claim(self, address: Address, claimant: Claimant, tls: bool) -> bool:
+    def claim(self, address: Address, claimant: Claimant, tls: bool) -> bool | None:
         sock = self._by_address.get(address)
         if sock is not None and not sock.shared:
             # Of a transfer that has ended in this very call of libcurl's.
@@ -400,12 +401,13 @@ class EpollSockets:
                 sock.spoilt = True
             # It may have been closed, and its address be another one's by now.
             if sock.spoilt and _asked(sock.fd, _own_address, None) == address[:2]:
-                return False
+                return None
             if tls:
                 own, received = _asked(sock.fd, _own_address_and_bytes, _UNKNOWN)
                 sock.received = received if own == address[:2] else None
         self._claims[address] = claimant
-        return True
+        # One that is spoilt has been closed, and this is another one.
+        return sock is not None and not sock.spoilt
 
     def disclaim(self, address: Address, spoilt: bool = False, shared: bool = False) -> None:
         self._claims.pop(address, None)
@@ -524,8 +526,8 @@ class LoopSockets:
     def poll(self) -> None:
         pass
 
-    def claim(self, address: Address, claimant: Claimant, tls: bool) -> bool:
-        return True
+    def claim(self, address: Address, claimant: Claimant, tls: bool) -> bool | None:
+        return False
 
     def disclaim(self, address: Address, spoilt: bool = False, shared: bool = False) -> None:
         pass

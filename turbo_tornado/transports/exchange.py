@@ -116,9 +116,12 @@ class Exchange:
         self.created = self.loop.time()
         # That of the loop may count whole milliseconds, as uvloop's does.
         self._clock = time.monotonic()
+        #: Seconds that it waited for its turn.
+        self.queued = 0.0
+        # Seconds from then on to the end of the connect, and from when it was made to the
+        # first byte of the response.
+        self._connected = self._heard = 0.0
         self.finished = False
-        #: What `turbo_tornado.HTTPResponse` says of it.
-        self.time_info = {"queue": 0.0, _connected(plan): 0.0}
         self._on_done: Callable[[Exchange, HTTPResponse | BaseException], None] | None = on_done
         #: What goes on in the place of this exchange, which was redirected.
         self.successor: Future[HTTPResponse] | None = None
@@ -138,9 +141,6 @@ class Exchange:
     def elapsed(self) -> float:
         """Seconds since the exchange was made."""
         return time.monotonic() - self._clock
-
-    def _reached(self, phase: str) -> None:
-        self.time_info[phase] = self.elapsed - self.time_info["queue"]
 
     def start(self) -> None:
         """Begins; the request timeout counts from when the exchange was made."""
@@ -244,7 +244,7 @@ class Exchange:
             self._opener = None
             if timer is not None:
                 timer.cancel()
-        self._reached(_connected(plan))
+        self._connected = self.elapsed - self.queued
         if not stream.closed():
             stream.set_nodelay(True)
         self._converse(stream, None)
@@ -284,7 +284,7 @@ class Exchange:
             return
         assert self._parser is not None
         if not self._parser.begun:
-            self._reached("starttransfer")
+            self._heard = time.monotonic() - self._clock
         try:
             complete = self._parser.feed(read.result())
         except StreamClosedError as error:
@@ -331,15 +331,21 @@ class Exchange:
         buffer = self._body.finish()
         self._end()
         self._leave(head, parser.leftover)
-        self._reached("total")
+        elapsed, queued = self.elapsed, self.queued
         response = HTTPResponse(
             cast(HTTPRequest, plan.request),
             head.code,
             headers=head.headers,
             buffer=buffer,
             effective_url=plan.request.url,
-            request_time=self.elapsed,
-            time_info=self.time_info,
+            request_time=elapsed,
+            time_info={
+                "queue": queued,
+                # libcurl's names: known is when the last of look-up, TCP and TLS was done.
+                "connect" if plan.context is None else "appconnect": self._connected,
+                "starttransfer": self._heard - queued,
+                "total": elapsed - queued,
+            },
             reason=head.reason,
             start_time=plan.start_time,
         )
@@ -490,11 +496,6 @@ def _write(stream: IOStream, data: bytes) -> Future[Any] | _Write:
     except OSError:
         count = 0
     return _Write.TAKEN if count == len(data) else stream.write(data[count:])
-
-
-def _connected(plan: Plan) -> str:
-    # libcurl's names: what is known is when the last of look-up, TCP and TLS was done.
-    return "connect" if plan.context is None else "appconnect"
 
 
 def _is_unreachable(error: BaseException | None) -> bool:

@@ -221,7 +221,7 @@ class SimpleTransport(SimpleAsyncHTTPClient):
             following = next(iter(self.queue))
             self._leave_queue(following)
             self.active.add(following)
-            following.time_info["queue"] = following.elapsed
+            following.queued = following.elapsed
             following.start()
 
     def _leave_queue(self, exchange: Exchange) -> None:
