@@ -20,7 +20,6 @@ to it and hands on what has ended. It does the least that this takes:
 
 from __future__ import annotations
 
-import contextlib
 import select
 import socket
 import sys
@@ -185,10 +184,13 @@ class CurlEngine:
         # What has happened to an idle connection must be known before it is used again.
         self.sockets.poll()
         self.acting = True
-        # Whatever it is, it ends the transfers that it concerns.
-        with contextlib.suppress(pycurl.error):
+        try:
             self.multi.socket_all()
-        self.acting = False
+        except pycurl.error:
+            # Whatever it is, it ends the transfers that it concerns.
+            pass
+        finally:
+            self.acting = False
         self._alive = -1
         self.settle()
 
