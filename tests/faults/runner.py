@@ -66,15 +66,15 @@ def reason_against(row: Row, transport: str) -> str:
         return ""
     import pycurl
 
-    from turbo_tornado.transports import curl
+    from turbo_tornado.transports import libcurl
 
     if row.dns == "silent" and pycurl.version_info()[2] < 0x081000:
         return "this libcurl waits for the name server"
     if row.not_old and pycurl.version_info()[2] < 0x080B00:
         return "this libcurl is old, and does otherwise"
-    if row.stops and not curl._CAN_STOP:
+    if row.stops and not libcurl.CAN_STOP:
         return "libcurl decides by itself with this pycurl, and tells little"
-    if row.at == "kept" and not (curl._CAN_STOP or curl._LOOKS_ITSELF):
+    if row.at == "kept" and not (libcurl.CAN_STOP or libcurl.LOOKS_ITSELF):
         return "this pycurl takes a fresh connection"
     return ""
 

@@ -276,9 +276,9 @@ async def test_https_where_http_is_spoken(nginx: Nginx, trusting: MakeClient) ->
 def has_http2() -> bool:
     if importlib.util.find_spec("pycurl") is None:
         return False
-    from turbo_tornado.transports import curl
+    from turbo_tornado.transports import libcurl
 
-    return bool(curl._HAS_HTTP2)
+    return bool(libcurl.HAS_HTTP2)
 
 
 with_http2 = pytest.mark.parametrize(

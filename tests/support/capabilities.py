@@ -7,15 +7,15 @@ def can_stop(transport: str) -> bool:
     """Whether a transport can keep a request from being sent again behind its back."""
     if transport != "curl":
         return True
-    from turbo_tornado.transports import curl
+    from turbo_tornado.transports import libcurl
 
-    return curl._CAN_STOP
+    return libcurl.CAN_STOP
 
 
 def keeps_connections(transport: str) -> bool:
     """Whether a transport keeps connections, be it for idempotent requests only."""
     if can_stop(transport):
         return True
-    from turbo_tornado.transports import curl
+    from turbo_tornado.transports import libcurl
 
-    return curl._LOOKS_ITSELF
+    return libcurl.LOOKS_ITSELF

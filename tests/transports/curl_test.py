@@ -35,15 +35,16 @@ pycurl = pytest.importorskip("pycurl")
 
 from tornado.curl_httpclient import CurlAsyncHTTPClient, CurlError
 
-from turbo_tornado.transports import curl as curl_transport
-from turbo_tornado.transports.curl import CurlTransport, HopHandle
+from turbo_tornado.transports import curl_hop, libcurl
+from turbo_tornado.transports.curl import CurlTransport
 from turbo_tornado.transports.curl_engine import EpollSockets, LoopSockets
+from turbo_tornado.transports.curl_hop import HopHandle
 
 # Of Tornado 6.4 with pycurl 7.46 and newer.
 pytestmark = pytest.mark.filterwarnings("ignore:IOCTLFUNCTION is deprecated:DeprecationWarning")
 
 keeps = pytest.mark.skipif(
-    not curl_transport._CAN_STOP, reason="this pycurl cannot look at a connection before its use"
+    not libcurl.CAN_STOP, reason="this pycurl cannot look at a connection before its use"
 )
 has_epoll = pytest.mark.skipif(not hasattr(select, "epoll"), reason="there is no epoll")
 
@@ -279,7 +280,7 @@ async def test_what_pycurl_refuses(make_transport: MakeTransport, raw_peer: Make
 async def test_http2_without_http2(
     make_transport: MakeTransport, raw_peer: MakePeer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(curl_transport, "_HAS_HTTP2", False)
+    monkeypatch.setattr(libcurl, "HAS_HTTP2", False)
     transport = make_transport()
     peer = await raw_peer(GOOD)
     with pytest.raises(ValueError, match="HTTP/2"):
@@ -404,7 +405,7 @@ async def test_many_begin_at_once_and_again(
     before = peer.connections
     for _ in range(20):
         await transport.fetch(hop(peer, method="POST", body=b""))
-    if curl_transport._CAN_STOP:
+    if libcurl.CAN_STOP:
         assert peer.connections == before
 
 
@@ -1050,7 +1051,7 @@ async def test_trust_is_what_was_said(
 
 
 def test_trust_in_an_empty_directory(tmp_path: Any) -> None:
-    cafile, capath = curl_transport._trust(TLS(ca_path=str(tmp_path)))
+    cafile, capath = curl_hop._trust(TLS(ca_path=str(tmp_path)))
     assert capath == str(tmp_path)
     assert cafile in (None, os.devnull)
 
@@ -1065,9 +1066,9 @@ async def test_without_a_look_before_use(
     raw_peer: MakePeer,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(curl_transport, "_CAN_STOP", False)
-    monkeypatch.setattr(curl_transport, "_LOOKS_ITSELF", looks_itself)
-    monkeypatch.setattr(curl_transport, "_FILLS_IN_TRUST", False)
+    monkeypatch.setattr(libcurl, "CAN_STOP", False)
+    monkeypatch.setattr(libcurl, "LOOKS_ITSELF", looks_itself)
+    monkeypatch.setattr(libcurl, "FILLS_IN_TRUST", False)
     transport = make_transport()
     peer = await raw_peer(GOOD)
     for method in ("GET", "GET", "POST", "GET"):
@@ -1084,7 +1085,7 @@ async def test_timeouts_without_a_look_before_use(
     blackhole: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(curl_transport, "_CAN_STOP", False)
+    monkeypatch.setattr(libcurl, "CAN_STOP", False)
     transport = make_transport()
     peer = await raw_peer(stalling)
     await fails_with(transport.fetch(hop(peer, request_timeout=0.05)), RequestTimeout)
@@ -1149,7 +1150,7 @@ requests: list[dict[str, str]] = []
 @pytest.fixture
 async def http2_peer(certificates: Certificates) -> AsyncIterator[Any]:
     pytest.importorskip("h2")
-    if not curl_transport._HAS_HTTP2:
+    if not libcurl.HAS_HTTP2:
         pytest.skip("this libcurl does not speak HTTP/2")
     requests.clear()
     HTTP2Peer.connections = 0
@@ -1193,7 +1194,7 @@ async def test_http2(
 
 
 @pytest.mark.skipif(
-    not curl_transport._CAN_STOP and not curl_transport._LOOKS_ITSELF,
+    not libcurl.CAN_STOP and not libcurl.LOOKS_ITSELF,
     reason="no connection is kept with this libcurl",
 )
 async def test_http2_shares_a_connection(

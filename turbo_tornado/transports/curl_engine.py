@@ -29,6 +29,8 @@ from typing import Any, Protocol, TypeVar
 import pycurl
 from tornado.ioloop import IOLoop
 
+from . import libcurl
+
 if sys.platform != "win32":
     import fcntl
     import termios
@@ -43,9 +45,7 @@ Answer = TypeVar("Answer")
 #: The code for a transfer that `CurlEngine.close` has ended.
 CLOSED = -1
 
-# Before 7.64, libcurl takes the time of a transfer a moment after it has set its timer. Called
-# in that moment, it lets the transfer go on, and has forgotten the timeout.
-_FORGETS_TIMEOUTS = pycurl.version_info()[2] < 0x074000
+# Of what libcurl may have forgotten.
 _CHECK_INTERVAL = 1.0
 
 # So many transfers at once make it worthwhile to spare libcurl a search.
@@ -77,7 +77,7 @@ class CurlEngine:
         self._timer: Any = None
         self._timer_at = 0.0
         self._check: Any = None
-        if _FORGETS_TIMEOUTS:
+        if libcurl.FORGETS_TIMEOUTS:
             self._check = self.loop.call_later(_CHECK_INTERVAL, self._check_all)
         #: Whether `close` has been called.
         self.closed = False

@@ -21,6 +21,7 @@ __all__ = [
     "MalformedResponse",
     "NoResponse",
     "RequestTimeout",
+    "client_closed",
 ]
 
 
@@ -58,3 +59,8 @@ class BrokenConnection(HTTPStreamClosedError):
 
 class BodyError(HTTPStreamClosedError):
     """The body is over its limit, badly chunked, or not the gzip that it claims to be."""
+
+
+def client_closed() -> HTTPStreamClosedError:
+    """Returns the failure of what was under way when its transport was closed."""
+    return HTTPStreamClosedError("client closed")

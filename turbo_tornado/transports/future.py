@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+#: What stops a request.
+Abort = Callable[[], None]
 T = TypeVar("T")
 
 
@@ -20,7 +22,7 @@ class FetchFuture(asyncio.Future[T]):
        What `cancel` calls, once; to be dropped when the request has ended.
     """
 
-    abort: Callable[[], None] | None = None
+    abort: Abort | None = None
 
     def cancel(self, msg: Any | None = None) -> bool:
         if not super().cancel(msg):

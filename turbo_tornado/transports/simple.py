@@ -18,7 +18,7 @@ from tornado.httpclient import HTTPRequest, HTTPResponse
 from tornado.ioloop import IOLoop
 from tornado.log import gen_log
 from tornado.netutil import Resolver
-from tornado.simple_httpclient import HTTPStreamClosedError, SimpleAsyncHTTPClient
+from tornado.simple_httpclient import SimpleAsyncHTTPClient
 
 from ..urls import parse_url
 from .exchange import Exchange, Plan
@@ -29,6 +29,7 @@ from .failures import (
     HeadTooLarge,
     MalformedResponse,
     RequestTimeout,
+    client_closed,
 )
 from .future import FetchFuture
 from .hop import Hop
@@ -105,7 +106,7 @@ class SimpleTransport(SimpleAsyncHTTPClient):
             return
         super().close()
         for exchange in [*self.active, *self.queue]:
-            exchange.fail(HTTPStreamClosedError("client closed"))
+            exchange.fail(client_closed())
         self.pool.close()
 
     def fetch(
