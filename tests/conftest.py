@@ -1,25 +1,31 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import importlib.util
 import logging
+import os
 import signal
 import socket
 import ssl
+from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
 from tornado.ioloop import IOLoop
 
-from tests.support import Fetch, MakeClient, MakePeer, RawPeer, Script
+from tests.support import Fetch, MakeClient, MakePeer, RawPeer, Script, StartProgram
 from tests.support.blackhole import blackhole
 from tests.support.capabilities import can_stop, keeps_connections
 from tests.support.certificates import Certificates
 from tests.support.leaks import ErrorRecords, close_transports, pending_tasks
 from tests.support.server import Server
 from turbo_tornado import HTTPClient, HTTPResponse, configure
+
+ROOT = Path(__file__).parent.parent
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -181,6 +187,26 @@ def closed_port() -> Iterator[int]:
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
         yield bound.getsockname()[1]
+
+
+@pytest.fixture
+async def start_program() -> AsyncIterator[StartProgram]:
+    """Starts programs, where the package can be imported; they do not outlive the test."""
+    processes: list[Process] = []
+
+    async def start(*argv: str, **options: Any) -> Process:
+        options = {"cwd": ROOT, "stdout": PIPE, "stderr": PIPE, **options}
+        process = await asyncio.create_subprocess_exec(*argv, start_new_session=True, **options)
+        processes.append(process)
+        return process
+
+    yield start
+    for process in processes:
+        if process.returncode is None:
+            # What it has forked holds its pipes, too, and would be waited for.
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+        await process.communicate()
 
 
 @pytest.fixture(name="blackhole")

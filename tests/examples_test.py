@@ -6,8 +6,8 @@ import os
 import signal
 import socket
 import sys
-from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -17,6 +17,7 @@ from tornado.escape import json_decode
 from tornado.web import Application, RequestHandler
 
 import turbo_tornado
+from tests.support import StartProgram
 from turbo_tornado import HTTPClient, HTTPResponse
 
 ROOT = Path(__file__).parent.parent
@@ -69,27 +70,10 @@ def get(gateway: ModuleType, serve: Any, closed_port: int, default_transport: No
 
 
 @pytest.fixture
-async def start() -> AsyncIterator[Callable[..., Awaitable[Process]]]:
+def start(start_program: StartProgram) -> StartProgram:
     """Starts the example as a process."""
-    processes = []
-
-    async def start(*argv: str) -> Process:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            str(GATEWAY),
-            *argv,
-            stdout=PIPE,
-            stderr=PIPE,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
-        )
-        processes.append(process)
-        return process
-
-    yield start
-    for process in processes:
-        if process.returncode is None:
-            process.kill()
-        await process.communicate()
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return partial(start_program, sys.executable, str(GATEWAY), env=environment)
 
 
 async def test_index_lists_the_routes(get: Get, gateway: ModuleType) -> None:

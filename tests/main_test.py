@@ -7,18 +7,17 @@ import json
 import os
 import signal
 import sys
-from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator, Awaitable, Callable
+from asyncio.subprocess import PIPE
+from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 
-from tests.support import Connection, response
+from tests.support import Connection, StartProgram, response
 from turbo_tornado.__main__ import main
 from turbo_tornado._version import __version__
-
-ROOT = Path(__file__).parent.parent
 
 
 class Ended(NamedTuple):
@@ -49,29 +48,9 @@ def run(capsysbinary: pytest.CaptureFixture[bytes]) -> Run:
 
 
 @pytest.fixture
-async def start() -> AsyncIterator[Callable[..., Awaitable[Process]]]:
+def start(start_program: StartProgram) -> StartProgram:
     """Starts the command line as a process."""
-    processes = []
-
-    async def start(*argv: str, stdout: Any = PIPE) -> Process:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "turbo_tornado",
-            *argv,
-            stdin=PIPE,
-            stdout=stdout,
-            stderr=PIPE,
-            cwd=ROOT,
-        )
-        processes.append(process)
-        return process
-
-    yield start
-    for process in processes:
-        if process.returncode is None:
-            process.kill()
-        await process.communicate()
+    return partial(start_program, sys.executable, "-m", "turbo_tornado", stdin=PIPE)
 
 
 async def test_writes_the_body(run: Run, server: Any, transport: str) -> None:

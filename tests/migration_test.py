@@ -31,6 +31,7 @@ from tornado.web import Application
 
 import turbo_tornado
 from tests.contract.turbo_observed_test import DIFFERENCES
+from tests.support import StartProgram
 from turbo_tornado import HTTPClient, HTTPResponse
 
 ROOT = Path(__file__).parent.parent
@@ -339,24 +340,17 @@ def turbo_environment() -> dict[str, str]:
 
 
 @pytest.fixture
-async def start() -> AsyncIterator[Callable[..., Any]]:
+def start(start_program: StartProgram) -> StartProgram:
     """Starts the Lua half of a pair on Turbo.lua."""
-    processes: list[Process] = []
 
     async def start(pair: str, upstream: str, port: int = 0, output: int = PIPE) -> Process:
         assert LUAJIT is not None
         environment = {**turbo_environment(), "UPSTREAM": upstream, "PORT": str(port)}
-        process = await asyncio.create_subprocess_exec(
+        return await start_program(
             LUAJIT, str(EXAMPLES / f"{pair}.lua"), stdout=output, stderr=output, env=environment
         )
-        processes.append(process)
-        return process
 
-    yield start
-    for process in processes:
-        if process.returncode is None:
-            process.kill()
-        await process.communicate()
+    return start
 
 
 @needs_turbo

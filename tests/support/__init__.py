@@ -1,5 +1,6 @@
 """Peers, servers and certificates for the tests: real sockets, on loopback only."""
 
+from asyncio.subprocess import Process
 from collections.abc import Awaitable, Callable
 
 from turbo_tornado import HTTPClient, HTTPResponse
@@ -11,6 +12,7 @@ from .watched import watched
 MakeClient = Callable[..., HTTPClient]
 Fetch = Callable[..., Awaitable[HTTPResponse]]
 MakePeer = Callable[..., Awaitable[RawPeer]]
+StartProgram = Callable[..., Awaitable[Process]]
 
 __all__ = [
     "Connection",
@@ -20,6 +22,7 @@ __all__ = [
     "RawPeer",
     "Request",
     "Script",
+    "StartProgram",
     "response",
     "watched",
 ]
