@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import asyncio
 import json
 import sys
 import xml.etree.ElementTree
@@ -8,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
+from tests.support import StartProgram
+
 REQUESTS = 20
 
 pytestmark = pytest.mark.skipif(
@@ -16,7 +16,9 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-async def test_every_installed_client_answers_right(tmp_path: Path) -> None:
+async def test_every_installed_client_answers_right(
+    tmp_path: Path, start_program: StartProgram
+) -> None:
     from benchmarks import nginx
     from benchmarks.clients import CLIENTS
     from benchmarks.run import missing
@@ -25,13 +27,11 @@ async def test_every_installed_client_answers_right(tmp_path: Path) -> None:
         pytest.skip("nginx is not installed")
     installed = {name for name in CLIENTS if missing(name, None) is None}
 
-    process = await asyncio.create_subprocess_exec(
+    process = await start_program(
         sys.executable,
         *("-m", "benchmarks", "--workloads", "get-50-kept", "--loops", "asyncio"),
         *("--rounds", "1", "--seconds", "20", "--requests", str(REQUESTS)),
         *("--output", str(tmp_path)),
-        cwd=ROOT,
-        stderr=asyncio.subprocess.PIPE,
     )
     _, progress = await process.communicate()
     assert process.returncode == 0, progress.decode()

@@ -5,20 +5,15 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import os
-import sys
 import threading
-from asyncio.subprocess import PIPE
-from pathlib import Path
 from typing import Any
 
 import pytest
 from tornado.httpclient import AsyncHTTPClient
 
-from tests.support import Connection, MakeClient, MakePeer, response
+from tests.support import Connection, MakeClient, MakePeer, RunPython, response
 from tests.support.certificates import Certificates
 from turbo_tornado import HTTPClient, HTTPResponse, errors
-
-ROOT = Path(__file__).parent.parent
 
 
 async def echoing(conn: Connection) -> None:
@@ -215,21 +210,13 @@ async def test_forked_servers(
     fetched: str,
     transport: str,
     raw_peer: MakePeer,
+    run_python: RunPython,
     certificates: Certificates,
 ) -> None:
     peer = await raw_peer(
         response(b"good"), certificates.server_context() if scheme == "https" else None
     )
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        # A forked child leaves the loop of its parent alone, of which it is warned.
-        *("-W", "error", "-W", "ignore::ResourceWarning", "-c", FORKED_SERVERS),
-        *(transport, peer.url(), certificates.ca, fetched),
-        cwd=ROOT,
-        stderr=PIPE,
-    )
-    _, err = await process.communicate()
-    assert (process.returncode, err.decode()) == (0, "")
+    await run_python(FORKED_SERVERS, transport, peer.url(), certificates.ca, fetched)
     assert {request.field("User-Agent") for request in peer.requests} == {"configured"}
     used: dict[str | None, set[int]] = {}
     for request in peer.requests:

@@ -4,9 +4,7 @@ import asyncio
 import importlib.util
 import sys
 import threading
-from asyncio.subprocess import PIPE
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,12 +12,11 @@ from tornado.httpclient import AsyncHTTPClient
 from tornado.ioloop import IOLoop
 from tornado.simple_httpclient import SimpleAsyncHTTPClient
 
-from tests.support import MakePeer, response
+from tests.support import MakePeer, StartProgram, response
 from tests.support.server import Server
 from turbo_tornado import HTTPClient, HTTPHeaders, configure, errors, transports
 from turbo_tornado.transports.simple import SimpleTransport
 
-ROOT = Path(__file__).parent.parent
 HAS_PYCURL = importlib.util.find_spec("pycurl") is not None
 
 needs_pycurl = pytest.mark.skipif(not HAS_PYCURL, reason="pycurl is not installed")
@@ -250,12 +247,12 @@ asyncio.run(main())
 
 
 @pytest.mark.parametrize("missing", MISSING.values(), ids=MISSING)
-async def test_without_pycurl(missing: str, raw_peer: MakePeer) -> None:
+async def test_without_pycurl(
+    missing: str, raw_peer: MakePeer, start_program: StartProgram
+) -> None:
     peer = await raw_peer(response(b"carried"))
     program = PROGRAM.format(missing=missing)
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", program, peer.url(), cwd=ROOT, stdout=PIPE, stderr=PIPE
-    )
+    process = await start_program(sys.executable, "-c", program, peer.url())
     out, err = await process.communicate()
     assert process.returncode == 0, err.decode()
     configured, of_client, *carried = out.decode().splitlines()

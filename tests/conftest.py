@@ -9,6 +9,7 @@ import os
 import signal
 import socket
 import ssl
+import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from pathlib import Path
@@ -17,7 +18,7 @@ from typing import Any
 import pytest
 from tornado.ioloop import IOLoop
 
-from tests.support import Fetch, MakeClient, MakePeer, RawPeer, Script, StartProgram
+from tests.support import Fetch, MakeClient, MakePeer, RawPeer, RunPython, Script, StartProgram
 from tests.support.blackhole import blackhole
 from tests.support.capabilities import can_stop, keeps_connections
 from tests.support.certificates import Certificates
@@ -207,6 +208,20 @@ async def start_program() -> AsyncIterator[StartProgram]:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
         await process.communicate()
+
+
+@pytest.fixture
+def run_python(start_program: StartProgram) -> RunPython:
+    """Runs a program of Python; all that it has to complain about fails the test."""
+
+    async def run(program: str, *arguments: str) -> None:
+        # A forked child leaves the loop of its parent alone, of which it is warned.
+        options = ("-W", "error", "-W", "ignore::ResourceWarning")
+        process = await start_program(sys.executable, *options, "-c", program, *arguments)
+        _, err = await process.communicate()
+        assert (process.returncode, err.decode()) == (0, "")
+
+    return run
 
 
 @pytest.fixture(name="blackhole")

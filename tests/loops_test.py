@@ -9,23 +9,19 @@ import gc
 import importlib.util
 import os
 import resource
-import sys
 import threading
-from asyncio.subprocess import PIPE
 from collections.abc import Awaitable, Callable, Iterator
-from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
 from tornado.ioloop import IOLoop
 
-from tests.support import Connection, MakeClient, MakePeer, response
+from tests.support import Connection, MakeClient, MakePeer, RunPython, response
 from tests.support.certificates import Certificates
 from turbo_tornado import HTTPClient, HTTPResponse, errors
 
 T = TypeVar("T")
 
-ROOT = Path(__file__).parent.parent
 GOOD = response(b"good")
 
 
@@ -104,21 +100,10 @@ IOLoop.current().close(all_fds=True)
 """
 
 
-async def run_program(program: str, *arguments: str) -> None:
-    """Runs a program; all that it has to complain about fails the test."""
-    # A forked child leaves the loop of its parent alone, of which it is warned.
-    options = ("-W", "error", "-W", "ignore::ResourceWarning")
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, *options, "-c", program, *arguments, cwd=ROOT, stderr=PIPE
-    )
-    _, err = await process.communicate()
-    assert (process.returncode, err.decode()) == (0, "")
-
-
 @pytest.mark.usefixtures("keeping")
-async def test_made_by_a_module(transport: str, raw_peer: MakePeer) -> None:
+async def test_made_by_a_module(transport: str, raw_peer: MakePeer, run_python: RunPython) -> None:
     peer = await raw_peer(GOOD)
-    await run_program(BEFORE_ANY_LOOP, transport, peer.url())
+    await run_python(BEFORE_ANY_LOOP, transport, peer.url())
     # The last two are of one loop.
     assert [request.connection for request in peer.requests] == [1, 2, 3, 3]
 
@@ -676,11 +661,11 @@ loop.run_until_complete(main())
 
 
 async def test_process_ends_without_closing_the_loop(
-    transport: str, raw_peer: MakePeer, certificates: Certificates
+    transport: str, raw_peer: MakePeer, run_python: RunPython, certificates: Certificates
 ) -> None:
     # As a server does that is stopped by a signal.
     peer = await raw_peer(stalling, certificates.server_context())
-    await run_program(LEFT_OPEN, transport, peer.url(), certificates.ca)
+    await run_python(LEFT_OPEN, transport, peer.url(), certificates.ca)
 
 
 WITHOUT_FORK = """
@@ -700,10 +685,10 @@ assert asyncio.run(main()).body == b"good"
 
 
 async def test_where_there_is_no_fork(
-    transport: str, raw_peer: MakePeer, certificates: Certificates
+    transport: str, raw_peer: MakePeer, run_python: RunPython, certificates: Certificates
 ) -> None:
     peer = await raw_peer(response(b"good"), certificates.server_context())
-    await run_program(WITHOUT_FORK, transport, peer.url(), certificates.ca)
+    await run_python(WITHOUT_FORK, transport, peer.url(), certificates.ca)
 
 
 # Forks
@@ -783,10 +768,11 @@ async def test_fork(
     scheme: str,
     transport: str,
     raw_peer: MakePeer,
+    run_python: RunPython,
     certificates: Certificates,
 ) -> None:
     peer = await raw_peer(GOOD, certificates.server_context() if scheme == "https" else None)
-    await run_program(FORK, transport, peer.url(), certificates.ca, way)
+    await run_python(FORK, transport, peer.url(), certificates.ca, way)
     by_connection: dict[int, list[str | None]] = {}
     for request in peer.requests:
         by_connection.setdefault(request.connection, []).append(request.field("Cookie"))

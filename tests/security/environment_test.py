@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-import os
 import sys
 from pathlib import Path
 
 import pytest
 
-from tests.support import Fetch, MakeClient, MakePeer, RawPeer, response
+from tests.support import Fetch, MakeClient, MakePeer, RawPeer, StartProgram, response
 from tests.support.certificates import Certificates
 from turbo_tornado import errors
 
@@ -77,17 +75,12 @@ async def test_nobody_is_trusted_for_it(
 
 
 async def test_from_the_start_of_the_process(
-    hostile: None, raw_peer: MakePeer, trap: RawPeer, transport: str
+    hostile: None, raw_peer: MakePeer, trap: RawPeer, transport: str, start_program: StartProgram
 ) -> None:
     # What a library reads once, when it is loaded.
     peer = await raw_peer(response(b"ok"))
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        *("-m", "turbo_tornado", "--transport", transport, peer.url()),
-        env=dict(os.environ),
-        cwd=Path(__file__).parent.parent.parent,
-        stdout=asyncio.subprocess.PIPE,
-    )
+    command = (sys.executable, "-m", "turbo_tornado", "--transport", transport, peer.url())
+    process = await start_program(*command, stderr=None)
     written, _ = await process.communicate()
     assert (process.returncode, written) == (0, b"ok")
     assert [name for name, _ in peer.requests[0].fields] == [

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import sys
+from asyncio.subprocess import STDOUT
 from pathlib import Path
 
 import pytest
 
+from tests.support import StartProgram
 from tests.support.capabilities import can_stop
 
 from .run import main
-from .server import ROOT
 from .ways import FAILURES
 
 pytestmark = [
@@ -23,17 +23,15 @@ pytestmark = [
 ]
 
 
-async def test_soak(transport: str, tmp_path: Path) -> None:
+async def test_soak(transport: str, tmp_path: Path, start_program: StartProgram) -> None:
     if not can_stop(transport):
         pytest.skip("this pycurl cannot keep libcurl from sending a request twice")
     found = tmp_path / "found.json"
-    process = await asyncio.create_subprocess_exec(
+    process = await start_program(
         sys.executable,
         *("-m", "tests.soak", "--transport", transport, "--output", str(found)),
         *("--fetches", "2000", "--every", "5", "--in-flight", "1000"),
-        cwd=ROOT,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
+        stderr=STDOUT,
     )
     output, _ = await process.communicate()
     assert process.returncode == 0, output.decode()

@@ -13,6 +13,7 @@ MakeClient = Callable[..., HTTPClient]
 Fetch = Callable[..., Awaitable[HTTPResponse]]
 MakePeer = Callable[..., Awaitable[RawPeer]]
 StartProgram = Callable[..., Awaitable[Process]]
+RunPython = Callable[..., Awaitable[None]]
 
 __all__ = [
     "Connection",
@@ -21,6 +22,7 @@ __all__ = [
     "MakePeer",
     "RawPeer",
     "Request",
+    "RunPython",
     "Script",
     "StartProgram",
     "response",
