@@ -9,6 +9,7 @@ import gzip
 import os
 import socket
 import zlib
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -77,6 +78,21 @@ async def assert_free(client: HTTPClient, server: Server) -> None:
     assert len(server.requests) == before + 1
 
 
+AssertFails = Callable[..., Awaitable[None]]
+
+
+@pytest.fixture
+def assert_fails(make_client: MakeClient, fetch: Fetch, server: Server) -> AssertFails:
+    """Fetches what fails with a code and words, by a client that is free thereafter."""
+
+    async def assert_fails(url: Any, code: errors, *words: str, **options: Any) -> None:
+        client = make_client()
+        assert_failed(await fetch(url, client=client, **TIMEOUTS, **options), code, *words)
+        await assert_free(client, server)
+
+    return assert_fails
+
+
 def test_values() -> None:
     assert {member.name: member.value for member in errors} == {
         "INVALID_URL": -1,
@@ -136,23 +152,16 @@ def test_values() -> None:
     ],
     ids=ascii,
 )
-async def test_invalid_url(url: Any, make_client: MakeClient, fetch: Fetch, server: Server) -> None:
-    client = make_client()
-    assert_failed(await fetch(url, client=client, **TIMEOUTS), errors.INVALID_URL)
-    await assert_free(client, server)
+async def test_invalid_url(url: Any, assert_fails: AssertFails) -> None:
+    await assert_fails(url, errors.INVALID_URL)
 
 
 @pytest.mark.parametrize(
     "url",
     ["ftp://127.0.0.1/", "mailto:a@b", "file:///etc/hosts", "ws://127.0.0.1/", "x-y+z.1://h/"],
 )
-async def test_invalid_schema(
-    url: str, make_client: MakeClient, fetch: Fetch, server: Server
-) -> None:
-    client = make_client()
-    res = await fetch(url, client=client, **TIMEOUTS)
-    assert_failed(res, errors.INVALID_SCHEMA, url.partition(":")[0])
-    await assert_free(client, server)
+async def test_invalid_schema(url: str, assert_fails: AssertFails) -> None:
+    await assert_fails(url, errors.INVALID_SCHEMA, url.partition(":")[0])
 
 
 @pytest.mark.parametrize("path", ["a b", "/", ":99999/"])
@@ -166,14 +175,9 @@ async def test_message_has_no_user_info(path: str, fetch: Fetch, closed_port: in
 # Connecting
 
 
-async def test_refused(
-    make_client: MakeClient, fetch: Fetch, server: Server, closed_port: int
-) -> None:
-    client = make_client()
-    res = await fetch(f"http://127.0.0.1:{closed_port}/", client=client, **TIMEOUTS)
-    refused = os.strerror(errno.ECONNREFUSED)
-    assert_failed(res, errors.COULD_NOT_CONNECT, "127.0.0.1", str(closed_port), refused)
-    await assert_free(client, server)
+async def test_refused(assert_fails: AssertFails, closed_port: int) -> None:
+    words = ("127.0.0.1", str(closed_port), os.strerror(errno.ECONNREFUSED))
+    await assert_fails(f"http://127.0.0.1:{closed_port}/", errors.COULD_NOT_CONNECT, *words)
 
 
 async def test_refused_by_each_address(fetch: Fetch, closed_port: int) -> None:
@@ -198,20 +202,15 @@ async def test_refused_on_ipv6(fetch: Fetch) -> None:
     assert_failed(res, errors.COULD_NOT_CONNECT, "::1", str(port))
 
 
-async def test_unreachable(make_client: MakeClient, fetch: Fetch, server: Server) -> None:
+async def test_unreachable(assert_fails: AssertFails) -> None:
     # The kernel itself refuses TCP to the broadcast address: nothing is sent.
-    client = make_client()
-    res = await fetch("http://255.255.255.255:9/", client=client, **TIMEOUTS)
-    unreachable = os.strerror(errno.ENETUNREACH)
-    assert_failed(res, errors.COULD_NOT_CONNECT, "255.255.255.255", "9", unreachable)
-    await assert_free(client, server)
+    words = ("255.255.255.255", "9", os.strerror(errno.ENETUNREACH))
+    await assert_fails("http://255.255.255.255:9/", errors.COULD_NOT_CONNECT, *words)
 
 
-async def test_no_such_host(make_client: MakeClient, fetch: Fetch, server: Server) -> None:
-    client = make_client()
-    res = await fetch("http://no-such-host.invalid/", client=client, **TIMEOUTS)
-    assert_failed(res, errors.COULD_NOT_CONNECT, "no-such-host.invalid")
-    await assert_free(client, server)
+async def test_no_such_host(assert_fails: AssertFails) -> None:
+    name = "no-such-host.invalid"
+    await assert_fails(f"http://{name}/", errors.COULD_NOT_CONNECT, name)
 
 
 # The head of the response
@@ -256,18 +255,10 @@ MALFORMED_HEADS = {
 @pytest.mark.parametrize("then", [(CLOSE,), ()], ids=["closes", "stalls"])
 @pytest.mark.parametrize("head", MALFORMED_HEADS.values(), ids=MALFORMED_HEADS)
 async def test_malformed_head(
-    head: bytes,
-    then: tuple[Act, ...],
-    make_client: MakeClient,
-    fetch: Fetch,
-    raw_peer: MakePeer,
-    server: Server,
+    head: bytes, then: tuple[Act, ...], raw_peer: MakePeer, assert_fails: AssertFails
 ) -> None:
     peer = await raw_peer(peer_that(head, *then))
-    client = make_client()
-    res = await fetch(peer.url(), client=client, **TIMEOUTS)
-    assert_failed(res, errors.PARSE_ERROR_HEADERS)
-    await assert_free(client, server)
+    await assert_fails(peer.url(), errors.PARSE_ERROR_HEADERS)
     assert len(peer.requests) == 1
 
 
@@ -293,22 +284,14 @@ TOO_LARGE = {"simple": 66_000, "curl": 400_000}
 
 @pytest.mark.parametrize("line", [1_000, None], ids=["many lines", "one line"])
 async def test_head_over_its_limit(
-    line: int | None,
-    transport: str,
-    make_client: MakeClient,
-    fetch: Fetch,
-    raw_peer: MakePeer,
-    server: Server,
+    line: int | None, transport: str, raw_peer: MakePeer, assert_fails: AssertFails
 ) -> None:
     size = TOO_LARGE[transport]
     width = line or size
     field = b"X-Long: " + b"x" * (width - 10) + b"\r\n"
     peer = await raw_peer(peer_that(OK, field * (size // width), b"\r\n"))
-    client = make_client()
-    res = await fetch(peer.url(), client=client, **TIMEOUTS)
     words = ("65536",) if transport == "simple" else ()
-    assert_failed(res, errors.PARSE_ERROR_HEADERS, *words)
-    await assert_free(client, server)
+    await assert_fails(peer.url(), errors.PARSE_ERROR_HEADERS, *words)
 
 
 async def test_head_without_end(fetch: Fetch, raw_peer: MakePeer) -> None:
@@ -338,14 +321,9 @@ async def test_head_under_its_limit(fetch: Fetch, raw_peer: MakePeer) -> None:
 # No response
 
 
-async def test_closed_before_any_byte(
-    make_client: MakeClient, fetch: Fetch, raw_peer: MakePeer, server: Server
-) -> None:
+async def test_closed_before_any_byte(raw_peer: MakePeer, assert_fails: AssertFails) -> None:
     peer = await raw_peer(peer_that(CLOSE))
-    client = make_client()
-    res = await fetch(peer.url(), client=client, **TIMEOUTS)
-    assert_failed(res, errors.NO_HEADERS, "127.0.0.1", str(peer.port))
-    await assert_free(client, server)
+    await assert_fails(peer.url(), errors.NO_HEADERS, "127.0.0.1", str(peer.port))
     # A fresh connection is no reason to send again.
     assert len(peer.requests) == peer.connections == 1
 
@@ -416,33 +394,19 @@ CUT = {
 @pytest.mark.parametrize("act", [CLOSE, RESET])
 @pytest.mark.parametrize("data", CUT.values(), ids=CUT)
 async def test_broken_off(
-    data: bytes,
-    act: Act,
-    transport: str,
-    make_client: MakeClient,
-    fetch: Fetch,
-    raw_peer: MakePeer,
-    server: Server,
+    data: bytes, act: Act, transport: str, raw_peer: MakePeer, assert_fails: AssertFails
 ) -> None:
     peer = await raw_peer(peer_that(data, act))
-    client = make_client()
-    res = await fetch(peer.url(), client=client, **TIMEOUTS)
     # An old pycurl does not tell a status line that is cut from none.
     untold = act is CLOSE and b"\n" not in data and not can_stop(transport)
-    assert_failed(res, errors.NO_HEADERS if untold else errors.SOCKET_ERROR)
-    await assert_free(client, server)
+    await assert_fails(peer.url(), errors.NO_HEADERS if untold else errors.SOCKET_ERROR)
     assert len(peer.requests) == peer.connections == 1
 
 
-async def test_reset_before_any_byte(
-    make_client: MakeClient, fetch: Fetch, raw_peer: MakePeer, server: Server
-) -> None:
+async def test_reset_before_any_byte(raw_peer: MakePeer, assert_fails: AssertFails) -> None:
     peer = await raw_peer(peer_that(RESET))
-    client = make_client()
-    res = await fetch(peer.url(), client=client, **TIMEOUTS)
-    reset = os.strerror(errno.ECONNRESET)
-    assert_failed(res, errors.SOCKET_ERROR, "127.0.0.1", str(peer.port), reset)
-    await assert_free(client, server)
+    words = ("127.0.0.1", str(peer.port), os.strerror(errno.ECONNRESET))
+    await assert_fails(peer.url(), errors.SOCKET_ERROR, *words)
     assert len(peer.requests) == peer.connections == 1
 
 
@@ -452,18 +416,15 @@ async def test_reset_in_a_body_until_close(fetch: Fetch, raw_peer: MakePeer) -> 
 
 
 async def test_reset_while_the_request_is_sent(
-    make_client: MakeClient, fetch: Fetch, raw_peer: MakePeer, server: Server
+    raw_peer: MakePeer, assert_fails: AssertFails
 ) -> None:
     async def script(conn: Connection) -> None:
         await conn.reader.readuntil(b"\r\n\r\n")
         conn.reset()
 
     peer = await raw_peer(script)
-    client = make_client()
     body = bytes(20_000_000)
-    res = await fetch(peer.url(), client=client, method="POST", body=body, **TIMEOUTS)
-    assert_failed(res, errors.SOCKET_ERROR)
-    await assert_free(client, server)
+    await assert_fails(peer.url(), errors.SOCKET_ERROR, method="POST", body=body)
 
 
 BAD_BODIES = {
@@ -498,15 +459,10 @@ BAD_BODIES = {
 
 
 @pytest.mark.parametrize("data", BAD_BODIES.values(), ids=BAD_BODIES)
-async def test_bad_body(
-    data: bytes, make_client: MakeClient, fetch: Fetch, raw_peer: MakePeer, server: Server
-) -> None:
+async def test_bad_body(data: bytes, raw_peer: MakePeer, assert_fails: AssertFails) -> None:
     # The peer keeps the connection open: the bytes alone must tell.
     peer = await raw_peer(peer_that(data))
-    client = make_client()
-    res = await fetch(peer.url(), client=client, **TIMEOUTS)
-    assert_failed(res, errors.SOCKET_ERROR)
-    await assert_free(client, server)
+    await assert_fails(peer.url(), errors.SOCKET_ERROR)
     assert len(peer.requests) == 1
 
 
@@ -595,28 +551,18 @@ async def test_redirect_max(
     ],
 )
 async def test_redirect_to_nowhere(
-    location: str,
-    code: errors,
-    make_client: MakeClient,
-    fetch: Fetch,
-    raw_peer: MakePeer,
-    server: Server,
+    location: str, code: errors, raw_peer: MakePeer, assert_fails: AssertFails
 ) -> None:
     peer = await raw_peer(response(b"", f"Location: {location}", status="302 Found"))
-    client = make_client()
-    assert_failed(await fetch(peer.url(), client=client, **TIMEOUTS), code)
+    await assert_fails(peer.url(), code)
     assert len(peer.requests) == 1
-    await assert_free(client, server)
 
 
 async def test_failure_of_a_later_hop(
-    make_client: MakeClient, fetch: Fetch, server: Server, closed_port: int
+    assert_fails: AssertFails, server: Server, closed_port: int
 ) -> None:
-    client = make_client()
     url = server.url(f"/redirect-to?url=http://127.0.0.1:{closed_port}/")
-    res = await fetch(url, client=client, **TIMEOUTS)
-    assert_failed(res, errors.COULD_NOT_CONNECT, str(closed_port))
-    await assert_free(client, server)
+    await assert_fails(url, errors.COULD_NOT_CONNECT, str(closed_port))
 
 
 @pytest.mark.parametrize("code", [400, 404, 500, 503, 599])
