@@ -645,7 +645,7 @@ EVIDENCE: dict[str, tuple[str, ...]] = {
     "The table of keywords": (
         "contract/keywords_test.py::test_the_table_is_not_changed_and_can_be_used_again",
     ),
-    "`request_timeout`": ("contract/timeouts_test.py::test_request_timeout_while_connecting",),
+    "`request_timeout`": ("contract/timeouts_test.py::test_timeout_in_tcp",),
     "`request_timeout` 0": ("contract/timeouts_test.py::test_no_timeout",),
     "`connect_timeout`": ("contract/keywords_test.py::test_defaults_of_the_timeouts",),
     "`connect_timeout` that runs out": ("connect-timeout",),

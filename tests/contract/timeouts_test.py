@@ -56,26 +56,40 @@ class Stalling:
 
 # Connecting
 
+#: The one that runs out, also where the other is none.
+either_timeout = pytest.mark.parametrize(
+    ("connect_timeout", "request_timeout", "code"),
+    [
+        (SHORT, LONG, errors.CONNECT_TIMEOUT),
+        (SHORT, 0, errors.CONNECT_TIMEOUT),
+        (LONG, SHORT, errors.REQUEST_TIMEOUT),
+        (0, SHORT, errors.REQUEST_TIMEOUT),
+    ],
+)
 
-@pytest.mark.parametrize("request_timeout", [LONG, 0])
-async def test_connect_timeout_in_tcp(
+
+@either_timeout
+async def test_timeout_in_tcp(
+    connect_timeout: float,
     request_timeout: float,
+    code: errors,
     make_client: MakeClient,
     fetch: Fetch,
     blackhole: str,
     server: Server,
 ) -> None:
     client = make_client()
-    res = await fetch(
-        blackhole, client=client, connect_timeout=SHORT, request_timeout=request_timeout
-    )
-    assert_timeout(res, errors.CONNECT_TIMEOUT, "127.0.0.1", str(urlsplit(blackhole).port))
+    timeouts = {"connect_timeout": connect_timeout, "request_timeout": request_timeout}
+    res = await fetch(blackhole, client=client, **timeouts)
+    assert_timeout(res, code, "127.0.0.1", str(urlsplit(blackhole).port))
     await assert_free(client, server)
 
 
-@pytest.mark.parametrize("request_timeout", [LONG, 0])
-async def test_connect_timeout_in_tls(
+@either_timeout
+async def test_timeout_in_tls(
+    connect_timeout: float,
     request_timeout: float,
+    code: errors,
     make_client: MakeClient,
     fetch: Fetch,
     raw_peer: MakePeer,
@@ -84,46 +98,11 @@ async def test_connect_timeout_in_tls(
     script = Stalling(read=False)
     peer = await raw_peer(script)
     client = make_client()
-    res = await fetch(
-        peer.url().replace("http:", "https:"),
-        client=client,
-        connect_timeout=SHORT,
-        request_timeout=request_timeout,
-    )
-    assert_timeout(res, errors.CONNECT_TIMEOUT, "127.0.0.1", str(peer.port))
+    timeouts = {"connect_timeout": connect_timeout, "request_timeout": request_timeout}
+    res = await fetch(peer.url().replace("http:", "https:"), client=client, **timeouts)
+    assert_timeout(res, code, "127.0.0.1", str(peer.port))
     await script.was_left()
     await assert_free(client, server)
-
-
-@pytest.mark.parametrize("connect_timeout", [LONG, 0])
-async def test_request_timeout_while_connecting(
-    connect_timeout: float,
-    make_client: MakeClient,
-    fetch: Fetch,
-    blackhole: str,
-    server: Server,
-) -> None:
-    client = make_client()
-    res = await fetch(
-        blackhole, client=client, connect_timeout=connect_timeout, request_timeout=SHORT
-    )
-    assert_timeout(res, errors.REQUEST_TIMEOUT, "127.0.0.1", str(urlsplit(blackhole).port))
-    await assert_free(client, server)
-
-
-@pytest.mark.parametrize("connect_timeout", [LONG, 0])
-async def test_request_timeout_in_tls(
-    connect_timeout: float, fetch: Fetch, raw_peer: MakePeer
-) -> None:
-    script = Stalling(read=False)
-    peer = await raw_peer(script)
-    res = await fetch(
-        peer.url().replace("http:", "https:"),
-        connect_timeout=connect_timeout,
-        request_timeout=SHORT,
-    )
-    assert_timeout(res, errors.REQUEST_TIMEOUT)
-    await script.was_left()
 
 
 async def test_connect_timeout_is_over_with_the_connect(fetch: Fetch, server: Server) -> None:

@@ -479,39 +479,24 @@ async def test_tls_to_a_plain_url(
 
 # What the other errors are when the bytes are in TLS
 
+HALF_A_BODY = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhell"
+
 
 @pytest.mark.parametrize(
-    ("data", "code"),
+    ("data", "end", "code"),
     [
-        (b"", errors.NO_HEADERS),
-        (b"HTTP/1.1 200 OK\r\nContent-Le", errors.SOCKET_ERROR),
-        (b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhell", errors.SOCKET_ERROR),
-        (b"HTTP/1.1 2xx OK\r\n\r\n", errors.PARSE_ERROR_HEADERS),
+        (b"", "close", errors.NO_HEADERS),
+        (b"HTTP/1.1 200 OK\r\nContent-Le", "close", errors.SOCKET_ERROR),
+        (HALF_A_BODY, "close", errors.SOCKET_ERROR),
+        (b"HTTP/1.1 2xx OK\r\n\r\n", "close", errors.PARSE_ERROR_HEADERS),
+        (b"", "reset", errors.SOCKET_ERROR),
+        (HALF_A_BODY, "reset", errors.SOCKET_ERROR),
     ],
 )
 async def test_broken_off_in_tls(
     data: bytes,
+    end: str,
     code: errors,
-    make_client: MakeClient,
-    raw_peer: MakePeer,
-    certificates: Certificates,
-) -> None:
-    async def script(conn: Connection) -> None:
-        await conn.read_request()
-        await conn.send(data)
-        conn.close()
-
-    peer = await raw_peer(script, certificates.server_context())
-    client = make_client({"ca_path": certificates.ca})
-    res = await client.fetch(peer.url(), **TIMEOUTS)
-    assert res.error is not None
-    assert res.error.code is code
-    assert len(peer.requests) == 1
-
-
-@pytest.mark.parametrize("data", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhell"])
-async def test_reset_in_tls(
-    data: bytes,
     transport: str,
     make_client: MakeClient,
     raw_peer: MakePeer,
@@ -520,13 +505,13 @@ async def test_reset_in_tls(
     async def script(conn: Connection) -> None:
         await conn.read_request()
         await conn.send(data)
-        conn.reset()
+        getattr(conn, end)()
 
     peer = await raw_peer(script, certificates.server_context())
     client = make_client({"ca_path": certificates.ca})
     res = await client.fetch(peer.url(), **TIMEOUTS)
-    allowed = {errors.SOCKET_ERROR}
-    if transport == "simple" and not data and sys.version_info < (3, 12, 3):
+    allowed = {code}
+    if (transport, data, end) == ("simple", b"", "reset") and sys.version_info < (3, 12, 3):
         # gh-115627: the ssl module reports an end of the input for a reset.
         allowed.add(errors.NO_HEADERS)
     assert res.error is not None
