@@ -315,18 +315,23 @@ async def test_stop_while_it_answers(serve: MakePeer, make_client: MakeClient) -
     assert_body(await fetch, b"at last")
 
 
+class Waiting(web.RequestHandler):
+    """Answers nothing until the client has gone."""
+
+    def initialize(self, asked: asyncio.Event, gone: asyncio.Event) -> None:
+        self.asked, self.gone = asked, gone
+
+    async def get(self) -> None:
+        self.asked.set()
+        await self.gone.wait()
+
+    def on_connection_close(self) -> None:
+        self.gone.set()
+
+
 async def test_closed_while_it_answers(serve: MakePeer, make_client: MakeClient) -> None:
     asked, gone = asyncio.Event(), asyncio.Event()
-
-    class Slow(web.RequestHandler):
-        async def get(self) -> None:
-            asked.set()
-            await gone.wait()
-
-        def on_connection_close(self) -> None:
-            gone.set()
-
-    peer = serve(("/", Slow))
+    peer = serve(("/", Waiting, {"asked": asked, "gone": gone}))
     fetch = make_client().fetch(peer.url(), method="GET")
     await asked.wait()
     await peer.close_all_connections()
@@ -337,16 +342,7 @@ async def test_closed_while_it_answers(serve: MakePeer, make_client: MakeClient)
 
 async def test_client_that_goes_away(serve: MakePeer, make_client: MakeClient) -> None:
     asked, gone = asyncio.Event(), asyncio.Event()
-
-    class Slow(web.RequestHandler):
-        async def get(self) -> None:
-            asked.set()
-            await gone.wait()
-
-        def on_connection_close(self) -> None:
-            gone.set()
-
-    peer = serve(("/", Slow))
+    peer = serve(("/", Waiting, {"asked": asked, "gone": gone}))
     fetch = make_client().fetch(peer.url())
     await asked.wait()
     fetch.cancel()

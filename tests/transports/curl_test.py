@@ -20,7 +20,7 @@ from tornado import httputil
 from tornado.httpclient import AsyncHTTPClient, HTTPError, HTTPRequest, HTTPResponse
 from tornado.simple_httpclient import HTTPStreamClosedError
 
-from tests.support import Connection, MakePeer, RawPeer, response
+from tests.support import Connection, MakePeer, RawPeer, Script, response
 from tests.support.certificates import Certificates
 from turbo_tornado.tls import TLS
 from turbo_tornado.transports.failures import (
@@ -664,11 +664,8 @@ async def test_a_callback_that_raises(
     assert (await transport.fetch(peer.url())).body == b"good"
 
 
-async def test_cancel_within_a_call_of_libcurl(
-    make_transport: MakeTransport, raw_peer: MakePeer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # As the signal handler of asyncio.run() does it on Ctrl-C.
-    left = asyncio.Event()
+def half_a_body(left: asyncio.Event) -> Script:
+    """Returns the script of a peer that waits until it is left with half a body sent."""
 
     async def script(conn: Connection) -> None:
         if (await conn.read_request()).target == "/good":
@@ -678,6 +675,14 @@ async def test_cancel_within_a_call_of_libcurl(
         await conn.wait_closed_by_client()
         left.set()
 
+    return script
+
+
+async def test_cancel_within_a_call_of_libcurl(
+    make_transport: MakeTransport, raw_peer: MakePeer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As the signal handler of asyncio.run() does it on Ctrl-C.
+    left = asyncio.Event()
     on_body = HopHandle._on_body
     # What is raised within the call would only be printed.
     cancels: list[object] = []
@@ -692,7 +697,7 @@ async def test_cancel_within_a_call_of_libcurl(
 
     monkeypatch.setattr(HopHandle, "_on_body", interrupted)
     transport = make_transport()
-    peer = await raw_peer(script)
+    peer = await raw_peer(half_a_body(left))
     fetch = transport.fetch(hop(peer), raise_error=False)
     await asyncio.wait_for(left.wait(), 10)
     assert cancels == [True]
@@ -705,17 +710,8 @@ async def test_cancel_plain(
     streaming: bool, make_transport: MakeTransport, raw_peer: MakePeer
 ) -> None:
     left = asyncio.Event()
-
-    async def script(conn: Connection) -> None:
-        if (await conn.read_request()).target == "/good":
-            await conn.send(GOOD)
-            return
-        await conn.send(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n12345")
-        await conn.wait_closed_by_client()
-        left.set()
-
     transport = make_transport()
-    peer = await raw_peer(script)
+    peer = await raw_peer(half_a_body(left))
     arrived = asyncio.Event()
     callback = (lambda chunk: arrived.set()) if streaming else None
     fetch = transport.fetch(peer.url(), streaming_callback=callback)
