@@ -549,14 +549,15 @@ async def test_the_deadline_is_one_for_all_hops(fetch: Fetch, raw_peer: MakePeer
     assert 1 <= len(peer.requests) < 60
 
 
-async def test_a_hop_has_what_is_left_of_the_time(raw_peer: MakePeer, transport: str) -> None:
-    async def script(conn: Connection) -> None:
-        while True:
-            request = await conn.read_request()
-            await asyncio.sleep(0.1)
-            await conn.send(redirect("/end") if request.target == "/start" else response())
+async def in_two_slow_hops(conn: Connection) -> None:
+    while True:
+        request = await conn.read_request()
+        await asyncio.sleep(0.1)
+        await conn.send(redirect("/end") if request.target == "/start" else response())
 
-    peer = await raw_peer(script)
+
+async def test_a_hop_has_what_is_left_of_the_time(raw_peer: MakePeer, transport: str) -> None:
+    peer = await raw_peer(in_two_slow_hops)
     Watched, hops = watched(transport)
     res = await HTTPClient(transport=Watched).fetch(peer.url("/start"), request_timeout=30)
     assert res.code == 200
@@ -567,13 +568,7 @@ async def test_a_hop_has_what_is_left_of_the_time(raw_peer: MakePeer, transport:
 
 
 async def test_request_time_is_that_of_all_hops(fetch: Fetch, raw_peer: MakePeer) -> None:
-    async def script(conn: Connection) -> None:
-        while True:
-            request = await conn.read_request()
-            await asyncio.sleep(0.1)
-            await conn.send(redirect("/end") if request.target == "/start" else response())
-
-    peer = await raw_peer(script)
+    peer = await raw_peer(in_two_slow_hops)
     assert (await fetch(peer.url("/start"))).request_time >= 200
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from tornado import gen
 
-from tests.support import Connection, Fetch, MakeClient, MakePeer, response
+from tests.support import Connection, Fetch, MakeClient, MakePeer, Script, response
 from turbo_tornado import HTTPHeaders, HTTPResponse, errors
 
 ALL_BYTES = bytes(range(256))
@@ -691,19 +691,23 @@ async def test_an_idle_connection_that_the_peer_closed(fetch: Fetch, raw_peer: M
     assert [request.connection for request in peer.requests] == [1, 2, 3]
 
 
-@pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"])
-@pytest.mark.parametrize("end", ["close", "reset"])
-@pytest.mark.kept
-async def test_a_reused_connection_that_is_dead_is_replaced_once(
-    fetch: Fetch, raw_peer: MakePeer, method: str, end: str
-) -> None:
+def ending_at_the_second_request(end: str) -> Script:
     async def script(conn: Connection) -> None:
         await conn.read_request()
         await conn.send(response())
         await conn.read_request()
         getattr(conn, end)()
 
-    peer = await raw_peer(script)
+    return script
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"])
+@pytest.mark.parametrize("end", ["close", "reset"])
+@pytest.mark.kept
+async def test_a_reused_connection_that_is_dead_is_replaced_once(
+    fetch: Fetch, raw_peer: MakePeer, method: str, end: str
+) -> None:
+    peer = await raw_peer(ending_at_the_second_request(end))
     await fetch(peer.url("/first"))
     body = b"data" if method == "PUT" else None
     res = await fetch(peer.url("/second"), method=method, body=body)
@@ -738,13 +742,7 @@ async def test_the_replacement_is_not_replaced(fetch: Fetch, raw_peer: MakePeer)
 async def test_what_is_not_idempotent_is_never_sent_twice(
     fetch: Fetch, raw_peer: MakePeer, method: str, end: str, code: errors
 ) -> None:
-    async def script(conn: Connection) -> None:
-        await conn.read_request()
-        await conn.send(response())
-        await conn.read_request()
-        getattr(conn, end)()
-
-    peer = await raw_peer(script)
+    peer = await raw_peer(ending_at_the_second_request(end))
     await fetch(peer.url("/first"))
     res = await fetch(peer.url("/second"), method=method, body=b"data")
     assert res.error.code is code, res.error
