@@ -1,0 +1,23 @@
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+from tornado.httpclient import AsyncHTTPClient
+
+
+@pytest.fixture
+async def make_transport() -> AsyncIterator[Callable[..., Any]]:
+    """Makes a `CurlTransport`, or another kind, that is closed after the test."""
+    from turbo_tornado.transports.curl import CurlTransport
+
+    made: list[AsyncHTTPClient] = []
+
+    def make(kind: type[AsyncHTTPClient] = CurlTransport, **arguments: Any) -> Any:
+        made.append(kind(force_instance=True, **arguments))
+        return made[-1]
+
+    yield make
+    for transport in made:
+        transport.close()

@@ -1,0 +1,161 @@
+"""HTTP/2 on `CurlTransport`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any, ClassVar
+
+import pytest
+
+from tests.support import RawPeer
+from tests.support.certificates import Certificates
+from turbo_tornado.tls import TLS
+
+pycurl = pytest.importorskip("pycurl")
+
+
+from turbo_tornado.transports import libcurl
+
+from .curl import MakeTransport, fails_with, hop, keeps
+
+# Of Tornado 6.4 with pycurl 7.46 and newer.
+pytestmark = pytest.mark.filterwarnings("ignore:IOCTLFUNCTION is deprecated:DeprecationWarning")
+
+
+class HTTP2Peer(asyncio.Protocol):
+    """Answers with its path, and ``/slow`` not before another request has come.
+
+    Refuses the streams of ``/refused``, which have then not been looked at.
+    """
+
+    connections = 0
+    accepted: ClassVar[set[HTTP2Peer]] = set()
+
+    def __init__(self) -> None:
+        import h2.config
+        import h2.connection
+
+        type(self).connections += 1
+        self.accepted.add(self)
+        config = h2.config.H2Configuration(client_side=False, header_encoding="latin-1")
+        self.h2 = h2.connection.H2Connection(config)
+        self.slow: list[int] = []
+
+    def connection_made(self, transport: Any) -> None:
+        self.transport = transport
+        self.h2.initiate_connection()
+        self.flush()
+
+    def flush(self) -> None:
+        self.transport.write(self.h2.data_to_send())
+
+    def data_received(self, data: bytes) -> None:
+        import h2.errors
+        import h2.events
+
+        for event in self.h2.receive_data(data):
+            if isinstance(event, h2.events.RequestReceived):
+                headers = dict(event.headers)
+                requests.append(headers)
+                if headers[":path"] == "/ping":
+                    self.h2.ping(b"12345678")
+                if headers[":path"] == "/refused":
+                    self.h2.reset_stream(event.stream_id, h2.errors.ErrorCodes.REFUSED_STREAM)
+                    continue
+                if headers[":path"] == "/slow":
+                    self.slow.append(event.stream_id)
+                    continue
+                for stream in [*self.slow, event.stream_id]:
+                    self.h2.send_headers(stream, [(":status", "200"), ("x-field", "value")])
+                    self.h2.send_data(stream, headers[":path"].encode(), end_stream=True)
+                self.slow.clear()
+        self.flush()
+
+
+requests: list[dict[str, str]] = []
+
+
+@pytest.fixture
+async def http2_peer(certificates: Certificates) -> AsyncIterator[Any]:
+    pytest.importorskip("h2")
+    if not libcurl.HAS_HTTP2:
+        pytest.skip("this libcurl does not speak HTTP/2")
+    requests.clear()
+    HTTP2Peer.connections = 0
+    context = certificates.server_context()
+    context.set_alpn_protocols(["h2", "http/1.1"])
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(HTTP2Peer, "127.0.0.1", 0, ssl=context)
+    peer = RawPeer(b"", "127.0.0.1")
+    peer.port = server.sockets[0].getsockname()[1]
+    peer.scheme = "https"
+    yield peer
+    server.close()
+    while HTTP2Peer.accepted:
+        HTTP2Peer.accepted.pop().transport.abort()
+
+
+async def test_http2(
+    make_transport: MakeTransport, http2_peer: RawPeer, certificates: Certificates
+) -> None:
+    transport = make_transport()
+    common: dict[str, Any] = {"version": "HTTP/2", "tls": TLS(ca_path=str(certificates.ca))}
+    host = f"127.0.0.1:{http2_peer.port}"
+    fields = f"Host: {host}\r\nUser-Agent: agent\r\nX-Field: Value\r\n".encode()
+    res = await transport.fetch(hop(http2_peer, "/a/../b?c", fields=fields, **common))
+    assert (res.code, res.reason, res.body) == (200, "OK", b"/a/../b?c")
+    assert res.headers.get_version() == "HTTP/2"
+    assert res.headers["X-Field"] == "value"
+    assert requests == [
+        {
+            ":method": "GET",
+            ":scheme": "https",
+            ":authority": host,
+            ":path": "/a/../b?c",
+            "user-agent": "agent",
+            "x-field": "Value",
+        }
+    ]
+    res = await transport.fetch(hop(http2_peer, method="POST", body=b"body", **common))
+    assert res.code == 200
+    assert requests[1]["content-length"] == "4"
+
+
+@pytest.mark.skipif(
+    not libcurl.CAN_STOP and not libcurl.LOOKS_ITSELF,
+    reason="no connection is kept with this libcurl",
+)
+async def test_http2_shares_a_connection(
+    make_transport: MakeTransport, http2_peer: RawPeer, certificates: Certificates
+) -> None:
+    transport = make_transport()
+    common: dict[str, Any] = {"version": "HTTP/2", "tls": TLS(ca_path=str(certificates.ca))}
+    assert (await transport.fetch(hop(http2_peer, "/ping", **common))).body == b"/ping"
+    # A peer may say something on an idle connection of HTTP/2.
+    for _ in range(5):
+        await asyncio.sleep(0)
+    slow = [transport.fetch(hop(http2_peer, "/slow", **common)) for _ in range(3)]
+    await asyncio.sleep(0)
+    assert (await transport.fetch(hop(http2_peer, "/fast", **common))).body == b"/fast"
+    assert {(await fetch).body for fetch in slow} == {b"/fast"}
+    assert HTTP2Peer.connections == 1
+    fresh = hop(http2_peer, "/fresh", keep_alive=False, **common)
+    assert (await transport.fetch(fresh)).body == b"/fresh"
+    assert HTTP2Peer.connections == 2
+
+
+@keeps
+@pytest.mark.parametrize(("method", "times"), [("GET", 2), ("POST", 1)])
+async def test_http2_refuses_each_stream(
+    method: str,
+    times: int,
+    make_transport: MakeTransport,
+    http2_peer: RawPeer,
+    certificates: Certificates,
+) -> None:
+    fields = f"Host: 127.0.0.1:{http2_peer.port}\r\n".encode()
+    tls = TLS(ca_path=str(certificates.ca))
+    request = hop(http2_peer, "/refused", method=method, fields=fields, version="HTTP/2", tls=tls)
+    await fails_with(make_transport().fetch(request), Exception)
+    assert [headers[":path"] for headers in requests] == ["/refused"] * times
