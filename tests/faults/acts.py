@@ -35,7 +35,7 @@ class Endless:
     """Send ``piece`` for as long as the client takes it, every ``pause`` seconds."""
 
     piece: bytes
-    pause: float | None = None
+    pause: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -122,8 +122,9 @@ async def _send_endlessly(conn: Connection, endless: Endless) -> None:
         await conn.send(endless.piece)
         sent += len(endless.piece)
         assert sent < _ENDLESS, "the client takes everything"
-        if endless.pause is not None:
-            await asyncio.sleep(endless.pause)
+        # Also for no time: until the loop turns, uvloop drops what is written to a connection
+        # over TLS that has been closed.
+        await asyncio.sleep(endless.pause)
 
 
 async def _shake_hands(conn: Connection, step: Handshake, context: ssl.SSLContext) -> None:

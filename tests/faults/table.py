@@ -351,7 +351,7 @@ FLOODS = [
     Row(
         "Floods",
         "an endless chunk extension",
-        ((OF_CHUNKS + b"5;x=", Endless(b"y" * 10_000, 0)),),
+        ((OF_CHUNKS + b"5;x=", Endless(b"y" * 10_000)),),
         {"simple": BROKEN, "curl": errors.REQUEST_TIMEOUT},
         "libcurl reads over an extension of any length, keeps nothing of it and tells nobody",
         options={"request_timeout": SHORT},
