@@ -201,6 +201,10 @@ class RawPeer:
             self.failures.append(error)
         finally:
             conn.writer.transport.abort()
+            # What the connection ended with has been heard of: asyncio would report it, when
+            # the collector comes to the future before it comes to the protocol that has it.
+            with contextlib.suppress(OSError):
+                await conn.writer.wait_closed()
 
     async def close(self) -> None:
         self._server.close()
