@@ -201,10 +201,16 @@ async def test_no_task_is_left(peer: Peer, make_client: MakeClient) -> None:
 
 
 def connecting_to(port: int) -> int:
-    """Returns how many connections to ``port`` of this machine are in SYN-SENT."""
-    lines = Path("/proc/net/tcp").read_text().splitlines()[1:]
+    """Returns how many connections of this process to ``port`` are in SYN-SENT."""
+    # Those of another process may be to a port that was closed, and is ours by now.
+    own = set()
+    for descriptor in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            own.add(os.readlink(descriptor))
+    lines = map(str.split, Path("/proc/net/tcp").read_text().splitlines()[1:])
     return sum(
-        line.split()[2].endswith(f":{port:04X}") and line.split()[3] == "02" for line in lines
+        fields[2].endswith(f":{port:04X}") and fields[3] == "02" and f"socket:[{fields[9]}]" in own
+        for fields in lines
     )
 
 
