@@ -67,7 +67,6 @@ async def many(make_client: MakeClient, base: str, who: str) -> None:
 # Threads
 
 
-@pytest.mark.sent_once
 async def test_loops_in_threads_with_much_to_do(
     make_client: MakeClient, raw_peer: MakePeer
 ) -> None:

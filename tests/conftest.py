@@ -20,7 +20,6 @@ from tornado.ioloop import IOLoop
 
 from tests.support import Fetch, MakeClient, MakePeer, RawPeer, RunPython, Script, StartProgram
 from tests.support.blackhole import blackhole
-from tests.support.capabilities import can_stop, keeps_connections
 from tests.support.certificates import Certificates
 from tests.support.leaks import ErrorRecords, close_transports, pending_tasks
 from tests.support.server import Server
@@ -51,16 +50,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture(autouse=True)
 def default_of_keep_alive(request: pytest.FixtureRequest) -> Iterator[None]:
-    kept = request.node.get_closest_marker("kept") is not None
-    sent_once = request.node.get_closest_marker("sent_once") is not None
-    if (kept or sent_once) and "transport" in request.fixturenames:
-        name = request.getfixturevalue("transport")
-        if not (can_stop(name) if sent_once else keeps_connections(name)):
-            pytest.skip("this pycurl cannot keep libcurl from sending a request twice")
     if not request.config.getoption("no_keep_alive"):
         yield
         return
-    if kept:
+    if request.node.get_closest_marker("kept") is not None:
         pytest.skip("counts on a kept connection, or on the fields of a request that keeps one")
     configure(keep_alive=False)
     yield

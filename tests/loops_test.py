@@ -36,17 +36,6 @@ async def in_thread(func: Callable[[], T]) -> T:
         return await asyncio.wrap_future(executor.submit(func))
 
 
-@pytest.fixture
-def keeping(transport: str) -> None:
-    """Skips a test that tells connections apart where none is kept."""
-    if transport == "curl":
-        import pycurl
-
-        # Where neither pycurl nor libcurl can tell that an idle one is still in order.
-        if not hasattr(pycurl, "PREREQFUNCTION") and pycurl.version_info()[2] < 0x075700:
-            pytest.skip("CurlTransport keeps no connection with this libcurl")
-
-
 async def stalling(conn: Connection) -> None:
     """Answers ``/`` and nothing else."""
     while True:
@@ -100,7 +89,6 @@ IOLoop.current().close(all_fds=True)
 """
 
 
-@pytest.mark.usefixtures("keeping")
 async def test_made_by_a_module(transport: str, raw_peer: MakePeer, run_python: RunPython) -> None:
     peer = await raw_peer(GOOD)
     await run_python(BEFORE_ANY_LOOP, transport, peer.url())
@@ -271,7 +259,6 @@ async def test_what_to_do_instead_in_another_thread(
     assert_good(await results.get())
 
 
-@pytest.mark.usefixtures("keeping")
 async def test_loops_in_threads(make_client: MakeClient, raw_peer: MakePeer) -> None:
     peer = await raw_peer(GOOD)
     together = threading.Barrier(4, timeout=10)
@@ -293,7 +280,6 @@ async def test_loops_in_threads(make_client: MakeClient, raw_peer: MakePeer) -> 
 # One transport
 
 
-@pytest.mark.usefixtures("keeping")
 async def test_clients_of_a_loop_share_connections(
     make_client: MakeClient, raw_peer: MakePeer
 ) -> None:
@@ -309,7 +295,6 @@ async def test_clients_of_a_loop_share_connections(
     assert peer.connections == 1
 
 
-@pytest.mark.usefixtures("keeping")
 async def test_however_a_transport_is_named(
     transport: str, make_client: MakeClient, raw_peer: MakePeer
 ) -> None:
@@ -325,7 +310,6 @@ async def test_however_a_transport_is_named(
     assert peer.connections == 1
 
 
-@pytest.mark.usefixtures("keeping")
 async def test_not_the_transport_of_tornado(
     transport: str, make_client: MakeClient, raw_peer: MakePeer
 ) -> None:
@@ -363,7 +347,6 @@ async def test_client_is_collected_while_it_fetches(
     assert_good(await asyncio.wait_for(future, 10))
 
 
-@pytest.mark.usefixtures("keeping")
 async def test_client_and_future_are_collected_while_it_fetches(
     make_client: MakeClient, raw_peer: MakePeer
 ) -> None:
@@ -500,7 +483,6 @@ async def files_left_by(run: Runner, main: Callable[[], Awaitable[None]]) -> set
 
 
 @needs_proc
-@pytest.mark.usefixtures("keeping")
 @pytest.mark.parametrize("run", RUNNERS)
 async def test_closed_with_the_loop(
     run: Runner, make_client: MakeClient, raw_peer: MakePeer
@@ -597,7 +579,6 @@ async def test_a_fetch_is_cancelled_with_its_task(
     assert_good(await client.fetch(peer.url()))
 
 
-@pytest.mark.usefixtures("keeping")
 async def test_a_loop_that_runs_is_not_closed(make_client: MakeClient, raw_peer: MakePeer) -> None:
     peer = await raw_peer(GOOD)
     assert_good(await make_client().fetch(peer.url()))
@@ -752,7 +733,6 @@ else:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
-@pytest.mark.usefixtures("keeping")
 @pytest.mark.parametrize(
     ("way", "children", "scheme"),
     [

@@ -563,7 +563,6 @@ async def test_an_idle_connection_is_taken(fetch: Fetch, raw_peer: MakePeer) -> 
     assert [request.connection for request in peer.requests] == [1] * 5
 
 
-@pytest.mark.sent_once
 @pytest.mark.parametrize("method", ["HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "PURGE"])
 @pytest.mark.kept
 async def test_an_idle_connection_is_taken_by_every_method(
@@ -733,7 +732,6 @@ async def test_the_replacement_is_not_replaced(fetch: Fetch, raw_peer: MakePeer)
     assert [request.target for request in peer.requests] == ["/first", "/second", "/second"]
 
 
-@pytest.mark.sent_once
 @pytest.mark.parametrize("method", ["POST", "PATCH", "PURGE"])
 @pytest.mark.parametrize(
     ("end", "code"), [("close", errors.NO_HEADERS), ("reset", errors.SOCKET_ERROR)]
@@ -764,7 +762,6 @@ async def test_a_fresh_connection_is_tried_once(
 
 
 @pytest.mark.kept
-@pytest.mark.sent_once
 async def test_a_request_whose_response_began_is_not_sent_again(
     fetch: Fetch, raw_peer: MakePeer
 ) -> None:

@@ -12,10 +12,8 @@ from typing import Any
 import pytest
 
 from tests.support import Connection, Fetch, MakeClient, MakePeer, RawPeer, response
-from tests.support.capabilities import can_stop
 from tests.support.certificates import Certificates
 from turbo_tornado import HTTPResponse, errors
-from turbo_tornado.transports.hop import IDEMPOTENT_METHODS
 
 OK = b"HTTP/1.1 200 OK\r\n"
 TIMEOUTS: dict[str, Any] = {"request_timeout": 30, "connect_timeout": 30}
@@ -76,8 +74,6 @@ REUSABLE: dict[str, tuple[bytes, str]] = {
 async def test_reused(
     answer: bytes, method: str, transport: str, fetch: Fetch, raw_peer: MakePeer
 ) -> None:
-    if method not in IDEMPOTENT_METHODS and not can_stop(transport):
-        pytest.skip("this pycurl cannot keep libcurl from sending a request twice")
     peer = await raw_peer(on_each(answer, answer))
     body = b"request" if method == "POST" else None
     for _ in range(2):
@@ -577,7 +573,6 @@ async def test_idempotent_request_is_sent_again(
 )
 @pytest.mark.parametrize("method", ["POST", "PATCH", "CUSTOM"])
 @pytest.mark.kept
-@pytest.mark.sent_once
 async def test_other_request_is_not_sent_again(
     method: str, leave: Any, code: errors, fetch: Fetch, raw_peer: MakePeer
 ) -> None:
@@ -598,7 +593,6 @@ async def test_other_request_is_not_sent_again(
     ids=["byte", "status line", "head", "interim response"],
 )
 @pytest.mark.kept
-@pytest.mark.sent_once
 async def test_not_sent_again_after_a_byte_of_the_response(
     data: bytes, fetch: Fetch, raw_peer: MakePeer
 ) -> None:
@@ -628,7 +622,6 @@ async def test_sent_again_only_once(fetch: Fetch, raw_peer: MakePeer) -> None:
 
 
 @pytest.mark.kept
-@pytest.mark.sent_once
 async def test_sent_again_on_a_fresh_connection(
     make_client: MakeClient, fetch: Fetch, raw_peer: MakePeer
 ) -> None:

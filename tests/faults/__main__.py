@@ -30,7 +30,7 @@ def main() -> int:
         certificates = Certificates(Path(folder))
         if arguments.dns:
             namespace.bring_up_loopback()
-            rows = [row for row in TABLE if row.dns and not reason_against(row, transports[0])]
+            rows = [row for row in TABLE if row.dns and not reason_against(row)]
             found = {row.name: _run(row, transports[0], certificates) for row in rows}
             print(json.dumps({name: outcome.as_json() for name, outcome in found.items()}))
             return 0
@@ -52,7 +52,7 @@ def _results(transports: list[str], words: str, certificates: Certificates) -> p
         for row in rows:
             if transport not in row.transports:
                 continue
-            outcome: Outcome | str = reason_against(row, transport)
+            outcome: Outcome | str = reason_against(row)
             if not outcome:
                 known = dns.get(row.name) if row.dns else None
                 outcome = Outcome(**known) if known else _run(row, transport, certificates)

@@ -36,7 +36,7 @@ dns_outcomes = functools.cache(namespace.outcomes)
 
 @pytest.mark.parametrize(("row", "transport"), CASES)
 async def test_fault(row: Row, transport: str, certificates: Certificates) -> None:
-    if reason := reason_against(row, transport):
+    if reason := reason_against(row):
         pytest.skip(reason)
     if row.dns:
         outcome = Outcome(**dns_outcomes(transport)[row.name])

@@ -36,9 +36,8 @@ CONSTANT = 24 * 1024 * 1024
 # How many plays are tried together. asyncio's end of a TLS connection has a buffer of
 # 256 KiB, and a kept connection could be taken by another play.
 _AT_ONCE, _AT_ONCE_OVER_TLS = 64, 16
-# In what asyncio says of a timer: of the peer's end of TLS, of a sleep, and of the one that a
-# transport has for an old libcurl.
-_EXPECTED_TIMERS = ("SSLProtocol", "_set_result_unless_cancelled", "_check_all")
+# In what asyncio says of a timer: of the peer's end of TLS, and of a sleep.
+_EXPECTED_TIMERS = ("SSLProtocol", "_set_result_unless_cancelled")
 # Seconds within which what has been closed is gone.
 _PATIENCE = 10.0
 
@@ -58,25 +57,9 @@ class Outcome:
         return asdict(self)
 
 
-def reason_against(row: Row, transport: str) -> str:
+def reason_against(row: Row) -> str:
     """Returns why a row cannot be tried here, or nothing."""
-    if row.dns and (reason := namespace.reason_against()):
-        return reason
-    if transport != "curl":
-        return ""
-    import pycurl
-
-    from turbo_tornado.transports import libcurl
-
-    if row.dns == "silent" and pycurl.version_info()[2] < 0x081000:
-        return "this libcurl waits for the name server"
-    if row.not_old and pycurl.version_info()[2] < 0x080B00:
-        return "this libcurl is old, and does otherwise"
-    if row.stops and not libcurl.CAN_STOP:
-        return "libcurl decides by itself with this pycurl, and tells little"
-    if row.at == "kept" and not (libcurl.CAN_STOP or libcurl.LOOKS_ITSELF):
-        return "this pycurl takes a fresh connection"
-    return ""
+    return namespace.reason_against() if row.dns else ""
 
 
 async def run(row: Row, transport: str, certificates: Certificates) -> Outcome:

@@ -68,8 +68,6 @@ class Row:
     :arg dns: how the name server behaves; see `namespace`.
     :arg resolver: how the resolver of the simple transport behaves, in the place of DNS.
     :arg transports: those that can be asked.
-    :arg stops: whether it takes a pycurl that can stop a transfer (7.45.7).
-    :arg not_old: whether a libcurl before 8.11 does otherwise, as the page on transports says.
     """
 
     group: str
@@ -85,8 +83,6 @@ class Row:
     dns: str = ""
     resolver: str = ""
     transports: tuple[str, ...] = ("simple", "curl")
-    stops: bool = False
-    not_old: bool = False
 
     def all_plays(self) -> list[Play]:
         return list(self.plays() if callable(self.plays) else self.plays)
@@ -148,9 +144,6 @@ PARTS: dict[str, tuple[bytes, bytes]] = {
     "a gzip body in chunks": (OF_CHUNKS.replace(END + END, END + GZIP + END), chunk(PACKED)),
 }
 
-#: Those with nothing before them.
-FIRST_LINES = [part for part, (before, _) in PARTS.items() if not before]
-
 
 def within(part: str, *then: Any) -> tuple[Play, ...]:
     before, piece = PARTS[part]
@@ -173,8 +166,6 @@ CUTS = [
             f"closed at each byte of {part}",
             within(part, CLOSE),
             BROKEN,
-            stops=part in FIRST_LINES,
-            not_old=part == "the empty line after trailers",
         )
         for part in PARTS
     ),
@@ -205,7 +196,6 @@ CUTS = [
         tuple(cuts(b"", WHOLE_CHUNKED, (CLOSE,), first=len(STATUS))),
         BROKEN,
         tls=True,
-        not_old=True,
     ),
     Row(
         "Cuts",
@@ -213,7 +203,6 @@ CUTS = [
         tuple(cuts(b"", WHOLE_LENGTH, (TRUNCATE,), first=1)),
         BROKEN,
         tls=True,
-        not_old=True,
     ),
     Row(
         "Cuts",
@@ -222,7 +211,6 @@ CUTS = [
         {"simple": Fine(), "curl": BROKEN},
         "to Python's `ssl` it is the end of the body; libcurl insists on the close_notify",
         tls=True,
-        not_old=True,
     ),
     Row(
         "Cuts",
@@ -230,7 +218,6 @@ CUTS = [
         tuple(cuts(b"", OF_LENGTH, (CLOSE,), first=1)),
         BROKEN,
         at="kept",
-        stops=True,
     ),
     Row(
         "Cuts",
@@ -246,7 +233,6 @@ CUTS = [
         errors.NO_HEADERS,
         options={"method": "POST", "body": b"once"},
         at="kept",
-        stops=True,
     ),
     Row(
         "Cuts",
@@ -292,7 +278,6 @@ RESETS = [
         BROKEN,
         options={"method": "POST", "body": b"once"},
         at="kept",
-        stops=True,
     ),
 ]
 
@@ -367,7 +352,6 @@ FLOODS = [
         "an endless trailer",
         ((OF_CHUNKS + b"0\r\nX-A: ", Endless(PIECE)),),
         BROKEN,
-        not_old=True,
     ),
     Row(
         "Floods",

@@ -28,7 +28,6 @@ from tornado.concurrent import Future
 from tornado.ioloop import IOLoop
 
 from tests.support import Connection, RawPeer, Request, response
-from tests.support.capabilities import keeps_connections
 from turbo_tornado import HTTPClient, HTTPResponse, errors
 
 from .bench import LONG, TRANSPORTS, Bench, make_transport, profile, turns
@@ -221,7 +220,7 @@ class Machine(RuleBasedStateMachine):
         res = await self._ended(fetch)
         assert res.error is None, res
         assert res.body == fetch.body
-        if stays and "extra" not in how and keeps_connections(self.transport):
+        if stays and "extra" not in how:
             line.idle = True
             line.idle_since = self.loop.time()
         else:

@@ -93,7 +93,6 @@ async def echo(request: web.Request) -> web.Response:
 
 
 @pytest.mark.kept
-@pytest.mark.sent_once
 async def test_keep_alive(serve: MakePeer, fetch: Fetch) -> None:
     peer = await serve(echo)
     for body in (b"data", b"", LARGE[:1_000_000]):

@@ -30,10 +30,6 @@ if tornado.version_info < (6, 5):
     LEFT_OUT["CurlHTTPClientCommonTestCase.test_bind_source_ip"] = (
         "expects a message that libcurl gives no more; stock fails as well"
     )
-if pycurl.version_info()[2] < 0x080000:
-    LEFT_OUT["CurlHTTPClientCommonTestCase.test_streaming_unsolicited_brotli_bomb"] = (
-        "this libcurl has no limit to what a paused transfer decodes; stock fails as well"
-    )
 
 # Of Tornado 6.4 with pycurl 7.46 and newer.
 pytestmark = pytest.mark.filterwarnings("ignore:IOCTLFUNCTION is deprecated:DeprecationWarning")

@@ -91,7 +91,6 @@ class Flushing(web.RequestHandler):
 
 
 @pytest.mark.kept
-@pytest.mark.sent_once
 async def test_keep_alive(serve: MakePeer, fetch: Fetch) -> None:
     peer = serve(("/", Echo))
     for _ in range(5):

@@ -56,12 +56,6 @@ class Endless:
         conn.close()
 
 
-def limits_a_line() -> bool:
-    import pycurl
-
-    return bool(pycurl.version_info()[2] >= 0x074700)
-
-
 HEADS = {
     "of one line": (b"HTTP/1.1 200 ", b"x"),
     "of one field": (OK + b"X-A: ", b"x"),
@@ -91,8 +85,6 @@ async def test_a_head_without_end(what: str, fetch: Fetch, raw_peer: MakePeer, p
 async def test_trailers_without_end(
     piece: bytes, transport: str, fetch: Fetch, raw_peer: MakePeer, peak: Any
 ) -> None:
-    if piece == b"X" and transport == "curl" and not limits_a_line():
-        pytest.skip("this libcurl has no limit for one line of a trailer")
     script = Endless(CHUNKED + b"4\r\nbody\r\n0\r\n", piece)
     peer = await raw_peer(script)
     res = await fetch(peer.url())

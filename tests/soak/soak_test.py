@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from tests.support import StartProgram
-from tests.support.capabilities import can_stop
 
 from .run import main
 from .ways import FAILURES
@@ -24,8 +23,6 @@ pytestmark = [
 
 
 async def test_soak(transport: str, tmp_path: Path, start_program: StartProgram) -> None:
-    if not can_stop(transport):
-        pytest.skip("this pycurl cannot keep libcurl from sending a request twice")
     found = tmp_path / "found.json"
     process = await start_program(
         sys.executable,

@@ -10,13 +10,9 @@ from typing import Any
 import pytest
 
 from tests.support import Connection, RawPeer, Script, response
-from turbo_tornado.transports import libcurl
 from turbo_tornado.transports.curl import CurlTransport
 from turbo_tornado.transports.hop import Hop
 
-keeps = pytest.mark.skipif(
-    not libcurl.CAN_STOP, reason="this pycurl cannot look at a connection before its use"
-)
 has_epoll = pytest.mark.skipif(not hasattr(select, "epoll"), reason="there is no epoll")
 
 GOOD = response(b"good")

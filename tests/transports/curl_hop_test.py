@@ -20,7 +20,6 @@ from turbo_tornado.tls import TLS
 from turbo_tornado.transports.failures import (
     BrokenConnection,
     MalformedResponse,
-    RequestTimeout,
 )
 from turbo_tornado.transports.hop import Hop
 
@@ -28,10 +27,10 @@ pycurl = pytest.importorskip("pycurl")
 
 from tornado.curl_httpclient import CurlError
 
-from turbo_tornado.transports import curl_hop, libcurl
+from turbo_tornado.transports import curl_hop
 from turbo_tornado.transports.curl_hop import HopHandle
 
-from .curl import GOOD, MakeTransport, fails_with, half_a_body, has_epoll, hop, keeps, stalling
+from .curl import GOOD, MakeTransport, fails_with, half_a_body, has_epoll, hop, stalling
 
 # Of Tornado 6.4 with pycurl 7.46 and newer.
 pytestmark = pytest.mark.filterwarnings("ignore:IOCTLFUNCTION is deprecated:DeprecationWarning")
@@ -107,7 +106,6 @@ async def test_head_with_a_body(make_transport: MakeTransport, raw_peer: MakePee
     assert [request.body for request in peer.requests] == [b"body", b"body"]
 
 
-@keeps
 async def test_what_comes_with_the_last_chunk_is_no_answer(
     make_transport: MakeTransport, raw_peer: MakePeer
 ) -> None:
@@ -121,7 +119,6 @@ async def test_what_comes_with_the_last_chunk_is_no_answer(
         assert (await transport.fetch(hop(peer))).body == b"body"
 
 
-@keeps
 async def test_an_answer_that_was_there_before_its_question(
     make_transport: MakeTransport, raw_peer: MakePeer, certificates: Certificates
 ) -> None:
@@ -145,7 +142,6 @@ async def test_an_answer_that_was_there_before_its_question(
             assert method == "POST" and "before the request" in str(error)
 
 
-@keeps
 @has_epoll
 async def test_connections_from_one_port(
     make_transport: MakeTransport, raw_peer: MakePeer, monkeypatch: pytest.MonkeyPatch
@@ -193,7 +189,6 @@ async def test_connections_from_one_port(
     assert (first.connections, second.connections) == (2, 1)
 
 
-@keeps
 @has_epoll
 async def test_closed_within_the_head_when_another_begins(
     make_transport: MakeTransport, raw_peer: MakePeer
@@ -268,7 +263,6 @@ CUT_HEADS = {
 }
 
 
-@keeps
 @has_epoll
 @pytest.mark.parametrize("head", CUT_HEADS.values(), ids=CUT_HEADS)
 async def test_farewell_over_tls_within_the_head(
@@ -288,7 +282,6 @@ async def test_farewell_over_tls_within_the_head(
     assert peer.connections == 2
 
 
-@keeps
 @has_epoll
 async def test_farewell_over_tls_within_the_head_when_another_begins(
     make_transport: MakeTransport, raw_peer: MakePeer, certificates: Certificates
@@ -309,7 +302,6 @@ async def test_farewell_over_tls_within_the_head_when_another_begins(
     assert peer.connections == 2
 
 
-@keeps
 @has_epoll
 async def test_farewell_over_tls_after_a_response(
     make_transport: MakeTransport, raw_peer: MakePeer, certificates: Certificates
@@ -340,41 +332,6 @@ def test_trust_in_an_empty_directory(tmp_path: Any) -> None:
     cafile, capath = curl_hop._trust(TLS(ca_path=str(tmp_path)))
     assert capath == str(tmp_path)
     assert cafile in (None, os.devnull)
-
-
-# Old pycurl, of which the newest does the same when its additions are not there
-
-
-@pytest.mark.parametrize("looks_itself", [True, False])
-async def test_without_a_look_before_use(
-    looks_itself: bool,
-    make_transport: MakeTransport,
-    raw_peer: MakePeer,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(libcurl, "CAN_STOP", False)
-    monkeypatch.setattr(libcurl, "LOOKS_ITSELF", looks_itself)
-    monkeypatch.setattr(libcurl, "FILLS_IN_TRUST", False)
-    transport = make_transport()
-    peer = await raw_peer(GOOD)
-    for method in ("GET", "GET", "POST", "GET"):
-        body = b"" if method == "POST" else None
-        assert (await transport.fetch(hop(peer, method=method, body=body))).body == b"good"
-    connections = [request.connection for request in peer.requests]
-    # What is not idempotent has a connection of its own.
-    assert connections in ([[1, 1, 2, 1], [1, 1, 2, 2]] if looks_itself else [[1, 2, 3, 4]])
-
-
-async def test_timeouts_without_a_look_before_use(
-    make_transport: MakeTransport,
-    raw_peer: MakePeer,
-    blackhole: str,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(libcurl, "CAN_STOP", False)
-    transport = make_transport()
-    peer = await raw_peer(stalling)
-    await fails_with(transport.fetch(hop(peer, request_timeout=0.05)), RequestTimeout)
 
 
 async def test_cancel_within_a_call_of_libcurl(

@@ -17,7 +17,7 @@ pycurl = pytest.importorskip("pycurl")
 
 from turbo_tornado.transports import libcurl
 
-from .curl import MakeTransport, fails_with, hop, keeps
+from .curl import MakeTransport, fails_with, hop
 
 # Of Tornado 6.4 with pycurl 7.46 and newer.
 pytestmark = pytest.mark.filterwarnings("ignore:IOCTLFUNCTION is deprecated:DeprecationWarning")
@@ -122,10 +122,6 @@ async def test_http2(
     assert requests[1]["content-length"] == "4"
 
 
-@pytest.mark.skipif(
-    not libcurl.CAN_STOP and not libcurl.LOOKS_ITSELF,
-    reason="no connection is kept with this libcurl",
-)
 async def test_http2_shares_a_connection(
     make_transport: MakeTransport, http2_peer: RawPeer, certificates: Certificates
 ) -> None:
@@ -145,7 +141,6 @@ async def test_http2_shares_a_connection(
     assert HTTP2Peer.connections == 2
 
 
-@keeps
 @pytest.mark.parametrize(("method", "times"), [("GET", 2), ("POST", 1)])
 async def test_http2_refuses_each_stream(
     method: str,
