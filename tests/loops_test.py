@@ -688,12 +688,19 @@ async def fetch(who):
     assert res.error is None, (who, res)
     assert res.body == b"good", (who, res)
 
-def child():
+def child(loop, task):
     asyncio.run(fetch("child"))
-    # An end in order, which takes everything apart that there is.
+    if loop is not None and asyncio.current_task(loop) is None:
+        # Python 3.14 clears the running loop and the current task of a forked child.
+        # Without them, SystemExit cannot leave the inherited loop, which then runs forever.
+        asyncio._set_running_loop(loop)
+        asyncio._enter_task(loop, task)
+    # An orderly exit runs every finalizer, as os._exit() does not.
     sys.exit(0)
 
 def fork():
+    loop = asyncio._get_running_loop()
+    task = asyncio.current_task() if loop is not None else None
     if way == "fork_processes":
         try:
             fork_processes(2, max_restarts=0)
@@ -701,11 +708,11 @@ def fork():
             # The parent comes here when all children have ended.
             assert end.code == 0, "a child failed"
         else:
-            child()
+            child(loop, task)
     else:
         pid = os.fork()
         if not pid:
-            child()
+            child(loop, task)
         assert os.waitpid(pid, 0)[1] == 0, "the child failed"
 
 async def fork_here():
