@@ -42,6 +42,8 @@ setup(
         "Programming Language :: Python :: 3.11",
         "Programming Language :: Python :: 3.12",
         "Programming Language :: Python :: 3.13",
+        "Programming Language :: Python :: 3.14",
+        "Programming Language :: Python :: 3.15",
         "Programming Language :: Python :: Implementation :: CPython",
         "Topic :: Internet :: WWW/HTTP",
         "Topic :: Software Development :: Libraries :: Python Modules",
@@ -59,12 +61,13 @@ setup(
         "certifi",
     ],
     extras_require={
-        "curl": ["pycurl>=7.45"],
+        "curl": ["pycurl>=7.45.7"],
         "test": [
             "coverage>=7.10",
             "hypothesis>=6.100",
             "h2>=4.1",
-            "lupa>=2",
+            # lupa has no wheel for Python 3.15.
+            "lupa>=2; python_version < '3.15'",
             "markdown-it-py>=3",
             "pytest>=8.2",
             "pytest-asyncio>=0.24",

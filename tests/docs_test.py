@@ -50,7 +50,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
-import lupa
 import markdown_it
 import pytest
 
@@ -107,6 +106,7 @@ NOT_RUN = {
     "pre-commit": "changes what git does here",
     "tox": "runs this test",
     ".ci/run": "runs this test",
+    ".ci/sid": "runs this test",
     "ruff": "is an environment of tox",
     "mypy": "is an environment of tox",
     "sphinx-build": "is an environment of tox",
@@ -303,14 +303,14 @@ def check_names(block: Block, command: str) -> None:
                 re.fullmatch(r"py\d+", part) or f" {part}: " in ini for part in name.split("-")
             )
             assert known, f"{block.where}: no environment {name!r}"
-    elif words[0] in ("pytest", ".ci/run", "python"):
+    elif words[0] in ("pytest", ".ci/run", ".ci/sid", "python"):
         for word in (word.partition("::")[0] for word in words):
             if "/" in word and not word.startswith(("-", "/", "http")):
                 assert (ROOT / word).exists(), f"{block.where}: no {word}"
 
 
 def compile_lua(block: Block) -> None:
-    lua = lupa.LuaRuntime()
+    lua = import_module("lupa").LuaRuntime()
     chunk, message = lua.eval("load")(block.code), None
     if isinstance(chunk, tuple):
         # An expression by itself is what a reader would return.
@@ -341,11 +341,9 @@ async def test_the_blocks_of_a_page(page: str, world: World, environment: Path) 
             outputs[block] = await run_program(block, world, environment)
         elif block.language == "sh":
             outputs[block] = await run_shell(block, judged, world, environment)
-        elif block.language == "lua":
-            compile_lua(block)
         elif block.language == "toml":
             tomllib.loads(block.code)
-        elif block.language != "text":
+        elif block.language not in ("lua", "text"):
             pytest.fail(f"{block.where}: nobody knows how to run {block.language!r}")
         if judged:
             assert following is not None and block in outputs, f"{block.where}: has no output"
@@ -357,6 +355,16 @@ async def test_the_blocks_of_a_page(page: str, world: World, environment: Path) 
             assert same, f"{following.where} should be:\n{outputs[block]}"
     if blocks:
         assert blocks[0].language != "text", f"{blocks[0].where}: the output of what?"
+
+
+@pytest.mark.skipif(find_spec("lupa") is None, reason="lupa is not installed")
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if "```lua" in (ROOT / page).read_text("utf-8")]
+)
+def test_the_lua_of_a_page(page: str) -> None:
+    for block in blocks_of(page):
+        if block.language == "lua":
+            compile_lua(block)
 
 
 @pytest.mark.parametrize("page", PAGES)
