@@ -1,27 +1,27 @@
-"""What every Python client has in common: the load, the checks, the costs."""
+"""The load on a Python client, the checks of its responses and the measurement."""
 
 from __future__ import annotations
 
 import asyncio
-import resource
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from itertools import cycle, islice
 from typing import Any
 
+from .usage import cpu_seconds, peak_bytes
 from .workloads import Job
 
-#: One request: gets a URL, returns the status and the length of the body.
+#: One request: takes a URL, returns the status code and the length of the body.
 Fetch = Callable[[str], Awaitable[tuple[int, int]]]
 #: A client, open as long as the context is.
 Client = Callable[[Job], AbstractAsyncContextManager[Fetch]]
-#: Makes requests for so many seconds, or so many of them.
+#: Makes requests until the seconds or the number of requests are used up.
 Load = Callable[[float, int], "Tally"]
 
 
 class Tally:
-    """Counts right and wrong answers, and remembers the first thing that went wrong."""
+    """The number of right responses and of failures, and the first error."""
 
     def __init__(self, job: Job) -> None:
         self.expected = (200, job.length)
@@ -41,23 +41,23 @@ class Tally:
 
 
 def measure(job: Job, load: Load) -> dict[str, Any]:
-    """Runs ``load`` to get warm, then again, and returns what the second time cost."""
+    """Run ``load`` to warm up, then again, and return the costs of the second run."""
     load(*job.warm_up)
-    cpu, wall = _cpu(), time.perf_counter()
+    cpu, wall = cpu_seconds(), time.perf_counter()
     tally = load(*job.window)
-    wall, cpu = time.perf_counter() - wall, _cpu() - cpu
+    wall, cpu = time.perf_counter() - wall, cpu_seconds() - cpu
     return {
         "done": tally.done,
         "failed": tally.failed,
         "error": tally.error,
         "wall": wall,
         "cpu": cpu,
-        "peak": _peak(),
+        "peak": peak_bytes(),
     }
 
 
 def run_in_loop(client: Client, job: Job) -> dict[str, Any]:
-    """Measures a client that runs in an asyncio loop."""
+    """Measure a client that runs in an asyncio loop."""
     new_event_loop: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop
     if job.loop == "uvloop":
         import uvloop
@@ -96,17 +96,3 @@ async def _load(fetch: Fetch, job: Job, seconds: float, requests: int) -> Tally:
     urls = islice(cycle(job.urls), min(job.in_flight, requests))
     await asyncio.gather(*map(one_after_the_other, urls))
     return tally
-
-
-def _cpu() -> float:
-    usage = resource.getrusage(resource.RUSAGE_SELF)
-    return usage.ru_utime + usage.ru_stime
-
-
-def _peak() -> int:
-    # Not ru_maxrss: on Linux that starts with the peak of the process that started this one.
-    with open("/proc/self/status") as status:
-        for line in status:
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * 1024
-    raise RuntimeError("no VmHWM in /proc/self/status")

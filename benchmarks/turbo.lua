@@ -1,4 +1,4 @@
--- Turbo.lua's client on one workload: what measure.py and clients.py are for Python.
+-- Turbo.lua's client on one job, like measure.py for Python.
 -- luajit turbo.lua JOB, with LUA_PATH and TURBO_LIBTFFI set to a built checkout.
 
 local turbo = require "turbo"
@@ -11,9 +11,8 @@ int getrusage(int who, struct benchmark_usage *usage);
 
 turbo.log.disable_all()
 
--- Turbo forks a process for every look-up that is not cached, and talks to it on a socket
--- with a random name. The names of the last run are not to come again: a run that was
--- ended leaves them behind.
+-- Turbo forks a process to resolve a name that is not cached, and uses a socket with a random
+-- name for it. A run that was ended leaves its sockets, so the names must not repeat.
 math.randomseed(math.floor(turbo.util.gettimemonotonic()))
 
 local job = turbo.escape.json_decode(arg[1])
@@ -25,11 +24,15 @@ local function now()
     return tonumber(time.tv_sec) + tonumber(time.tv_nsec) / 1e9
 end
 
+-- Of this process and of its children, which Turbo forks to resolve names.
 local function cpu()
-    local usage = ffi.new("struct benchmark_usage")
-    ffi.C.getrusage(0, usage)
-    return tonumber(usage.user[0] + usage.system[0])
-        + tonumber(usage.user[1] + usage.system[1]) / 1e6
+    local usage, used = ffi.new("struct benchmark_usage"), 0
+    for who = -1, 0 do
+        ffi.C.getrusage(who, usage)
+        used = used + tonumber(usage.user[0] + usage.system[0])
+            + tonumber(usage.user[1] + usage.system[1]) / 1e6
+    end
+    return used
 end
 
 local function peak()
@@ -39,7 +42,7 @@ local function peak()
     end
 end
 
--- A client is also its connection, so each of those in flight has its own.
+-- A client has one connection, so each request in flight needs its own client.
 local clients = {}
 local ssl_options = { ca_path = job.ca }
 
@@ -97,7 +100,7 @@ local function measure()
 end
 
 loop:add_callback(function()
-    -- One look-up for each address, before all those in flight ask for the same one.
+    -- Resolve each address once, before all requests in flight resolve the same one.
     load(loop, job.timeout, #job.urls, function()
         load(loop, job.warm_up[1], job.warm_up[2], measure)
     end)

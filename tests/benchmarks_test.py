@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 import xml.etree.ElementTree
 from pathlib import Path
@@ -42,3 +43,18 @@ async def test_every_installed_client_answers_right(
         assert (run["done"], run["failed"]) == (REQUESTS, 0), run
     assert "What it must show" in (tmp_path / "table.md").read_text()
     xml.etree.ElementTree.parse(tmp_path / "chart.svg")
+
+
+def test_cpu_includes_child_processes() -> None:
+    from benchmarks.usage import cpu_seconds
+
+    busy = "import time\nwhile time.process_time() < 0.3: pass\nprint(flush=True)\ninput()"
+    start = cpu_seconds()
+    with subprocess.Popen(
+        [sys.executable, "-c", busy], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as child:
+        assert child.stdout
+        child.stdout.readline()
+        assert cpu_seconds() - start > 0.25
+        child.communicate(b"\n", timeout=10)
+    assert cpu_seconds() - start > 0.25
