@@ -1,15 +1,12 @@
-"""``python -m benchmarks``: runs the clients on the workloads and reports."""
+"""Run the clients on the workloads and report: ``python -m benchmarks``."""
 
 from __future__ import annotations
 
 import argparse
-import importlib.metadata
 import importlib.util
 import json
 import os
-import platform
 import resource
-import shutil
 import signal
 import subprocess
 import sys
@@ -21,13 +18,14 @@ from typing import Any
 
 from . import nginx, report
 from .clients import CLIENTS
+from .environment import missing, versions
 from .servers import ROOT, Servers, cores, servers, start, stop
 from .workloads import WORKLOADS, Job, Workload
 
 UNLIMITED = 1_000_000_000
-#: Seconds after which one run is ended and counts as failed.
+#: Seconds after which a run is stopped and counts as failed.
 LIMIT = 60.0
-#: Descriptors that a client needs besides its connections.
+#: Descriptors that a client needs in addition to its connections.
 SPARE_DESCRIPTORS = 200
 
 
@@ -49,10 +47,13 @@ def arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--clients", type=some(CLIENTS), default=list(CLIENTS), metavar="A,B")
     parser.add_argument("--workloads", type=some(WORKLOADS), metavar="A,B")
     parser.add_argument("--loops", type=some(loops), metavar="A,B", help="asyncio,uvloop")
-    parser.add_argument("--rounds", type=int, help="default 5")
-    parser.add_argument("--seconds", type=float, help="of one measured run, default 1")
+    parser.add_argument("--rounds", type=int, help="default: 5")
+    parser.add_argument("--seconds", type=float, help="of one measured run, default: 1")
     parser.add_argument(
         "--requests", type=int, default=UNLIMITED, help="end a run after so many, if sooner"
+    )
+    parser.add_argument(
+        "--before", type=_before, metavar="DIR", help="a checkout of an older version to compare"
     )
     parser.add_argument("--turbo-lua", type=_folder, metavar="DIR", help="a built checkout")
     parser.add_argument(
@@ -61,7 +62,7 @@ def arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--quick",
         action="store_true",
-        help="one short round on asyncio, without the largest bursts: to see that all works",
+        help="one short round on asyncio without the largest bursts, to check that all works",
     )
     args = parser.parse_args(argv)
     quick = args.quick
@@ -75,51 +76,24 @@ def arguments(argv: list[str] | None) -> argparse.Namespace:
 
 
 def _folder(text: str) -> Path:
-    # The clients run in another directory.
-    return Path(text).resolve()
+    # Absolute, because the clients run in another directory.
+    folder = Path(text).resolve()
+    if not folder.is_dir():
+        raise argparse.ArgumentTypeError(f"{folder} is not a folder")
+    return folder
 
 
-def missing(client: str, turbo_lua: Path | None) -> str | None:
-    """Returns why a client cannot run here, or ``None``."""
-    if client == "turbo-lua":
-        if turbo_lua is None:
-            return "no --turbo-lua"
-        if not (turbo_lua / "libtffi_wrap.so").exists():
-            return f"not built: no libtffi_wrap.so in {turbo_lua}"
-        return None if shutil.which("luajit") else "luajit is not installed"
-    absent = [name for name in CLIENTS[client].needs if importlib.util.find_spec(name) is None]
-    return f"{' and '.join(absent)} not installed" if absent else None
-
-
-def versions() -> dict[str, str]:
-    """What was measured, for the record."""
-    found = {
-        "python": platform.python_version(),
-        "machine": f"{os.cpu_count()} cores, {_processor()}",
-        "kernel": f"{platform.system()} {platform.release()}",
-    }
-    for name in ("tornado", "pycurl", "aiohttp", "httpx", "uvloop"):
-        if importlib.util.find_spec(name):
-            found[name] = importlib.metadata.version(name)
-    if "pycurl" in found:
-        import pycurl
-
-        found["libcurl"] = pycurl.version_info()[1]
-    server = subprocess.run([str(nginx.find()), "-v"], capture_output=True, text=True, check=True)
-    found["nginx"] = server.stderr.strip().rpartition("/")[2]
-    return found
-
-
-def _processor() -> str:
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return platform.machine()
+def _before(text: str) -> Path:
+    folder = _folder(text)
+    if not (folder / "turbo_tornado" / "__init__.py").exists():
+        raise argparse.ArgumentTypeError(f"there is no turbo_tornado in {folder}")
+    return folder
 
 
 def job_of(
     client: str, loop: str, workload: Workload, args: argparse.Namespace, urls: list[str], ca: str
 ) -> Job:
+    """Return the job of one run."""
     if workload.burst:
         warm_up, window = (LIMIT, 10), (LIMIT, min(workload.in_flight, args.requests))
     else:
@@ -134,6 +108,7 @@ def job_of(
         in_flight=workload.in_flight,
         kept=workload.kept,
         ca=ca,
+        before=str(args.before or ""),
         timeout=2 * LIMIT,
         warm_up=warm_up,
         window=window,
@@ -141,7 +116,7 @@ def job_of(
 
 
 def measure(job: Job, turbo_lua: Path | None, limit: float) -> dict[str, Any]:
-    """Runs a job in a process of its own and returns what that printed."""
+    """Run a job in its own process and return its result."""
     command = [sys.executable, "-m", "benchmarks.clients", job.dump()]
     environment = dict(os.environ)
     if CLIENTS[job.client].run is None:
@@ -160,46 +135,53 @@ def measure(job: Job, turbo_lua: Path | None, limit: float) -> dict[str, Any]:
         try:
             out, err = child.communicate(timeout=limit)
         except subprocess.TimeoutExpired:
-            return _no_answer(f"not finished after {limit:.0f} s")
+            return _failure(f"not finished after {limit:.0f} s")
         finally:
             stop(child)
     try:
         result: dict[str, Any] = json.loads(out.splitlines()[-1])
     except (IndexError, ValueError):
-        return _no_answer((err.strip().splitlines() or ["no result"])[-1])
+        return _failure((err.strip().splitlines() or ["no result"])[-1])
     return result
 
 
-def _no_answer(error: str) -> dict[str, Any]:
+def _failure(error: str) -> dict[str, Any]:
     return {"done": 0, "failed": 1, "error": error}
 
 
 class Benchmark:
-    """The rounds: every run in turn, and all that was measured."""
+    """The rounds of all runs, and their results."""
 
     def __init__(self, args: argparse.Namespace) -> None:
         self.args = args
         self.runs: list[dict[str, Any]] = []
-        # What never finished, or gave no right answer, is not tried again.
+        #: (client, loop, workload) that failed altogether and are not tried again.
         self.given_up: set[tuple[str, str, str]] = set()
+        #: Why a client or one of its workloads is not measured, for the report.
+        self.left_out: dict[str, str] = {}
         self.lanes: list[tuple[str, str]] = []
         loops = [loop for loop in args.loops if importlib.util.find_spec(loop)]
         if len(loops) < len(args.loops):
-            say("uvloop: left out: not installed")
+            self._leave_out("uvloop", "not installed")
         for client in args.clients:
-            if reason := missing(client, args.turbo_lua):
-                say(f"{client}: left out: {reason}")
+            if reason := missing(CLIENTS[client], args):
+                self._leave_out(client, reason)
             elif CLIENTS[client].loops:
                 self.lanes += [(client, loop) for loop in loops]
             else:
                 self.lanes.append((client, ""))
+
+    def _leave_out(self, what: str, reason: str) -> None:
+        if what not in self.left_out:
+            self.left_out[what] = reason
+            say(f"{what}: left out: {reason}")
 
     def workloads(self) -> list[Workload]:
         chosen = [WORKLOADS[name] for name in self.args.workloads]
         most = resource.getrlimit(resource.RLIMIT_NOFILE)[0] - SPARE_DESCRIPTORS
         for workload in chosen:
             if workload.in_flight > most:
-                say(f"{workload.name}: left out: the limit of open files is too low (ulimit -n)")
+                self._leave_out(workload.name, "the limit of open files is too low (ulimit -n)")
         return [workload for workload in chosen if workload.in_flight <= most]
 
     def run(self, running: Servers) -> None:
@@ -211,12 +193,13 @@ class Benchmark:
         say(f"about {ceil(self.args.rounds * round_seconds / 60)} minutes")
         for number in range(self.args.rounds):
             for workload in workloads:
-                # Nobody is always the first, or always after the same neighbour.
+                # The order changes, so that no client always runs first.
                 first = number * 3 % max(1, len(self.lanes))
                 for client, loop in self.lanes[first:] + self.lanes[:first]:
-                    if workload.tls and not CLIENTS[client].tls:
-                        continue
-                    if (client, loop, workload.name) not in self.given_up:
+                    entry = CLIENTS[client]
+                    if feature := entry.lacks(workload, loop):
+                        self._leave_out(f"{client}, {feature}", entry.unsupported[feature])
+                    elif (client, loop, workload.name) not in self.given_up:
                         self.runs.append(self.one(running, number, workload, client, loop))
 
     def one(
@@ -229,7 +212,7 @@ class Benchmark:
         after = running.counted()
         result.update(round=number, workload=workload.name, client=client, loop=loop)
         if not workload.burst:
-            # The second look is itself a connection and a request.
+            # Asking nginx is itself a connection and a request.
             result["connections"] = after[0] - connections - 1
             result["requests"] = after[1] - requests - 1
             if not workload.kept and result["connections"] < result["requests"]:
@@ -255,7 +238,7 @@ def main(argv: list[str] | None = None) -> int:
         return 1
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
-    # As Ctrl-C does: what was started is stopped on the way out.
+    # Like Ctrl-C, so that the servers and the client are stopped.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     benchmark = Benchmark(args)
     started = time.strftime("%Y-%m-%d")
@@ -267,11 +250,12 @@ def main(argv: list[str] | None = None) -> int:
         ):
             benchmark.run(running)
     except KeyboardInterrupt:
-        say("interrupted; this is what there is")
+        say("interrupted; the report has the runs until now")
         interrupted = True
     results = {
         "date": started,
-        "versions": versions(),
+        "versions": versions(args),
+        "left_out": benchmark.left_out,
         "rounds": args.rounds,
         "seconds": args.seconds,
         "runs": benchmark.runs,

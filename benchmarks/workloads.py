@@ -1,4 +1,4 @@
-"""The workloads, and the job that one client gets of one of them."""
+"""The workloads, and the job of a client process."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ from dataclasses import asdict, dataclass
 
 #: Bytes of the body of most responses.
 SMALL = 12
-#: Bytes of the body that is measured for time and memory.
+#: Bytes of the large body.
 LARGE = 100_000_000
-#: Bytes of the body that is posted.
+#: Bytes of the posted body.
 POSTED = 1024
-#: Seconds that the delay server takes for a response.
+#: Seconds after which the delay server responds.
 DELAY = 1.0
 
 
 @dataclass(frozen=True)
 class Workload:
-    """What is asked of a client.
+    """A kind of request and how many of them.
 
-    :arg in_flight: how many requests there are at any time.
-    :arg kept: whether connections are kept, or each request opens and closes its own.
-    :arg burst: all requests are started together, once, on the delay server; otherwise
-        each is followed by the next one, for as long as a run lasts.
+    :arg in_flight: number of requests in flight at any time.
+    :arg kept: whether connections are reused. If false, each request opens its own.
+    :arg burst: whether all requests start together, once, on the delay server. If false,
+        each request is followed by the next one until the run ends.
     """
 
     name: str
@@ -59,16 +59,16 @@ WORKLOADS = {
 
 @dataclass(frozen=True)
 class Job:
-    """One run: what a client's own process is told, as JSON.
+    """One run, which the client process gets as JSON.
 
-    :arg loop: ``"asyncio"``, ``"uvloop"``, or ``""`` for a client with a loop of its own.
-    :arg urls: those in flight take one each, in turn. There are several where there are
-        more connections than one address can take at once.
-    :arg ca: PEM file of the authority that the server's certificate is from.
-    :arg timeout: seconds that the client may take for one request. No client is failed
-        by a default that is too short for the workload.
-    :arg warm_up, window: seconds and number of requests, whichever ends first, of what
-        goes before and of what is measured.
+    :arg loop: ``"asyncio"``, ``"uvloop"``, or ``""`` for a client with its own loop.
+    :arg urls: the requests in flight use them in turn. There are several if one address
+        cannot accept that many connections at once.
+    :arg ca: PEM file of the certificate authority of the server.
+    :arg before: checkout of an older version, or ``""``.
+    :arg timeout: seconds for one request, longer than any workload takes.
+    :arg warm_up, window: seconds and number of requests of the warm-up and of the measured
+        run. Either ends it.
     """
 
     client: str
@@ -80,6 +80,7 @@ class Job:
     in_flight: int
     kept: bool
     ca: str
+    before: str
     timeout: float
     warm_up: tuple[float, int]
     window: tuple[float, int]
