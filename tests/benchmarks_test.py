@@ -5,6 +5,7 @@ import subprocess
 import sys
 import xml.etree.ElementTree
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -103,3 +104,63 @@ def test_unsupported_features_of_a_client() -> None:
     assert entry.lacks(WORKLOADS["get-50-kept"], "asyncio") is None
     assert entry.lacks(WORKLOADS["get-50-fresh"], "uvloop") == "uvloop"
     assert entry.lacks(WORKLOADS["tls-50-kept"], "asyncio") == "tls"
+
+
+def run_of(client: str, workload: str, **values: Any) -> dict[str, Any]:
+    """Return one run with 1 000 right responses in one second."""
+    run = {"round": 0, "loop": "asyncio", "done": 1000, "failed": 0, "error": None}
+    costs = {"wall": 1.0, "cpu": 0.1, "peak": 50_000_000}
+    return {**run, **costs, "client": client, "workload": workload, **values}
+
+
+def tables(*runs: dict[str, Any]) -> str:
+    from benchmarks.report import markdown
+
+    about = {"date": "", "versions": {}, "rounds": 1, "seconds": 1.0, "left_out": {}}
+    return markdown({**about, "runs": list(runs)})
+
+
+def test_requirements_compare_in_one_round() -> None:
+    text = tables(
+        run_of("turbo-simple", "get-50-kept", cpu=0.04),
+        run_of("aiohttp", "get-50-kept", cpu=0.1),
+        run_of("wreq", "get-50-kept", cpu=0.02),
+        run_of("before-simple", "get-50-kept", wall=2.0),
+    )
+    title = "| GET 12 bytes, 50 in flight |"
+    assert f"{title} CPU at most 1.1 x wreq | 2.00 ✗ |" in text
+    assert f"{title} CPU at most 0.42 x aiohttp | 0.40 ✓ |" in text
+    before = "Turbo client on simple, before"
+    assert f"{title} requests/s at least 1.8 x {before} | 2.00 ✓ |" in text
+    assert f"{title} requests/s at least 0.9 x Turbo.lua | - |" in text
+    assert "| aiohttp | 0.40 |" in text
+
+
+def test_requirements_are_not_met_with_failures() -> None:
+    ours = run_of("turbo-simple", "burst-15000", failed=1, peak=10)
+    text = tables(ours, run_of("aiohttp", "burst-15000"))
+    title = "| 15 000 in flight, 1 s each |"
+    assert f"{title} no failure | 1 ✗ |" in text
+    assert f"{title} peak at most 1.0 x aiohttp | 0.00 ✗ |" in text
+
+
+def test_curl_is_compared_with_the_version_before() -> None:
+    text = tables(
+        run_of("turbo-curl", "tls-1-kept", wall=1.05, cpu=0.2),
+        run_of("before-curl", "tls-1-kept"),
+    )
+    assert "| TLS, one at a time | asyncio | 0.95 ✓ | 2.00 ✗ | 1.00 ✓ |" in text
+
+
+def test_overhead_is_a_difference(monkeypatch: pytest.MonkeyPatch) -> None:
+    from benchmarks import requirements
+    from benchmarks.clients import CLIENTS
+    from benchmarks.clients.entry import Entry
+
+    entry = Entry(requirements.TRANSPORT, "send", (), None)
+    monkeypatch.setitem(CLIENTS, requirements.TRANSPORT, entry)
+    text = tables(
+        run_of("turbo-simple", "get-50-kept", cpu=0.04),
+        run_of(requirements.TRANSPORT, "get-50-kept", cpu=0.033),
+    )
+    assert "CPU over its transport at most 8 µs | 7.00 ✓ |" in text
