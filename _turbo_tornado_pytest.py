@@ -1,7 +1,7 @@
 """The pytest plugin of turbo_tornado: the fixture ``turbo_stub``.
 
-Outside of the package, which every run of pytest would otherwise import, and before its
-coverage is measured.
+This module is outside of the package because pytest loads it in every run, before coverage
+measurement starts.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def turbo_stub() -> Iterator[StubTransport]:
-    """A `turbo_tornado.testing.StubTransport` that is installed while the test runs."""
+    """An installed `turbo_tornado.testing.StubTransport`."""
     from turbo_tornado.testing import StubTransport
 
     with StubTransport() as stub:

@@ -59,6 +59,8 @@ setup(
     install_requires=[
         "tornado>=6.4",
         "certifi",
+        "idna>=3.4",
+        "aiohappyeyeballs>=2.4",
     ],
     extras_require={
         "curl": ["pycurl>=7.45.7"],

@@ -14,7 +14,10 @@ from tornado.simple_httpclient import SimpleAsyncHTTPClient
 
 from tests.support import MakePeer, StartProgram, response
 from tests.support.server import Server
-from turbo_tornado import HTTPClient, HTTPHeaders, configure, errors, transports
+from turbo_tornado import HTTPClient, HTTPHeaders, configure, errors
+from turbo_tornado.request.request import Request
+from turbo_tornado.transports.base import Abort, OnDone
+from turbo_tornado.transports.registry import registry
 from turbo_tornado.transports.simple import SimpleTransport
 
 HAS_PYCURL = importlib.util.find_spec("pycurl") is not None
@@ -31,8 +34,7 @@ def configuration() -> Iterator[None]:
 
 def in_use() -> set[str]:
     """Returns the names of the classes that have carried a fetch of this loop."""
-    made = transports._by_loop.get(IOLoop.current(), {})
-    return {type(transport).__name__ for transport in made.values()}
+    return {type(client).__name__ for client in registry.clients_of(IOLoop.current())}
 
 
 class Recording(SimpleTransport):
@@ -46,9 +48,9 @@ class Recording(SimpleTransport):
         self.hops = 0
         self.made.append(self)
 
-    def fetch(self, *args: Any, **kwargs: Any) -> Any:
+    def send(self, request: Request, on_done: OnDone) -> Abort:
         self.hops += 1
-        return super().fetch(*args, **kwargs)
+        return super().send(request, on_done)
 
 
 @pytest.fixture
@@ -68,12 +70,67 @@ async def test_by_name(transport: str, server: Server) -> None:
     assert in_use() == {{"simple": "SimpleTransport", "curl": "CurlTransport"}[transport]}
 
 
-@pytest.mark.parametrize("arguments", [{}, {"transport": "auto"}], ids=["none", "auto"])
-async def test_auto_is_curl_where_pycurl_is(arguments: dict[str, Any], server: Server) -> None:
-    configure("simple")
+AUTO = pytest.mark.parametrize("arguments", [{}, {"transport": "auto"}], ids=["none", "auto"])
+
+
+@AUTO
+@pytest.mark.parametrize("version", ["HTTP/1.0", "HTTP/1.1", None])
+async def test_auto_is_simple(
+    arguments: dict[str, Any], version: Any, recording: list[Recording], raw_peer: MakePeer
+) -> None:
+    peer = await raw_peer(response(b"body"))
+    configure(Recording)
     configure(**arguments)
-    assert (await HTTPClient().fetch(server.url())).code == 200
-    assert in_use() == {"CurlTransport" if HAS_PYCURL else "SimpleTransport"}
+    assert (await HTTPClient().fetch(peer.url(), http_version=version)).body == b"body"
+    assert in_use() == {"SimpleTransport"}
+    assert recording == []
+
+
+async def test_auto_of_one_client_is_simple(recording: list[Recording], server: Server) -> None:
+    configure(Recording)
+    assert (await HTTPClient(transport="auto").fetch(server.url())).code == 200
+    assert in_use() == {"SimpleTransport"}
+    assert recording == []
+
+
+def set_http_2(headers: HTTPHeaders) -> None:
+    headers.set_version("HTTP/2")
+
+
+HTTP_2: dict[str, Callable[[str], Any]] = {
+    "keyword": lambda url: HTTPClient().fetch(url, http_version="HTTP/2"),
+    "table": lambda url: HTTPClient(transport="auto").fetch(url, {"http_version": "HTTP/2"}),
+    "on_headers": lambda url: HTTPClient().fetch(url, on_headers=set_http_2),
+}
+
+
+@needs_pycurl
+@AUTO
+@pytest.mark.parametrize("fetch", HTTP_2.values(), ids=HTTP_2)
+async def test_auto_is_curl_for_http_2(
+    arguments: dict[str, Any], fetch: Callable[[str], Any], closed_port: int, server: Server
+) -> None:
+    configure(**arguments)
+    # The choice shows in who tries to connect.
+    res = await fetch(f"http://127.0.0.1:{closed_port}/")
+    assert res.error is not None
+    assert res.error.code is errors.COULD_NOT_CONNECT
+    assert in_use() == {"CurlTransport"}
+    # Each fetch chooses for itself.
+    assert (await HTTPClient().fetch(server.url(), http_version="HTTP/1.1")).code == 200
+    assert in_use() == {"CurlTransport", "SimpleTransport"}
+
+
+async def test_http_2_does_not_change_a_named_transport(
+    recording: list[Recording], server: Server
+) -> None:
+    for choice, name in (("simple", "SimpleTransport"), (Recording, "Recording")):
+        configure(choice)
+        with pytest.raises(ValueError, match="HTTP/2"):
+            HTTPClient().fetch(server.url(), http_version="HTTP/2")
+        assert name in in_use()
+    assert "CurlTransport" not in in_use()
+    assert server.requests == []
 
 
 async def test_by_class(recording: list[Recording], server: Server) -> None:
@@ -99,7 +156,7 @@ async def test_an_instance_is_left_open(recording: list[Recording], server: Serv
     # Who made it may use it for something else.
     given = Recording(force_instance=True)
     assert (await HTTPClient(transport=given).fetch(server.url())).code == 200
-    transports._close(IOLoop.current())
+    registry.close(IOLoop.current())
     assert (await given.fetch(server.url())).code == 200
     given.close()
 
@@ -220,7 +277,9 @@ sys.meta_path.insert(0, Broken())
 PROGRAM = """
 import asyncio, importlib.machinery, sys
 {missing}
-from turbo_tornado import HTTPClient, configure, transports
+from tornado.ioloop import IOLoop
+from turbo_tornado import HTTPClient, configure
+from turbo_tornado.transports.registry import registry
 
 async def main():
     for make in (
@@ -236,11 +295,17 @@ async def main():
         lambda: configure("auto") or HTTPClient(),
         lambda: HTTPClient(transport="auto"),
     ):
-        response = await make().fetch(sys.argv[1])
+        client = make()
+        for _ in range(2):
+            try:
+                client.fetch(sys.argv[1], http_version="HTTP/2")
+            except ValueError as error:
+                print(error)
+        # After the mistake the client is free.
+        response = await client.fetch(sys.argv[1])
         assert response.error is None, response
         print(response.body.decode())
-    for of_loop in transports._by_loop.values():
-        print(*{{type(transport).__name__ for transport in of_loop.values()}})
+    print(*(type(client).__name__ for client in registry.clients_of(IOLoop.current())))
 
 asyncio.run(main())
 """
@@ -255,10 +320,16 @@ async def test_without_pycurl(
     process = await start_program(sys.executable, "-c", program, peer.url())
     out, err = await process.communicate()
     assert process.returncode == 0, err.decode()
-    configured, of_client, *carried = out.decode().splitlines()
-    assert carried == ["carried"] * 3 + ["SimpleTransport"]
+    configured, of_client, *fetched, in_use = out.decode().splitlines()
+    assert in_use == "SimpleTransport"
     assert "turbo_tornado[curl]" in configured
     assert "turbo_tornado[curl]" in of_client
+    assert fetched[2::3] == ["carried"] * 3
+    assert len(fetched) == 9
+    for refused in (*fetched[0::3], *fetched[1::3]):
+        assert refused.startswith("http_version 'HTTP/2' needs pycurl")
+        assert "turbo_tornado[curl]" in refused
+    assert len(peer.requests) == 3
     assert err == b""
 
 

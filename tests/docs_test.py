@@ -30,7 +30,6 @@ What cannot be run is named in UNRUN or RUN_ELSEWHERE, with the reason. Anything
 
 from __future__ import annotations
 
-import ast
 import asyncio
 import doctest
 import inspect
@@ -53,11 +52,11 @@ from typing import NamedTuple
 import markdown_it
 import pytest
 
+from tests.support import keyword_table
 from tests.support.certificates import Certificates
 from tests.support.world import World
 from turbo_tornado import HTTPClient
 from turbo_tornado.errors import errors
-from turbo_tornado.options import KEYWORDS
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -84,7 +83,7 @@ GIVEN = {
 
 #: (page, how the block begins) -> why it is not run.
 UNRUN = {
-    ("docs/design.md", "kwargs -> FetchOptions -> Outgoing -> Hop"): "a drawing",
+    ("docs/design.md", "keywords -> Request -> transport.send"): "a drawing",
     ("docs/guide/testing.md", "unexpected request: GET"): "what a failed test says",
 }
 
@@ -100,6 +99,7 @@ NOT_RUN = {
     "curl ": "talks to an example that serves",
     "python -m benchmarks": "takes minutes: tests/benchmarks_test.py runs it",
     "python -m tests.faults": "takes a minute and writes the page: tests/faults runs its rows",
+    "python -m tests.support.keyword_table": "writes a page: a test compares it",
     "python -m tests.soak": "takes minutes: tests/soak runs a short one",
     "pytest": "runs this test",
     "HYPOTHESIS_PROFILE=long pytest": "takes minutes",
@@ -391,13 +391,10 @@ def rows_of(page: str, header: str) -> list[list[str]]:
     return [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
 
 
-def test_the_guide_has_every_keyword_and_its_default() -> None:
-    written = {}
-    for names, default, *_ in rows_of("docs/guide/fetch.md", "| keyword | default |"):
-        values = [ast.literal_eval(value) for value in re.findall(r"`(.+?)`", default)]
-        for name, value in itertools.zip_longest(re.findall(r"`(\w+)`", names), values):
-            written[name] = value
-    assert written == {name: keyword.default for name, keyword in KEYWORDS.items()}
+def test_the_guide_has_the_table_of_keywords() -> None:
+    command = "python -m tests.support.keyword_table"
+    written = keyword_table.PART.read(keyword_table.PAGE)
+    assert written == keyword_table.table(), f"run {command}"
 
 
 def test_the_guide_has_every_code() -> None:

@@ -4,20 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import gzip
 import importlib.util
 import io
+import socket
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from tornado.httpclient import AsyncHTTPClient, HTTPRequest
+from tornado.httpclient import AsyncHTTPClient, HTTPClientError, HTTPRequest
 from tornado.httpclient import HTTPResponse as TornadoResponse
 from tornado.httputil import HTTPHeaders as TornadoHeaders
+from tornado.httputil import HTTPInputError
 from tornado.ioloop import IOLoop
-from tornado.simple_httpclient import SimpleAsyncHTTPClient
+from tornado.iostream import StreamClosedError, UnsatisfiableReadError
+from tornado.simple_httpclient import (
+    HTTPStreamClosedError,
+    HTTPTimeoutError,
+    SimpleAsyncHTTPClient,
+)
 
 from tests.support import Connection, MakePeer, Request, response
 from tests.support.certificates import Certificates
@@ -494,6 +503,158 @@ async def test_loop_is_closed_while_it_fetches(
 
     await asyncio.to_thread(asyncio.run, main())
     assert (await HTTPClient(transport=kind).fetch(peer.url())).body == b"body"
+
+
+# Exceptions and codes
+
+
+class CurlError(HTTPClientError):
+    """The exception of Tornado's curl client, without importing pycurl."""
+
+    def __init__(self, errno: int, message: str) -> None:
+        super().__init__(599, message)
+        self.errno = errno
+
+
+class FailingAsyncHTTPClient(AsyncHTTPClient):
+    """Fails every request, after ``delay`` seconds or, if it is negative, in ``fetch``."""
+
+    def initialize(self, error: BaseException, delay: float = 0.0) -> None:  # type: ignore[override]
+        super().initialize()
+        self.error, self.delay = error, delay
+
+    def fetch_impl(self, request: HTTPRequest, callback: Callable[[TornadoResponse], None]) -> None:
+        if self.delay < 0:
+            raise self.error
+        answer = TornadoResponse(request, 599, error=self.error)
+        self.io_loop.call_later(self.delay, callback, answer)
+
+
+def failing(error: BaseException, delay: float = 0.0) -> HTTPClient:
+    return HTTPClient(
+        transport=FailingAsyncHTTPClient(force_instance=True, error=error, delay=delay)
+    )
+
+
+FAILURES = [
+    (HTTPInputError("malformed"), errors.PARSE_ERROR_HEADERS),
+    (UnsatisfiableReadError("too large"), errors.PARSE_ERROR_HEADERS),
+    (HTTPStreamClosedError("closed"), errors.SOCKET_ERROR),
+    (HTTPClientError(599, "other"), errors.SOCKET_ERROR),
+    (StreamClosedError(), errors.SOCKET_ERROR),
+    (ssl.SSLError(1, "handshake"), errors.SSL_ERROR),
+    (ssl.SSLCertVerificationError(1, "verify"), errors.SSL_ERROR),
+    (socket.gaierror(socket.EAI_NONAME, "unknown"), errors.COULD_NOT_CONNECT),
+    (UnicodeError("label too long"), errors.COULD_NOT_CONNECT),
+    (ConnectionRefusedError(errno.ECONNREFUSED, "refused"), errors.COULD_NOT_CONNECT),
+    (OSError(errno.EADDRNOTAVAIL, "no address"), errors.COULD_NOT_CONNECT),
+    (OSError(errno.EHOSTDOWN, "down"), errors.COULD_NOT_CONNECT),
+    (OSError(errno.EHOSTUNREACH, "unreachable"), errors.COULD_NOT_CONNECT),
+    (OSError(errno.ENETDOWN, "down"), errors.COULD_NOT_CONNECT),
+    (OSError(errno.ENETUNREACH, "unreachable"), errors.COULD_NOT_CONNECT),
+    (OSError(errno.EMFILE, "files"), errors.COULD_NOT_CONNECT),
+    (OSError(errno.ENFILE, "files"), errors.COULD_NOT_CONNECT),
+    (OSError(errno.EIO, "other"), errors.SOCKET_ERROR),
+    (ConnectionResetError(errno.ECONNRESET, "reset"), errors.SOCKET_ERROR),
+    (BrokenPipeError(errno.EPIPE, "pipe"), errors.SOCKET_ERROR),
+    (TimeoutError(errno.ETIMEDOUT, "the system's"), errors.SOCKET_ERROR),
+    (asyncio.IncompleteReadError(b"", 1), errors.SOCKET_ERROR),
+    (EOFError("end"), errors.SOCKET_ERROR),
+]
+CURL_CODES = {
+    1: errors.PARSE_ERROR_HEADERS,
+    3: errors.INVALID_URL,
+    5: errors.COULD_NOT_CONNECT,
+    6: errors.COULD_NOT_CONNECT,
+    7: errors.COULD_NOT_CONNECT,
+    8: errors.PARSE_ERROR_HEADERS,
+    18: errors.SOCKET_ERROR,
+    35: errors.SSL_ERROR,
+    45: errors.COULD_NOT_CONNECT,
+    52: errors.NO_HEADERS,
+    55: errors.SOCKET_ERROR,
+    56: errors.SOCKET_ERROR,
+    58: errors.SSL_ERROR,
+    60: errors.SSL_ERROR,
+    61: errors.SOCKET_ERROR,
+    77: errors.SSL_ERROR,
+    92: errors.SOCKET_ERROR,
+    100: errors.PARSE_ERROR_HEADERS,
+    599: errors.SOCKET_ERROR,
+}
+FAILURES += [(CurlError(number, f"code {number}"), code) for number, code in CURL_CODES.items()]
+
+
+@pytest.mark.parametrize(("error", "code"), FAILURES, ids=repr)
+async def test_code_of_an_exception(error: Exception, code: errors) -> None:
+    res = await failing(error).fetch("http://host.test/")
+    assert_error(res, code, "host.test:80")
+
+
+TIMEOUTS = [
+    HTTPTimeoutError("Timeout"),
+    asyncio.TimeoutError(),
+    TimeoutError(),
+    CurlError(28, "Timeout"),
+]
+
+
+@pytest.mark.parametrize("error", TIMEOUTS, ids=repr)
+@pytest.mark.parametrize(
+    ("options", "code"),
+    [
+        # Only connect_timeout can expire, or none of the two: the peer gave up.
+        ({"request_timeout": 0, "connect_timeout": 3}, errors.CONNECT_TIMEOUT),
+        ({"request_timeout": 0, "connect_timeout": 0}, errors.CONNECT_TIMEOUT),
+        # It is too early for request_timeout.
+        ({"request_timeout": 30, "connect_timeout": 3}, errors.CONNECT_TIMEOUT),
+        ({"request_timeout": 30, "connect_timeout": 0}, errors.REQUEST_TIMEOUT),
+        # It is late enough.
+        ({"request_timeout": 0.001, "connect_timeout": 3}, errors.REQUEST_TIMEOUT),
+    ],
+    ids=str,
+)
+async def test_code_of_a_timeout(error: Exception, options: dict[str, Any], code: errors) -> None:
+    res = await failing(error, delay=0.003).fetch("http://host.test/", **options)
+    name = "connect_timeout" if code is errors.CONNECT_TIMEOUT else "request_timeout"
+    assert_error(res, code, f"{name} of {options[name]:g} s expired: T")
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (OSError(errno.EIO, "other"), errors.SOCKET_ERROR),
+        (FileNotFoundError(errno.ENOENT, "missing"), errors.SOCKET_ERROR),
+        (ssl.SSLError(1, "no context"), errors.SSL_ERROR),
+        (ConnectionRefusedError(errno.ECONNREFUSED, "refused"), errors.COULD_NOT_CONNECT),
+        (HTTPStreamClosedError("closed"), errors.SOCKET_ERROR),
+    ],
+    ids=repr,
+)
+async def test_fetch_of_a_client_raises(error: Exception, code: errors) -> None:
+    client = failing(error, delay=-1)
+    for _ in range(2):
+        assert_error(await client.fetch("http://host.test/"), code)
+
+
+async def test_fetch_of_a_client_raises_after_a_redirect(raw_peer: MakePeer) -> None:
+    class Broken(SimpleAsyncHTTPClient):
+        def fetch_impl(self, request: Any, callback: Any) -> None:
+            if request.url.endswith("/next"):
+                raise OSError(errno.EIO, "other")
+            super().fetch_impl(request, callback)
+
+    peer = await raw_peer(MOVED)
+    res = await HTTPClient(transport=Broken).fetch(peer.url())
+    assert_error(res, errors.SOCKET_ERROR, "other")
+
+
+@pytest.mark.parametrize("delay", [0.0, -1])
+async def test_other_exceptions_pass_through(delay: float) -> None:
+    client = failing(ZeroDivisionError("a defect"), delay)
+    for _ in range(2):
+        with pytest.raises(ZeroDivisionError):
+            await client.fetch("http://host.test/")
 
 
 # TLS

@@ -10,21 +10,23 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from turbo_tornado.transports.failures import (
+from turbo_tornado.failures import (
     BodyError,
     BrokenConnection,
     HeadTooLarge,
     MalformedResponse,
     NoResponse,
 )
-from turbo_tornado.transports.http1 import (
+from turbo_tornado.http1 import parser as http1_parser
+from turbo_tornado.http1.body import Body
+from turbo_tornado.http1.head import (
     MAX_HEAD_SIZE,
     MAX_INTERIM_RESPONSES,
     Head,
-    ResponseParser,
     check_partial_head,
     parse_head,
 )
+from turbo_tornado.http1.parser import ResponseParser
 
 OK = b"HTTP/1.1 200 OK\r\n"
 CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
@@ -586,6 +588,63 @@ def cut(draw: st.DrawFn, data: bytes) -> list[bytes]:
     places = [0, *sorted(positions), len(data)]
     pieces = [data[start:end] for start, end in itertools.pairwise(places)]
     return [piece for piece in pieces if piece]
+
+
+def receive(data: bytes, size: int, case: Case) -> tuple[ResponseParser, Body, bytes, int]:
+    """Feeds a parser as a connection does, ``size`` bytes at a time.
+
+    :returns: the parser, the body, what was not received, and how often a buffer was used.
+    """
+    body = Body(len(case.body))
+    parser = ResponseParser(case.bodiless, lambda head: body)
+    buffered = 0
+    while data and not parser.complete:
+        buffer = parser.get_buffer()
+        if buffer is None:
+            chunk, data = data[:size], data[size:]
+            assert parser.feed(chunk) == parser.complete
+            continue
+        count = min(size, len(buffer), len(data))
+        assert count
+        buffer[:count] = data[:count]
+        buffer.release()
+        data = data[count:]
+        buffered += 1
+        assert parser.buffer_updated(count) == parser.complete
+    if case.ended and not parser.complete:
+        parser.end()
+    return parser, body, data, buffered
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 5, 1000])
+@pytest.mark.parametrize("case", RESPONSES.values(), ids=RESPONSES)
+def test_received_into_a_buffer(case: Case, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http1_parser, "_MIN_BUFFER", 1)
+    beyond = b"" if case.ended else OK
+    parser, body, left, _ = receive(case.data + beyond, size, case)
+    assert parser.complete
+    assert parser.head is not None
+    assert (parser.head.code, body.finish()) == (case.code, case.body)
+    assert parser.leftover + left == beyond
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_large_body_is_received_into_its_buffer(chunked: bool) -> None:
+    content = bytes(range(256)) * 12_000
+    data = OK + b"Content-Length: %d\r\n\r\n%b" % (len(content), content)
+    if chunked:
+        data = CHUNKED + b"%x\r\n%b\r\n0\r\n\r\n" % (len(content), content)
+    parser, body, left, buffered = receive(data, 65536, Case(data, body=content))
+    assert parser.complete
+    assert (body.finish(), left, parser.leftover) == (content, b"", b"")
+    assert buffered >= len(content) // 65536 - 2
+
+
+def test_a_buffer_does_not_lift_the_limit() -> None:
+    content = b"x" * 300_000
+    data = CHUNKED + b"%x\r\n%b\r\n0\r\n\r\n" % (len(content), content)
+    with pytest.raises(BodyError, match="over the limit of 200000 bytes"):
+        receive(data, 65536, Case(data, body=content[:200_000]))
 
 
 @settings(deadline=None)

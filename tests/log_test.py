@@ -96,7 +96,7 @@ async def test_costs_nothing_when_off(
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def asked(outgoing: object) -> str:
+    def asked(request: object) -> str:
         raise AssertionError("a line was made that nobody reads")
 
     caplog.set_level(logging.WARNING, "turbo_tornado")

@@ -9,51 +9,86 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Iterat
 from typing import Any
 
 import pytest
-from tornado.iostream import IOStream, StreamClosedError
+from tornado.ioloop import IOLoop
+from tornado.iostream import IOStream
 
 from tests.support.certificates import Certificates
-from turbo_tornado.transports.pool import IdlePool
+from turbo_tornado.transports.simple.connection import Connection
+from turbo_tornado.transports.simple.deadlines import Deadlines
+from turbo_tornado.transports.simple.pool import IdlePool
+from turbo_tornado.transports.simple.watcher import LoopWatcher
 
 #: Longer than any test.
 LONG = 1000.0
 
 
-class Pair:
-    """A connection: our stream, and the socket of the peer."""
+class Reader:
+    """An owner that receives what its connection has."""
 
-    def __init__(self, ours: socket.socket, peer: socket.socket) -> None:
-        self.stream = IOStream(ours)
+    def __init__(self) -> None:
+        self._received: asyncio.Queue[bytes | None] = asyncio.Queue()
+
+    def on_readable(self, connection: Connection) -> None:
+        self._received.put_nowait(connection.receive())
+
+    async def read(self) -> bytes | None:
+        return await asyncio.wait_for(self._received.get(), 10)
+
+
+class Watched(Connection):
+    """A connection that tells when it is closed."""
+
+    __slots__ = ("closing",)
+
+    def __init__(self, sock: socket.socket, key: Hashable) -> None:
+        self.closing = asyncio.Event()
+        sock.setblocking(False)
+        super().__init__(LoopWatcher(IOLoop.current()), sock, key, Reader())
+
+    def close(self) -> None:
+        super().close()
+        self.closing.set()
+
+
+class Pair:
+    """A connection and the socket of its peer."""
+
+    def __init__(self, own: socket.socket, peer: socket.socket, key: Hashable) -> None:
+        self.connection = Watched(own, key)
         self.peer = peer
         peer.setblocking(False)
 
     async def closed(self) -> None:
-        """Returns when our side has been closed."""
-        closed = asyncio.Event()
-        self.stream.set_close_callback(closed.set)
-        await asyncio.wait_for(closed.wait(), 10)
+        """Returns when the connection is closed."""
+        await asyncio.wait_for(self.connection.closing.wait(), 10)
 
     def is_open(self) -> bool:
         """Whether it is open, as far as the peer can tell."""
         try:
             return self.peer.recv(1) != b""
         except BlockingIOError:
-            return not self.stream.closed()
+            return not self.connection.is_closed
 
 
-MakePair = Callable[[], Pair]
+def make_pool(max_idle: int, max_idle_per_key: int, idle_timeout: float) -> IdlePool:
+    deadlines = Deadlines(asyncio.get_running_loop())
+    return IdlePool(deadlines, max_idle, max_idle_per_key, idle_timeout)
+
+
+MakePair = Callable[..., Pair]
 
 
 @pytest.fixture
 def pair() -> Iterator[MakePair]:
     pairs: list[Pair] = []
 
-    def make() -> Pair:
-        pairs.append(Pair(*socket.socketpair()))
+    def make(key: Hashable = "key") -> Pair:
+        pairs.append(Pair(*socket.socketpair(), key))
         return pairs[-1]
 
     yield make
     for made in pairs:
-        made.stream.close()
+        made.connection.close()
         made.peer.close()
 
 
@@ -61,29 +96,24 @@ def tcp_pair() -> Pair:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         ours = socket.create_connection(listener.getsockname())
         peer, _ = listener.accept()
-    return Pair(ours, peer)
-
-
-def taken(pool: IdlePool, key: Hashable) -> IOStream | None:
-    connection = pool.take(key)
-    return None if connection is None else connection.stream
+    return Pair(ours, peer, "key")
 
 
 # Put and taken
 
 
 async def test_nothing_to_take() -> None:
-    pool = IdlePool(10, 10, LONG)
+    pool = make_pool(10, 10, LONG)
     assert pool.take("key") is None
     assert len(pool) == 0
 
 
 async def test_what_was_put_is_taken(pair: MakePair) -> None:
-    pool = IdlePool(10, 10, LONG)
+    pool = make_pool(10, 10, LONG)
     one = pair()
-    pool.put("key", one.stream)
+    pool.put(one.connection)
     assert len(pool) == 1
-    assert taken(pool, "key") is one.stream
+    assert pool.take("key") is one.connection
     assert one.is_open()
     # Once.
     assert pool.take("key") is None
@@ -91,7 +121,7 @@ async def test_what_was_put_is_taken(pair: MakePair) -> None:
 
 
 async def test_only_for_its_key(pair: MakePair) -> None:
-    pool = IdlePool(10, 10, LONG)
+    pool = make_pool(10, 10, LONG)
     context = ssl.create_default_context()
     keys: list[Hashable] = [
         ("host", 80, socket.AF_UNSPEC, None, None),
@@ -101,97 +131,92 @@ async def test_only_for_its_key(pair: MakePair) -> None:
         ("host", 80, socket.AF_UNSPEC, "127.0.0.1", None),
         ("host", 80, socket.AF_UNSPEC, None, context),
     ]
-    pairs = {key: pair() for key in keys[1:]}
-    for key, one in pairs.items():
-        pool.put(key, one.stream)
+    pairs = {key: pair(key) for key in keys[1:]}
+    for one in pairs.values():
+        pool.put(one.connection)
     assert pool.take(keys[0]) is None
     for key, one in pairs.items():
-        assert taken(pool, key) is one.stream
+        assert pool.take(key) is one.connection
         assert pool.take(key) is None
 
 
 async def test_last_in_first_out(pair: MakePair) -> None:
-    pool = IdlePool(10, 10, LONG)
+    pool = make_pool(10, 10, LONG)
     first, second, third = pair(), pair(), pair()
     for one in (first, second, third):
-        pool.put("key", one.stream)
-    assert taken(pool, "key") is third.stream
-    connection = pool.take("key")
-    assert connection is not None
-    assert connection.stream is second.stream
-    second.peer.send(b"response")
-    await connection.read
-    pool.put("key", second.stream)
-    assert taken(pool, "key") is second.stream
-    assert taken(pool, "key") is first.stream
+        pool.put(one.connection)
+    assert pool.take("key") is third.connection
+    assert pool.take("key") is second.connection
+    pool.put(second.connection)
+    assert pool.take("key") is second.connection
+    assert pool.take("key") is first.connection
 
 
-async def test_the_read_that_waits_is_the_first_of_the_response(pair: MakePair) -> None:
-    pool = IdlePool(10, 10, LONG)
-    one = pair()
-    pool.put("key", one.stream)
+async def test_a_taken_connection_belongs_to_its_owner(pair: MakePair) -> None:
+    pool = make_pool(10, 10, LONG)
+    one, reader = pair(), Reader()
+    pool.put(one.connection)
     connection = pool.take("key")
-    assert connection is not None
-    assert not connection.read.done()
+    assert connection is one.connection
+    connection.owner = reader
     one.peer.send(b"response")
-    assert await connection.read == b"response"
-    # It is nothing that the pool would take offence at.
-    await asyncio.sleep(0)
-    assert not one.stream.closed()
-    pool.put("key", one.stream)
-    assert taken(pool, "key") is one.stream
+    assert await reader.read() == b"response"
+    # The pool has forgotten it.
+    assert not connection.is_closed
+    pool.put(connection)
+    assert pool.take("key") is connection
 
 
 # Bounds
 
 
 async def test_max_idle(pair: MakePair) -> None:
-    pool = IdlePool(2, 10, LONG)
-    first, second, third = pair(), pair(), pair()
-    for number, one in enumerate((first, second, third)):
-        pool.put(number, one.stream)
+    pool = make_pool(2, 10, LONG)
+    first, second, third = (pair(number) for number in range(3))
+    for one in (first, second, third):
+        pool.put(one.connection)
         assert len(pool) <= 2
     # The one that waited longest went, whatever its key.
     assert not first.is_open()
     assert pool.take(0) is None
-    assert taken(pool, 1) is second.stream
-    assert taken(pool, 2) is third.stream
+    assert pool.take(1) is second.connection
+    assert pool.take(2) is third.connection
 
 
 async def test_max_idle_counts_who_waits(pair: MakePair) -> None:
-    pool = IdlePool(2, 10, LONG)
+    pool = make_pool(2, 10, LONG)
     first, second, third = pair(), pair(), pair()
-    pool.put("key", first.stream)
-    pool.put("key", second.stream)
-    assert taken(pool, "key") is second.stream
-    pool.put("key", third.stream)
+    pool.put(first.connection)
+    pool.put(second.connection)
+    assert pool.take("key") is second.connection
+    pool.put(third.connection)
     assert len(pool) == 2
     assert first.is_open()
     # Having been used, it is the youngest.
-    assert taken(pool, "key") is third.stream
-    assert taken(pool, "key") is first.stream
+    assert pool.take("key") is third.connection
+    assert pool.take("key") is first.connection
 
 
 async def test_max_idle_per_key(pair: MakePair) -> None:
-    pool = IdlePool(10, 2, LONG)
+    pool = make_pool(10, 2, LONG)
     pairs = [pair() for _ in range(4)]
     for one in pairs:
-        pool.put("key", one.stream)
+        pool.put(one.connection)
     assert len(pool) == 2
     assert sum(one.is_open() for one in pairs) == 2
-    other = pair()
-    pool.put("other", other.stream)
+    other = pair("other")
+    pool.put(other.connection)
     assert len(pool) == 3
-    while (stream := taken(pool, "key")) is not None:
-        assert not stream.closed()
-    assert taken(pool, "other") is other.stream
+    while (connection := pool.take("key")) is not None:
+        assert not connection.is_closed
+    assert pool.take("other") is other.connection
 
 
 @pytest.mark.parametrize(("max_idle", "max_idle_per_key"), [(0, 10), (10, 0), (0, 0)])
 async def test_nothing_is_kept(pair: MakePair, max_idle: int, max_idle_per_key: int) -> None:
-    pool = IdlePool(max_idle, max_idle_per_key, LONG)
+    pool = make_pool(max_idle, max_idle_per_key, LONG)
     one = pair()
-    pool.put("key", one.stream)
+    pool.put(one.connection)
     assert not one.is_open()
     assert len(pool) == 0
     assert pool.take("key") is None
@@ -201,9 +226,9 @@ async def test_nothing_is_kept(pair: MakePair, max_idle: int, max_idle_per_key: 
 
 
 async def test_idle_timeout(pair: MakePair) -> None:
-    pool = IdlePool(10, 10, 0.05)
+    pool = make_pool(10, 10, 0.05)
     one = pair()
-    pool.put("key", one.stream)
+    pool.put(one.connection)
     started = time.monotonic()
     await one.closed()
     assert time.monotonic() - started >= 0.045
@@ -213,74 +238,63 @@ async def test_idle_timeout(pair: MakePair) -> None:
 
 
 async def test_idle_timeout_of_each(pair: MakePair) -> None:
-    pool = IdlePool(10, 10, 0.05)
-    ends: list[tuple[int, float]] = []
+    pool = make_pool(10, 10, 0.05)
+    pairs = [pair(number % 2) for number in range(3)]
     starts: list[float] = []
-    pairs = [pair() for _ in range(3)]
-    ended = asyncio.Event()
-
-    def note(number: int) -> None:
-        ends.append((number, time.monotonic()))
-        if len(ends) == len(pairs):
-            ended.set()
-
-    for number, one in enumerate(pairs):
-        one.stream.set_close_callback(lambda number=number: note(number))
-        pool.put(number % 2, one.stream)
+    for one in pairs:
+        pool.put(one.connection)
         starts.append(time.monotonic())
         await asyncio.sleep(0.02)
-    await asyncio.wait_for(ended.wait(), 10)
-    assert [number for number, _ in ends] == [0, 1, 2]
-    for (_, end), start in zip(ends, starts, strict=True):
-        assert end - start >= 0.045
+    for position, one in enumerate(pairs):
+        await one.closed()
+        assert time.monotonic() - starts[position] >= 0.045
+        # In the order in which they became idle.
+        assert len(pool) <= len(pairs) - position - 1
     assert len(pool) == 0
 
 
 async def test_idle_timeout_is_not_for_what_is_in_use(pair: MakePair) -> None:
-    pool = IdlePool(10, 10, 0.02)
-    used, idle = pair(), pair()
-    pool.put("key", used.stream)
-    pool.put("other", idle.stream)
-    assert taken(pool, "key") is used.stream
+    pool = make_pool(10, 10, 0.02)
+    used, idle = pair(), pair("other")
+    pool.put(used.connection)
+    pool.put(idle.connection)
+    assert pool.take("key") is used.connection
     await idle.closed()
     assert used.is_open()
 
 
 async def test_idle_timeout_begins_again_after_use(pair: MakePair) -> None:
-    pool = IdlePool(10, 10, 0.1)
-    used, idle = pair(), pair()
-    pool.put("key", used.stream)
-    pool.put("other", idle.stream)
+    pool = make_pool(10, 10, 0.1)
+    used, idle = pair(), pair("other")
+    pool.put(used.connection)
+    pool.put(idle.connection)
     await asyncio.sleep(0.05)
-    connection = pool.take("key")
-    assert connection is not None
-    used.peer.send(b"response")
-    await connection.read
+    assert pool.take("key") is used.connection
     started = time.monotonic()
-    pool.put("key", used.stream)
+    pool.put(used.connection)
     await idle.closed()
     # On a busy machine both times may be over by now.
     if time.monotonic() - started < 0.09:
         assert used.is_open()
-    if not used.stream.closed():
+    if not used.connection.is_closed:
         await used.closed()
     assert time.monotonic() - started >= 0.095
     assert len(pool) == 0
 
 
 async def test_idle_timeout_works_again_when_all_were_gone(pair: MakePair) -> None:
-    pool = IdlePool(10, 10, 0.02)
+    pool = make_pool(10, 10, 0.02)
     for _ in range(2):
         one = pair()
-        pool.put("key", one.stream)
+        pool.put(one.connection)
         await one.closed()
         assert len(pool) == 0
     # And when the timer found nobody.
     one, other = pair(), pair()
-    pool.put("key", one.stream)
+    pool.put(one.connection)
     pool.take("key")
     await asyncio.sleep(0.04)
-    pool.put("key", other.stream)
+    pool.put(other.connection)
     await other.closed()
 
 
@@ -288,12 +302,12 @@ async def test_idle_timeout_works_again_when_all_were_gone(pair: MakePair) -> No
 
 
 async def test_close(pair: MakePair) -> None:
-    pool = IdlePool(10, 10, LONG)
-    pairs = [pair() for _ in range(4)]
-    for number, one in enumerate(pairs):
-        pool.put(number % 2, one.stream)
-    in_use = taken(pool, 0)
-    assert in_use is pairs[2].stream
+    pool = make_pool(10, 10, LONG)
+    pairs = [pair(number % 2) for number in range(4)]
+    for one in pairs:
+        pool.put(one.connection)
+    in_use = pool.take(0)
+    assert in_use is pairs[2].connection
     pool.close()
     assert len(pool) == 0
     assert [one.is_open() for one in pairs] == [False, False, True, False]
@@ -305,9 +319,9 @@ async def test_close_leaves_no_timer(pair: MakePair) -> None:
     loop: Any = asyncio.get_running_loop()
     if not hasattr(loop, "_scheduled"):
         pytest.skip("uvloop does not show its timers")
-    pool = IdlePool(10, 10, 0.02)
+    pool = make_pool(10, 10, 0.02)
     timers = set(loop._scheduled)
-    pool.put("key", pair().stream)
+    pool.put(pair().connection)
     pool.close()
     left = set(loop._scheduled) - timers
     assert all(timer.cancelled() for timer in left)
@@ -344,15 +358,15 @@ OVER = [close, shut_down, send, send_and_close]
 
 @pytest.mark.parametrize("end", OVER)
 async def test_dropped_when_it_is_over(pair: MakePair, end: Callable[[Pair], None]) -> None:
-    pool = IdlePool(10, 10, LONG)
+    pool = make_pool(10, 10, LONG)
     one, other = pair(), pair()
-    pool.put("key", one.stream)
-    pool.put("key", other.stream)
+    pool.put(one.connection)
+    pool.put(other.connection)
     end(one)
     # Nobody has to ask.
     await one.closed()
     assert len(pool) == 1
-    assert taken(pool, "key") is other.stream
+    assert pool.take("key") is other.connection
     assert pool.take("key") is None
 
 
@@ -360,74 +374,74 @@ async def test_dropped_when_it_is_over(pair: MakePair, end: Callable[[Pair], Non
 async def test_take_sees_what_the_loop_has_not_seen(
     pair: MakePair, end: Callable[[Pair], None]
 ) -> None:
-    pool = IdlePool(10, 10, LONG)
+    pool = make_pool(10, 10, LONG)
     one = pair()
-    pool.put("key", one.stream)
+    pool.put(one.connection)
     end(one)
     assert pool.take("key") is None
-    assert one.stream.closed()
+    assert one.connection.is_closed
     assert len(pool) == 0
 
 
 @pytest.mark.parametrize("end", OVER)
 async def test_take_goes_on_to_the_next(pair: MakePair, end: Callable[[Pair], None]) -> None:
-    pool = IdlePool(10, 10, LONG)
+    pool = make_pool(10, 10, LONG)
     pairs = [pair() for _ in range(4)]
     for one in pairs:
-        pool.put("key", one.stream)
+        pool.put(one.connection)
     end(pairs[3])
     end(pairs[2])
-    assert taken(pool, "key") is pairs[1].stream
-    assert pairs[2].stream.closed() and pairs[3].stream.closed()
+    assert pool.take("key") is pairs[1].connection
+    assert pairs[2].connection.is_closed and pairs[3].connection.is_closed
     assert len(pool) == 1
 
 
 @pytest.mark.parametrize("waits", [False, True])
 async def test_reset(waits: bool) -> None:
-    pool = IdlePool(10, 10, LONG)
+    pool = make_pool(10, 10, LONG)
     one = tcp_pair()
-    pool.put("key", one.stream)
+    pool.put(one.connection)
     reset(one)
     if waits:
         await one.closed()
         assert len(pool) == 0
     assert pool.take("key") is None
-    assert one.stream.closed()
+    assert one.connection.is_closed
 
 
 @pytest.mark.parametrize("end", OVER)
 async def test_put_of_what_is_over(pair: MakePair, end: Callable[[Pair], None]) -> None:
-    pool = IdlePool(10, 10, LONG)
+    pool = make_pool(10, 10, LONG)
     one = pair()
     end(one)
-    pool.put("key", one.stream)
+    pool.put(one.connection)
     assert pool.take("key") is None
-    assert one.stream.closed()
+    assert one.connection.is_closed
     assert len(pool) == 0
     # Nor is it there if somebody asks later.
     other = pair()
     end(other)
-    pool.put("key", other.stream)
-    if not other.stream.closed():
+    pool.put(other.connection)
+    if not other.connection.is_closed:
         await other.closed()
     await asyncio.sleep(0)
     assert len(pool) == 0
 
 
-async def test_put_of_a_closed_stream(pair: MakePair) -> None:
-    pool = IdlePool(10, 10, LONG)
+async def test_put_of_a_closed_connection(pair: MakePair) -> None:
+    pool = make_pool(10, 10, LONG)
     one = pair()
-    one.stream.close()
-    pool.put("key", one.stream)
+    one.connection.close()
+    pool.put(one.connection)
     assert len(pool) == 0
     assert pool.take("key") is None
 
 
 async def test_closed_by_somebody_else(pair: MakePair) -> None:
-    pool = IdlePool(10, 10, LONG)
+    pool = make_pool(10, 10, LONG)
     one = pair()
-    pool.put("key", one.stream)
-    one.stream.close()
+    pool.put(one.connection)
+    one.connection.close()
     assert pool.take("key") is None
     await asyncio.sleep(0)
     assert len(pool) == 0
@@ -436,80 +450,80 @@ async def test_closed_by_somebody_else(pair: MakePair) -> None:
 # TLS
 
 
-MakeTLS = Callable[[], Awaitable[tuple[IOStream, IOStream]]]
+MakeTLS = Callable[[], Awaitable[tuple[Watched, IOStream]]]
 
 
 @pytest.fixture
 async def tls_pair(certificates: Certificates) -> AsyncIterator[MakeTLS]:
-    """Makes two ends of a connection with TLS, ours and that of the peer."""
+    """Makes two ends of a TLS connection: the connection and the stream of its peer."""
     context = ssl.create_default_context(cafile=certificates.ca)
-    streams: list[IOStream] = []
+    made: list[Watched | IOStream] = []
 
-    async def make() -> tuple[IOStream, IOStream]:
-        ours, peer = map(IOStream, socket.socketpair())
-        streams[:] = await asyncio.gather(
-            ours.start_tls(False, context, server_hostname="localhost"),
-            peer.start_tls(True, certificates.server_context()),
+    async def make() -> tuple[Watched, IOStream]:
+        own, other = socket.socketpair()
+        peer = IOStream(other)
+        accepting = peer.start_tls(True, certificates.server_context())
+        connected = await asyncio.to_thread(
+            context.wrap_socket, own, server_hostname="localhost", suppress_ragged_eofs=False
         )
-        return streams[0], streams[1]
+        connection, stream = Watched(connected, "key"), await accepting
+        made.extend((connection, stream))
+        return connection, stream
 
     yield make
-    for stream in streams:
-        stream.close()
+    for one in made:
+        one.close()
 
 
 async def test_tls(tls_pair: MakeTLS) -> None:
-    pool = IdlePool(10, 10, LONG)
-    ours, peer = await tls_pair()
-    # The tickets that the peer sends after the handshake are not for us.
+    pool = make_pool(10, 10, LONG)
+    connection, peer = await tls_pair()
+    reader = Reader()
+    # The tickets that the peer sends after the handshake are for OpenSSL alone.
     for _ in range(3):
-        pool.put("key", ours)
+        pool.put(connection)
         await asyncio.sleep(0)
-        connection = pool.take("key")
-        assert connection is not None
-        assert connection.stream is ours
+        assert pool.take("key") is connection
+        connection.owner = reader
         await peer.write(b"response")
-        assert await asyncio.wait_for(connection.read, 10) == b"response"
+        received = None
+        while received is None:
+            received = await reader.read()
+        assert received == b"response"
 
 
 @pytest.mark.parametrize("act", ["close", "send"])
 @pytest.mark.parametrize("waits", [False, True])
 async def test_tls_that_is_over(tls_pair: MakeTLS, act: str, waits: bool) -> None:
-    pool = IdlePool(10, 10, LONG)
-    ours, peer = await tls_pair()
-    pool.put("key", ours)
+    pool = make_pool(10, 10, LONG)
+    connection, peer = await tls_pair()
+    pool.put(connection)
     await asyncio.sleep(0)
-    closed = asyncio.Event()
-    ours.set_close_callback(closed.set)
     if act == "close":
         peer.close()
     else:
         # All of it is in the socket when this returns.
         peer.write(b"x")
     if waits:
-        await asyncio.wait_for(closed.wait(), 10)
+        await asyncio.wait_for(connection.closing.wait(), 10)
         assert len(pool) == 0
     assert pool.take("key") is None
-    assert ours.closed()
-    with pytest.raises(StreamClosedError):
-        await ours.write(b"request")
+    assert connection.is_closed
 
 
 @pytest.mark.parametrize("before", ["put", "wait", "take"])
 async def test_tls_that_is_no_tls_any_more(tls_pair: MakeTLS, before: str) -> None:
-    pool = IdlePool(10, 10, LONG)
-    ours, peer = await tls_pair()
+    pool = make_pool(10, 10, LONG)
+    connection, peer = await tls_pair()
     if before != "put":
-        pool.put("key", ours)
+        pool.put(connection)
         await asyncio.sleep(0)
-    closed = asyncio.Event()
-    ours.set_close_callback(closed.set)
     # Past the TLS of the peer.
     socket.socket.send(peer.socket, b"HTTP/1.1 408 Request Timeout\r\n\r\n")
     if before == "put":
-        pool.put("key", ours)
+        pool.put(connection)
     if before == "wait":
-        await asyncio.wait_for(closed.wait(), 10)
+        await asyncio.wait_for(connection.closing.wait(), 10)
     assert pool.take("key") is None
-    assert ours.closed()
+    assert connection.is_closed
     assert len(pool) == 0

@@ -18,7 +18,7 @@ from tests.support import MakeClient
 from tests.support.certificates import Certificates
 from tests.support.server import Server
 from turbo_tornado import HTTPClient, errors
-from turbo_tornado.tls import TLS, system_trust
+from turbo_tornado.request.tls import TLS, system_trust
 
 # What they may be
 

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from turbo_tornado.urls import DEFAULT_PORTS, URL, InvalidSchema, InvalidURL, parse_url
+from turbo_tornado.failures import InvalidSchema, InvalidURL
+from turbo_tornado.request.url import DEFAULT_PORTS, URL, parse_url
 
 # What a URL becomes, and where the connection goes.
 NORMAL = [
@@ -47,6 +48,8 @@ NORMAL = [
     ("http://BÜCHER.example:81", "http://xn--bcher-kva.example:81", "xn--bcher-kva.example", 81),
     ("http://xn--bcher-kva.example", "http://xn--bcher-kva.example", "xn--bcher-kva.example", 80),
     ("http://例え.jp", "http://xn--r8jz45g.jp", "xn--r8jz45g.jp", 80),
+    # IDNA 2003 would make strasse.example of it, which is another host.
+    ("http://straße.example", "http://xn--strae-oqa.example", "xn--strae-oqa.example", 80),
     ("http://a。b", "http://a.b", "a.b", 80),
     ("http://ｈｏｓｔ", "http://host", "host", 80),
     # Paths and queries are the caller's; only what is not ASCII is encoded.

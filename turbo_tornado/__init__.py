@@ -13,10 +13,10 @@ from ._version import __version__
 from .client import HTTPClient, configure
 from .errors import FetchError, errors
 from .headers import HTTPHeaders
-from .options import FetchKeywords
+from .request.keywords import FetchKeywords
+from .request.tls import SSLOptions
 from .response import HTTPResponse
 from .task import task
-from .tls import SSLOptions
 
 __all__ = [
     "FetchError",

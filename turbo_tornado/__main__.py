@@ -14,10 +14,10 @@ from ._version import __version__
 
 _EPILOG = """\
 exit codes:
-  0    there is a response, whatever its status code
-  1    there is none: CODE_NAME: message on stderr, as in turbo_tornado.errors
-  2    the command line is wrong
-  130  Ctrl-C, as a shell counts it
+  0    the fetch has a response, with any status code
+  1    the fetch has an error; stderr has its name (see turbo_tornado.errors) and message
+  2    invalid command line
+  130  interrupted by Ctrl-C
 
 example:
   python -m turbo_tornado -i --json '{"name": "turbo"}' http://localhost:8888/items
@@ -27,12 +27,12 @@ example:
 def _pair(text: str) -> tuple[str, str]:
     name, equals, value = text.partition("=")
     if not equals:
-        # What was given may be a secret, and what is written here may be kept.
+        # The argument is not quoted: it can be secret, and stderr can go to a log.
         raise argparse.ArgumentTypeError("expected NAME=VALUE")
     return name, value
 
 
-def _field(text: str) -> tuple[str, str]:
+def _header(text: str) -> tuple[str, str]:
     name, colon, value = text.partition(":")
     if not colon:
         raise argparse.ArgumentTypeError("expected NAME: VALUE")
@@ -54,28 +54,28 @@ def _body(text: str) -> bytes:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m turbo_tornado",
-        description="Fetches a URL and writes the body of the response to standard output.",
+        description="Fetch a URL and write the response body to standard output.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
     add("url", metavar="URL")
-    add("-i", "--include", action="store_true", help="write the status and the headers as well")
+    add("-i", "--include", action="store_true", help="also write the status line and the headers")
     add("--method", help="default: GET, and POST with a body")
     add(
         "--param",
         metavar="NAME=VALUE",
         type=_pair,
         action="append",
-        help="of the query, or of the form that POST, PUT, PATCH and DELETE send; repeatable",
+        help="add to the query, or to the form body of POST, PUT, PATCH and DELETE; repeatable",
     )
     add(
         "--header",
         metavar="'NAME: VALUE'",
-        type=_field,
+        type=_header,
         action="append",
         default=[],
-        help="in place of what the client would send under that name; repeatable",
+        help="set a request header, replacing the client's own; repeatable",
     )
     add("--cookie", metavar="NAME=VALUE", type=_pair, action="append", help="repeatable")
     body = parser.add_mutually_exclusive_group()
@@ -83,31 +83,31 @@ def _parser() -> argparse.ArgumentParser:
         "--body",
         metavar="TEXT",
         type=_body,
-        help="@FILE reads it from a file, @- from standard input",
+        help="request body; @FILE reads a file, @- standard input",
     )
     body.add_argument(
         "--json",
         metavar="TEXT",
         type=_body,
-        help="as --body, with Content-Type: application/json",
+        help="like --body, with Content-Type: application/json",
     )
     add("--auth", metavar="USER:PASSWORD", help="HTTP Basic")
-    add("--no-redirects", action="store_true", help="a redirect is the response")
+    add("--no-redirects", action="store_true", help="do not follow redirects")
     add(
         "--timeout",
         metavar="SECONDS",
         type=float,
-        help="for the whole fetch (default: 60; 0: none)",
+        help="limit for the whole fetch (default: 60; 0: no limit)",
     )
     add("--insecure", action="store_true", help="accept any certificate")
-    add("--ca", metavar="PATH", help="trust these certificates: a PEM file or a directory")
+    add("--ca", metavar="PATH", help="trusted certificates: a PEM file or a directory")
     add("--transport", choices=("auto", "simple", "curl"), default="auto")
     add("--version", action="version", version=f"turbo_tornado {__version__}")
     return parser
 
 
 def _options(args: argparse.Namespace) -> FetchKeywords:
-    """Returns the keywords of ``fetch`` that the command line asks for."""
+    """Returns the keywords of ``fetch`` for the command line."""
     body = args.body if args.json is None else args.json
     user, _, password = (args.auth or "").partition(":")
 
@@ -138,7 +138,7 @@ async def _fetch(parser: argparse.ArgumentParser, args: argparse.Namespace) -> H
         client = HTTPClient(ssl_options, transport=args.transport)
         future = client.fetch(args.url, _options(args))
     except (ImportError, TypeError, ValueError) as error:
-        # One line: the usage would say nothing about a value that the client refuses.
+        # Not `parser.error`, which also prints the usage.
         parser.exit(2, f"{parser.prog}: error: {error}\n")
     return await future
 
@@ -147,22 +147,22 @@ def _write(response: HTTPResponse, include: bool) -> None:
     output = sys.stdout.buffer
     try:
         if include:
-            fields = "".join(f"{name}: {value}\n" for name, value in response.headers.get_all())
-            head = f"{response.headers.get_version()} {response.code} {response.reason}\n{fields}\n"
+            lines = "".join(f"{name}: {value}\n" for name, value in response.headers.get_all())
+            head = f"{response.headers.get_version()} {response.code} {response.reason}\n{lines}\n"
             output.write(head.encode("latin-1"))
         output.write(response.body)
         output.flush()
     except BrokenPipeError:
-        # Whoever read the output has seen enough. The interpreter flushes once more when
-        # it exits, and would complain.
+        # The reader has closed the pipe. Without this, the interpreter prints an error when it
+        # flushes standard output at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line.
 
-    :arg argv: the arguments, ``sys.argv[1:]`` when not given.
-    :returns: the exit code; ``--help`` documents them.
+    :arg argv: the arguments. Default: ``sys.argv[1:]``.
+    :returns: the exit code, see ``--help``.
     """
     parser = _parser()
     args = parser.parse_args(argv)
@@ -175,7 +175,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    # There is nothing to tidy up. As an exception, Ctrl-C would be lost where it comes
-    # while libcurl calls back.
+    # Without this, Ctrl-C raises KeyboardInterrupt, which is lost in a callback of libcurl.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     sys.exit(main())

@@ -1,8 +1,7 @@
-"""`HTTPHeaders`: Tornado's header mapping with the methods of Turbo's.
+"""`HTTPHeaders`: Tornado's header mapping with Turbo's methods.
 
-A header block that came from the network, or that is about to go there, is kept as
-the bytes that it is and parsed when somebody first looks into it: most responses
-are read for their status and body only.
+A header block stays bytes until the first access to a header, because most callers read only
+the status and the body of a response.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from tornado.httputil import HTTPInputError
 
 __all__ = ["HTTPHeaders", "HTTPInputError"]
 
-#: A token (RFC 9110, section 5.6.2), such as a method or the name of a field.
+#: A token (RFC 9110, section 5.6.2), such as a method or a header name.
 TOKEN = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 
 _NOT_IN_A_FIELD = re.compile(r"[^\t\x20-\x7e\x80-\xff]")
@@ -24,11 +23,10 @@ _NOT_IN_A_LINE = re.compile(r"[^\x21-\x7e]")
 _TOKEN = re.compile(TOKEN)
 
 
-def split_fields(block: bytes) -> Iterable[tuple[str, str]]:
-    """Yields the name and value of each field line in ``block``.
+def _split(block: bytes) -> Iterable[tuple[str, str]]:
+    """Yields the name and the value of each header line.
 
-    The block has been validated or was built by us: every line is ``name: value``,
-    ended by CR LF or LF.
+    :arg bytes block: valid header lines, each ended by CR LF or LF.
     """
     for line in block.decode("latin-1").split("\n"):
         name, colon, value = line.partition(":")
@@ -37,13 +35,12 @@ def split_fields(block: bytes) -> Iterable[tuple[str, str]]:
 
 
 class HTTPHeaders(httputil.HTTPHeaders):
-    """Header fields of a request or a response, with the line that precedes them.
+    """The headers of a request or a response, with its request line or status line.
 
-    A `tornado.httputil.HTTPHeaders` (a case-insensitive mapping whose repeated
-    fields are joined by commas, with ``add``, ``get_list`` and ``get_all``), and the
-    methods of ``turbo.httputil.HTTPHeaders`` that code written for Turbo.lua calls.
-    Names are case-insensitive throughout, as HTTP has it; Turbo's ``caseinsensitive``
-    arguments are accepted and change nothing.
+    A `tornado.httputil.HTTPHeaders` with the methods of ``turbo.httputil.HTTPHeaders``. It is
+    a mapping with case-insensitive names. A repeated header has one value, joined by commas;
+    ``get_list`` returns the values as a list. Turbo's ``caseinsensitive`` arguments are
+    accepted and have no effect.
 
     >>> headers = HTTPHeaders({"Content-Type": "text/plain"})
     >>> headers.get("content-type", True)
@@ -53,7 +50,7 @@ class HTTPHeaders(httputil.HTTPHeaders):
     >>> headers.get_list("Vary")
     ['Accept', 'Cookie']
 
-    Answers to ``turbo.httputil.HTTPHeaders``.
+    Equivalent to ``turbo.httputil.HTTPHeaders``.
     """
 
     _deferred: bytes | None = None
@@ -64,35 +61,35 @@ class HTTPHeaders(httputil.HTTPHeaders):
 
     @classmethod
     def deferred(cls, block: bytes) -> HTTPHeaders:
-        """Returns the headers in ``block``, to be parsed when they are first used.
+        """Returns the headers in ``block``, which the first access parses.
 
-        :arg bytes block: validated field lines, each ended by CR LF or LF.
+        :arg bytes block: valid header lines, each ended by CR LF or LF.
         """
         headers = cls.__new__(cls)
         headers._deferred = block
         return headers
 
     def __getattr__(self, name: str) -> Any:
-        # Reached only when an attribute is missing: the storage of the base class,
-        # whatever a Tornado version calls it, does not exist before the first use.
+        # Called only for a missing attribute. The attributes of the base class, whose names
+        # depend on the version of Tornado, do not exist before the first access.
         block = self.__dict__.pop("_deferred", None)
         if block is None:
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
         httputil.HTTPHeaders.__init__(self)
-        for field, value in split_fields(block):
+        for field, value in _split(block):
             self.add(field, value)
         return getattr(self, name)
 
     def get(self, key: str, default: Any = None, *, caseinsensitive: bool | None = None) -> Any:
-        """Returns the value of a field, or a default.
+        """Returns the value of a header, or a default.
 
-        :arg str key: name of the field.
-        :arg bool caseinsensitive: Turbo's flag by its name; changes nothing.
-        :arg default: what to return when there is no such field. A bool is Turbo's
-            ``caseinsensitive`` flag and not a default: the result is then ``None``.
+        :arg str key: name of the header.
+        :arg default: returned if the header is missing. A bool is Turbo's ``caseinsensitive``
+            flag and not a default; a missing header then returns ``None``.
+        :arg bool caseinsensitive: Turbo's flag as a keyword; has no effect.
         :rtype: str or None
 
-        Answers to ``turbo.httputil.HTTPHeaders:get(key, caseinsensitive)``.
+        Equivalent to ``turbo.httputil.HTTPHeaders:get(key, caseinsensitive)``.
         """
         try:
             return self[key]
@@ -100,42 +97,42 @@ class HTTPHeaders(httputil.HTTPHeaders):
             return None if isinstance(default, bool) else default
 
     def add(self, name: str, value: str | int, **kwargs: Any) -> None:
-        """Adds a field, beside any that has the same name.
+        """Adds a header and keeps those with the same name.
 
-        :arg str name: name of the field.
-        :arg value: a str, or a number as Turbo allows.
-        :arg kwargs: what Tornado's own method takes besides, of whatever version.
+        :arg str name: name of the header.
+        :arg value: a str, or a number, as Turbo allows.
+        :arg kwargs: further arguments of Tornado's method, which depend on its version.
         :raises TypeError: for a name or a value of another type.
-        :raises ValueError: for a name that is no token, or a value with CR, LF, NUL or
-            another control character, or one beyond Latin-1.
+        :raises ValueError: for a name that is not a token, or a value with a control character,
+            such as CR, LF or NUL, or with a character outside Latin-1.
 
-        Answers to ``turbo.httputil.HTTPHeaders:add(key, value)``.
+        Equivalent to ``turbo.httputil.HTTPHeaders:add(key, value)``.
         """
-        super().add(check_name(name), _checked(name, value), **kwargs)
+        super().add(check_name(name), _value(name, value), **kwargs)
 
     def __setitem__(self, name: str, value: str | int) -> None:
-        super().__setitem__(check_name(name), _checked(name, value))
+        super().__setitem__(check_name(name), _value(name, value))
 
     def set(self, key: str, value: str | int, caseinsensitive: bool | None = None) -> None:
-        """Sets a field, in place of all that have the same name.
+        """Sets a header and replaces all that have the same name.
 
-        :arg str key: name of the field.
+        :arg str key: name of the header.
         :arg value: a str or a number.
-        :arg bool caseinsensitive: Turbo's flag; changes nothing.
+        :arg bool caseinsensitive: Turbo's flag; has no effect.
         :raises TypeError: as for `add`.
         :raises ValueError: as for `add`.
 
-        Answers to ``turbo.httputil.HTTPHeaders:set(key, value, caseinsensitive)``.
+        Equivalent to ``turbo.httputil.HTTPHeaders:set(key, value, caseinsensitive)``.
         """
         self[key] = value
 
     def remove(self, key: str, caseinsensitive: bool | None = None) -> None:
-        """Removes every field of this name; does nothing when there is none.
+        """Removes all headers with this name; does nothing if there is none.
 
-        :arg str key: name of the field.
-        :arg bool caseinsensitive: Turbo's flag; changes nothing.
+        :arg str key: name of the header.
+        :arg bool caseinsensitive: Turbo's flag; has no effect.
 
-        Answers to ``turbo.httputil.HTTPHeaders:remove(key, caseinsensitive)``.
+        Equivalent to ``turbo.httputil.HTTPHeaders:remove(key, caseinsensitive)``.
         """
         self.pop(key, None)
 
@@ -144,17 +141,17 @@ class HTTPHeaders(httputil.HTTPHeaders):
 
         :rtype: str or None
 
-        Answers to ``turbo.httputil.HTTPHeaders:get_method()``.
+        Equivalent to ``turbo.httputil.HTTPHeaders:get_method()``.
         """
         return self._method
 
     def set_method(self, method: str) -> None:
-        """Sets the request method; in ``on_headers``, the one that is sent.
+        """Sets the request method. In ``on_headers``, the client sends this method.
 
         :arg str method: a token such as ``"GET"``.
-        :raises TypeError: when it is not a str.
+        :raises TypeError: for any other type.
 
-        Answers to ``turbo.httputil.HTTPHeaders:set_method(method)``.
+        Equivalent to ``turbo.httputil.HTTPHeaders:set_method(method)``.
         """
         self._method = _text("method", method)
 
@@ -163,17 +160,17 @@ class HTTPHeaders(httputil.HTTPHeaders):
 
         :rtype: str or None
 
-        Answers to ``turbo.httputil.HTTPHeaders:get_uri()``.
+        Equivalent to ``turbo.httputil.HTTPHeaders:get_uri()``.
         """
         return self._uri
 
     def set_uri(self, uri: str) -> None:
-        """Sets the request target; in ``on_headers``, the one that is sent.
+        """Sets the request target. In ``on_headers``, the client sends this target.
 
         :arg str uri: path and query.
-        :raises TypeError: when it is not a str.
+        :raises TypeError: for any other type.
 
-        Answers to ``turbo.httputil.HTTPHeaders:set_uri(uri)``.
+        Equivalent to ``turbo.httputil.HTTPHeaders:set_uri(uri)``.
         """
         self._uri = _text("uri", uri)
 
@@ -182,17 +179,17 @@ class HTTPHeaders(httputil.HTTPHeaders):
 
         :rtype: str or None
 
-        Answers to ``turbo.httputil.HTTPHeaders:get_version()``.
+        Equivalent to ``turbo.httputil.HTTPHeaders:get_version()``.
         """
         return self._version
 
     def set_version(self, version: str) -> None:
-        """Sets the HTTP version; in ``on_headers``, the one that is sent.
+        """Sets the HTTP version. In ``on_headers``, the client sends this version.
 
         :arg str version: such as ``"HTTP/1.1"``.
-        :raises TypeError: when it is not a str.
+        :raises TypeError: for any other type.
 
-        Answers to ``turbo.httputil.HTTPHeaders:set_version(version)``.
+        Equivalent to ``turbo.httputil.HTTPHeaders:set_version(version)``.
         """
         self._version = _text("version", version)
 
@@ -201,7 +198,7 @@ class HTTPHeaders(httputil.HTTPHeaders):
 
         :rtype: int or None
 
-        Answers to ``turbo.httputil.HTTPHeaders:get_status_code()``.
+        Equivalent to ``turbo.httputil.HTTPHeaders:get_status_code()``.
         """
         return self._status_code
 
@@ -209,35 +206,35 @@ class HTTPHeaders(httputil.HTTPHeaders):
         """Sets the status code of a response.
 
         :arg int code: such as 200.
-        :raises TypeError: when ``code`` is not an int.
+        :raises TypeError: for any other type.
 
-        Answers to ``turbo.httputil.HTTPHeaders:set_status_code(code)``.
+        Equivalent to ``turbo.httputil.HTTPHeaders:set_status_code(code)``.
         """
         if not isinstance(code, int) or isinstance(code, bool):
             raise TypeError(f"status code must be an int, not {type(code).__name__}")
         self._status_code = code
 
     def stringify_as_request(self) -> str:
-        """Returns the request head: request line, fields, and the empty line.
+        """Returns the request head: request line, headers and the empty line.
 
         :rtype: str
-        :raises ValueError: when method, uri or version is not set, or for what no field
-            can have.
+        :raises ValueError: for a method, uri or version that is missing or has white space, or
+            an invalid header.
 
-        Answers to ``turbo.httputil.HTTPHeaders:stringify_as_request()``.
+        Equivalent to ``turbo.httputil.HTTPHeaders:stringify_as_request()``.
         """
         line = (self._method, self._uri, self._version)
         for part in line:
             if not part or _NOT_IN_A_LINE.search(part):
-                raise ValueError("method, uri and version must be set, and have no white space")
-        return "{} {} {}\r\n{}\r\n".format(*line, field_lines(self))
+                raise ValueError("method, uri and version must be set, without white space")
+        return "{} {} {}\r\n{}\r\n".format(*line, header_lines(self))
 
     def copy(self) -> HTTPHeaders:
         """Returns an independent copy, with the method, uri, version and status code.
 
         :rtype: HTTPHeaders
 
-        Tornado's; Turbo has no such thing.
+        Turbo has no equivalent.
         """
         copied = type(self)(self)
         for attribute in ("_method", "_uri", "_version", "_status_code"):
@@ -247,66 +244,69 @@ class HTTPHeaders(httputil.HTTPHeaders):
     __copy__ = copy
 
 
-def plain(value: str | int | float) -> str:
-    """Returns the text of a str or a number, whatever a subclass makes of itself.
+def exact_text(value: str | int | float) -> str:
+    """Returns the text of a str or a number.
 
-    Not what ``str()`` gives, which may be another text at each call; and of an enum that
-    is a str or a number, the value is wanted.
+    Unlike ``str()``, it ignores the methods of a subclass, whose result can differ between
+    the check and the use of the text. An enum returns its value.
     """
     if isinstance(value, str):
         return str.__str__(value)
     return int.__repr__(value) if isinstance(value, int) else float.__repr__(value)
 
 
-def field_lines(headers: httputil.HTTPHeaders) -> str:
-    """Returns the field lines of ``headers``, each ended by CR LF.
+def header_lines(headers: httputil.HTTPHeaders) -> str:
+    """Returns the header lines of ``headers``, each ended by CR LF.
 
-    The last look at what goes on the wire: there are ways into a mapping, such as the
-    list that Tornado's ``get_list`` gives away, on which nothing is checked.
+    Checks every header again: a caller can bypass the checks of the mapping, for example by
+    changing a list that Tornado's ``get_list`` has returned.
 
-    :raises ValueError: for a name that is no token, or a value that no field can have.
+    :raises ValueError: for an invalid name or value.
     """
     lines = []
     for name, value in headers.get_all():
-        lines.append(f"{check_name(name)}: {check_value(f'header {name!r}', plain(value))}\r\n")
+        lines.append(
+            f"{check_name(name)}: {check_value(f'header {name!r}', exact_text(value))}\r\n"
+        )
     return "".join(lines)
 
 
 def check_name(name: object) -> str:
-    """Checks what is to be the name of a field, and returns it.
+    """Checks a header name and returns it.
 
-    :raises TypeError: when it is not a str.
-    :raises ValueError: when it is no token.
+    :raises TypeError: for any type other than str.
+    :raises ValueError: for a name that is not a token.
     """
     if not isinstance(name, str):
         raise TypeError(f"header name must be a str, not {type(name).__name__}")
-    text = plain(name)
+    text = exact_text(name)
     if not _TOKEN.fullmatch(text):
-        # Of a whole line that was given for a name, the value is not shown.
-        raise ValueError(f"{text.partition(':')[0]!r} cannot be the name of a header")
+        # A caller can pass a whole header line by mistake, and its value can be secret.
+        raise ValueError(f"{text.partition(':')[0]!r} is not a valid header name")
     return text
 
 
 def _text(what: str, value: str) -> str:
     if not isinstance(value, str):
         raise TypeError(f"{what} must be a str, not {type(value).__name__}")
-    return plain(value)
+    return exact_text(value)
 
 
-def _checked(name: str, value: str | int) -> str:
+def _value(name: str, value: str | int) -> str:
     if not isinstance(value, (str, int, float)) or isinstance(value, bool):
         raise TypeError(
             f"value of header {name!r} must be a str or a number, not {type(value).__name__}"
         )
-    return check_value(f"value of header {name!r}", plain(value).strip(" \t"))
+    return check_value(f"value of header {name!r}", exact_text(value).strip(" \t"))
 
 
 def check_value(what: str, text: str) -> str:
-    """Checks what is to be the value of a field, and returns it.
+    """Checks a header value and returns it.
 
-    :raises ValueError: when it has a control character, such as CR, LF or NUL, or one
-        beyond Latin-1.
+    :arg str what: the name of the value in the message.
+    :raises ValueError: for a control character, such as CR, LF or NUL, or a character outside
+        Latin-1.
     """
     if bad := _NOT_IN_A_FIELD.search(text):
-        raise ValueError(f"{what} has {bad[0]!r}, which a header cannot carry")
+        raise ValueError(f"{what} has {bad[0]!r}, which is invalid in a header")
     return text

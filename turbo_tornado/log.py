@@ -1,4 +1,4 @@
-"""The logger ``turbo_tornado``: one line for each fetch, in the form of Turbo's.
+"""The logger ``turbo_tornado``: one line for each fetch, in Turbo's format.
 
 The lines are at the level INFO::
 
@@ -6,8 +6,8 @@ The lines are at the level INFO::
     GET example.com:80/latest => Error code -3 5ms: Could not connect to example.com:80: ...
     GET example.com:80/latest => cancelled 5ms
 
-Of a fetch that was redirected it is the last request. Query, user info, fields and bodies,
-which may be secret, are in none of them.
+After redirects, the line shows the last request. The query, user info, headers and bodies can be
+secret and are never logged.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from __future__ import annotations
 import logging
 
 from .errors import printable
-from .request import Outgoing
+from .request.request import Request
 from .response import HTTPResponse
 
 logger = logging.getLogger("turbo_tornado")
 
 
-def fetched(outgoing: Outgoing | None, response: HTTPResponse) -> None:
-    """Logs what a fetch resolves with; ``outgoing`` is ``None`` when nothing was to be sent."""
-    # Asked here, so that a fetch that is not logged does not pay for the line.
+def fetched(request: Request | None, response: HTTPResponse) -> None:
+    """Logs the result of a fetch; ``request`` is ``None`` if no request was built."""
+    # Checked first, so that a fetch that is not logged does not pay for the line.
     if not logger.isEnabledFor(logging.INFO):
         return
     error = response.error
-    where = "" if outgoing is None else f"{_where(outgoing)} => "
+    where = "" if request is None else f"{_where(request)} => "
     if error is None:
         reason = printable(response.reason)
         logger.info("%s%d %s %.0fms", where, response.code, reason, response.request_time)
@@ -37,12 +37,12 @@ def fetched(outgoing: Outgoing | None, response: HTTPResponse) -> None:
         )
 
 
-def cancelled(outgoing: Outgoing, milliseconds: float) -> None:
+def cancelled(request: Request, milliseconds: float) -> None:
     """Logs a fetch that was cancelled."""
     if logger.isEnabledFor(logging.INFO):
-        logger.info("%s => cancelled %.0fms", _where(outgoing), milliseconds)
+        logger.info("%s => cancelled %.0fms", _where(request), milliseconds)
 
 
-def _where(outgoing: Outgoing) -> str:
-    path = outgoing.target.partition("?")[0]
-    return f"{outgoing.method} {outgoing.url.host_and_port}{path}"
+def _where(request: Request) -> str:
+    path = request.target.partition("?")[0]
+    return f"{request.method} {request.url.host_and_port}{path}"

@@ -1,16 +1,18 @@
-"""`HTTPResponse`: what a fetch resolves with, whatever happened."""
+"""`HTTPResponse`: the result of a fetch."""
 
 from __future__ import annotations
 
 from .errors import FetchError
 from .headers import HTTPHeaders
+from .request.request import Request
+from .transports.base import Response
 
 
 class HTTPResponse:
-    """The response to a fetch, or the error that it ended with.
+    """The result of a fetch: a response or an error.
 
-    Look at ``error`` first: when it is set, everything else but ``request_time`` is
-    ``None``. A 4xx or 5xx is a response, not an error.
+    Check ``error`` first. If it is set, all other attributes except ``request_time`` are
+    ``None``. A 4xx or 5xx status is a response, not an error.
 
     .. attribute:: error
 
@@ -18,7 +20,7 @@ class HTTPResponse:
 
     .. attribute:: request
 
-       `HTTPHeaders`: the request as it was sent, the last one of a redirect.
+       `HTTPHeaders`: the request as it was sent; after redirects, the last one.
 
     .. attribute:: code
 
@@ -26,15 +28,15 @@ class HTTPResponse:
 
     .. attribute:: reason
 
-       str: the reason phrase as received, the standard one where there is none.
+       str: the reason phrase as received, or the standard one if it is empty.
 
     .. attribute:: headers
 
-       `HTTPHeaders`: the header fields as received.
+       `HTTPHeaders`: the headers as received.
 
     .. attribute:: body
 
-       bytes: the body, decoded; ``b""`` when there is none.
+       bytes: the decoded body; ``b""`` for a response without a body.
 
     .. attribute:: url
 
@@ -42,39 +44,38 @@ class HTTPResponse:
 
     .. attribute:: request_time
 
-       float: milliseconds that the whole fetch took.
+       float: duration of the whole fetch in milliseconds. Always set.
 
     .. attribute:: time_info
 
-       dict: the phases of the last request, in seconds, under the names that Tornado's curl
-       client gives them. ``queue`` is how long it waited for its turn; from then on count
-       ``namelookup``, ``connect`` and ``appconnect`` (TLS), when these were done, about 0
-       on a connection that was kept, ``starttransfer``, the first byte of the response, and
-       ``total``. What the transport does not know is not in it. Turbo has no such thing.
+       dict: the phases of the last request, in seconds, with the keys of Tornado's curl
+       client. ``queue`` is the time in the queue of the transport. The others start at its
+       end: ``namelookup`` (DNS), ``connect`` (TCP) and ``appconnect`` (TLS) end with that
+       phase and are about 0 on a reused connection; ``starttransfer`` ends with the first
+       byte of the response; ``total`` ends with the last one. A transport omits the phases
+       that it does not measure. Turbo has no equivalent.
 
-    Answers to ``turbo.async.HTTPResponse``.
+    Equivalent to ``turbo.async.HTTPResponse``.
     """
 
     __slots__ = (
+        "_request",
+        "_request_headers",
         "body",
         "code",
         "error",
         "headers",
         "reason",
-        "request",
         "request_time",
         "time_info",
-        "url",
     )
 
     error: FetchError | None
-    # Typed as present, because code that has looked at `error` first may rely on it.
-    request: HTTPHeaders
+    # Not typed as optional: they are set for a caller that has checked `error`.
     code: int
     reason: str
     headers: HTTPHeaders
     body: bytes
-    url: str
     request_time: float
     time_info: dict[str, float]
 
@@ -82,24 +83,34 @@ class HTTPResponse:
         self,
         request_time: float,
         error: FetchError | None = None,
-        *,
-        request: HTTPHeaders | None = None,
-        code: int | None = None,
-        reason: str | None = None,
-        headers: HTTPHeaders | None = None,
-        body: bytes | None = None,
-        url: str | None = None,
-        time_info: dict[str, float] | None = None,
+        request: Request | None = None,
+        response: Response | None = None,
     ) -> None:
         self.request_time = request_time
         self.error = error
-        self.request = request  # type: ignore[assignment]
-        self.code = code  # type: ignore[assignment]
-        self.reason = reason  # type: ignore[assignment]
-        self.headers = headers  # type: ignore[assignment]
-        self.body = body  # type: ignore[assignment]
-        self.url = url  # type: ignore[assignment]
-        self.time_info = time_info  # type: ignore[assignment]
+        self._request = request
+        self._request_headers: HTTPHeaders | None = None
+        if response is None:
+            self.code = self.reason = self.headers = None  # type: ignore[assignment]
+            self.body = self.time_info = None  # type: ignore[assignment]
+        else:
+            self.code = response.code
+            self.reason = response.reason
+            self.headers = response.headers
+            self.body = response.body
+            self.time_info = response.time_info
+
+    # Computed on demand, because most callers look at neither.
+
+    @property
+    def request(self) -> HTTPHeaders:
+        if self._request_headers is None and self._request is not None:
+            self._request_headers = self._request.headers()
+        return self._request_headers  # type: ignore[return-value]
+
+    @property
+    def url(self) -> str:
+        return None if self._request is None else self._request.url.url  # type: ignore[return-value]
 
     def __repr__(self) -> str:
         if self.error is not None:

@@ -1,4 +1,4 @@
-"""`task`: a callback API, awaited."""
+"""`task`: a future for a function that takes a callback."""
 
 from __future__ import annotations
 
@@ -20,30 +20,30 @@ def task(
     convention: Convention | None = None,
     **kwargs: Any,
 ) -> Future[Any]:
-    """Calls ``func`` now, with a callback, and returns a future of what that is given.
+    """Calls ``func`` at once with a callback, and returns a future of its results.
 
     :arg func: a function that takes a callback.
-    :arg args: its arguments.
-    :arg kwargs: its keyword arguments.
-    :arg convention: ``"turbo"``: callback and callback argument come last,
-        ``func(*args, callback, arg)``, and it calls ``callback(arg, *results)``;
-        ``"keyword"``: ``func(*args, callback=callback)``, and it calls
-        ``callback(*results)``, as for Tornado's old ``gen.Task``. When it is not given,
-        the signature decides: ``"keyword"`` when ``func`` has a parameter ``callback``
-        which is keyword-only, the last one, or followed by one that has a default and
-        is not named ``arg``; else ``"turbo"``.
+    :arg args: arguments of ``func``.
+    :arg kwargs: keyword arguments of ``func``.
+    :arg convention: how ``func`` takes its callback. ``"turbo"``: it is called as
+        ``func(*args, callback, arg)`` and calls ``callback(arg, *results)``. ``"keyword"``: it
+        is called as ``func(*args, callback=callback)`` and calls ``callback(*results)``, as
+        for Tornado's former ``gen.Task``. Default: ``"keyword"`` if ``func`` has a parameter
+        ``callback`` that is keyword-only, is the last one, or is followed by a parameter that
+        has a default and is not named ``arg``; otherwise ``"turbo"``.
     :rtype: Future
-    :raises TypeError: when ``func`` is a coroutine function (await it), or not callable.
+    :raises TypeError: for a coroutine function, which can be awaited, and for anything that is
+        not callable.
     :raises ValueError: for an unknown ``convention``.
 
-    The future's result is ``None`` when the callback is given nothing, the value when it
-    is given one, and a tuple when it is given more. The callback may be called before
-    ``func`` returns, and from another thread; a second call is ignored. What ``func``
-    raises is the exception of the future. ::
+    The result of the future is ``None`` if the callback receives no value, the value itself if
+    it receives one, and a tuple if it receives more. ``func`` may call the callback before it
+    returns, or from another thread. A second call is ignored. An exception of ``func`` becomes
+    the exception of the future. ::
 
         await task(io_loop.add_timeout, io_loop.time() + 1)
 
-    Answers to ``turbo.async.task(func, ...)``.
+    Equivalent to ``turbo.async.task(func, ...)``.
     """
     if not callable(func):
         raise TypeError(f"task() needs a function, not {type(func).__name__}")
@@ -54,7 +54,7 @@ def task(
     loop = IOLoop.current().asyncio_loop  # type: ignore[attr-defined]
     future: Future[Any] = Future(loop=loop)
     thread = threading.get_ident()
-    # Given while `func` runs, which may still raise.
+    # The results of a call while `func` runs: `func` can still raise.
     early: list[tuple[Any, ...]] = []
     running = True
 
@@ -95,7 +95,7 @@ def _convention(func: Callable[..., Any]) -> Convention:
     try:
         parameters = list(inspect.signature(func).parameters.values())
     except (TypeError, ValueError):
-        # Built in, with no signature to be had.
+        # A built-in function can have no signature.
         return "turbo"
     for position, parameter in enumerate(parameters):
         if parameter.name != "callback":

@@ -53,6 +53,36 @@ def _curl(job: Job) -> Any:
     return CurlTransport(force_instance=True)
 
 
+@asynccontextmanager
+async def _send(job: Job) -> AsyncIterator[Fetch]:
+    """Call `SimpleTransport.send` with one request that was built before."""
+    import asyncio
+
+    from turbo_tornado.request.build import build_request
+    from turbo_tornado.request.keywords import resolve
+    from turbo_tornado.request.request import Request
+    from turbo_tornado.request.tls import TLS
+    from turbo_tornado.transports.base import Response
+
+    transport = _simple(job)
+    loop = asyncio.get_running_loop()
+    options: Any = {"method": job.method, "keep_alive": job.kept, "body": job.body}
+    requests: dict[str, Request] = {}
+
+    async def fetch(url: str) -> tuple[int, int]:
+        request = requests.get(url)
+        if request is None:
+            request = build_request(url, resolve(options, {}), TLS.from_options(None), 2**30)
+            requests[url] = request
+        done: asyncio.Future[Response] = loop.create_future()
+        transport.send(request, done.set_result)
+        response = await done
+        return response.code, len(response.body)
+
+    yield fetch
+    transport.close()
+
+
 def _before(client: Client) -> Callable[[Job], dict[str, Any]]:
     """Return the ``run`` of a client of the checkout in ``job.before``."""
 
@@ -74,6 +104,7 @@ def _before(client: Client) -> Callable[[Job], dict[str, Any]]:
 
 
 ENTRIES = (
+    Entry("send", "SimpleTransport.send", ("turbo_tornado",), in_loop(_send)),
     Entry(
         "turbo-simple",
         "Turbo client on simple",

@@ -140,6 +140,26 @@ async def test_reused_over_tls(
 
 # Not used again
 
+CLOSING: dict[str, dict[str, Any]] = {
+    "HTTP/1.0": {"http_version": "HTTP/1.0"},
+    "HTTP/1.0 in on_headers": {"on_headers": lambda headers: headers.set_version("HTTP/1.0")},
+    "close": {"on_headers": lambda headers: headers.set("Connection", "close")},
+    "close among others": {"on_headers": lambda headers: headers.set("Connection", "x, Close")},
+}
+
+
+@pytest.mark.parametrize("options", CLOSING.values(), ids=CLOSING)
+@pytest.mark.kept
+async def test_a_request_that_closes_has_a_connection_of_its_own(
+    options: dict[str, Any], fetch: Fetch, raw_peer: MakePeer
+) -> None:
+    # The peer ignores what the request asks for.
+    peer = await raw_peer(GOOD)
+    for more in ({}, options, {}):
+        assert_body(await fetch(peer.url(), **more), b"good")
+    assert by_connection(peer) == [1, 2, 1]
+
+
 UNFIT: dict[str, tuple[bytes, str]] = {
     "close said": (response(b"last", "Connection: close"), "GET"),
     "Close said in capitals": (response(b"last", "Connection: CLOSE"), "GET"),

@@ -18,7 +18,7 @@ from tests.support import Connection, Fetch, MakeClient, MakePeer, response
 from tests.support.certificates import Certificates
 from tests.support.server import Server
 from turbo_tornado import HTTPClient, HTTPResponse, errors
-from turbo_tornado.tls import TLS, system_trust
+from turbo_tornado.request.tls import TLS, system_trust
 
 MakeServer = Callable[..., Awaitable[Server]]
 

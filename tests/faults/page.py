@@ -5,6 +5,8 @@ from __future__ import annotations
 from itertools import groupby
 from pathlib import Path
 
+from tests.support.generated import GeneratedPart
+
 from .runner import Outcome
 from .table import TABLE, Row
 
@@ -12,7 +14,7 @@ from .table import TABLE, Row
 Results = dict[tuple[Row, str], "Outcome | str"]
 
 PAGE = Path(__file__).parents[2] / "docs" / "reliability.md"
-_BEGIN, _END = "<!-- The table of faults: begin -->\n", "<!-- The table of faults: end -->\n"
+_PART = GeneratedPart("The table of faults")
 _TRANSPORTS = ("simple", "curl")
 
 
@@ -26,8 +28,8 @@ def outline() -> list[tuple[str, ...]]:
 
 def read(path: Path = PAGE) -> list[tuple[str, ...]]:
     """Returns the `outline` of a page that was written."""
-    table = path.read_text(encoding="utf-8").partition(_BEGIN)[2].partition(_END)[0]
-    rows = [line[2:-2].split(" | ") for line in table.splitlines() if line.startswith("| ")]
+    lines = _PART.read(path).splitlines()
+    rows = [line[2:-2].split(" | ") for line in lines if line.startswith("| ")]
     return [
         (name, tried, *(cell.partition(",")[0].strip("`") for cell in cells))
         for name, tried, *cells in rows
@@ -37,9 +39,7 @@ def read(path: Path = PAGE) -> list[tuple[str, ...]]:
 
 def write(path: Path, results: Results) -> None:
     """Puts the table into a page, between its two markers."""
-    before, _, rest = path.read_text(encoding="utf-8").partition(_BEGIN)
-    after = rest.partition(_END)[2]
-    path.write_text(f"{before}{_BEGIN}{_table(results)}\n{_END}{after}", encoding="utf-8")
+    _PART.write(path, _table(results))
 
 
 def cell(row: Row, transport: str, outcome: Outcome | str | None) -> str:

@@ -208,8 +208,7 @@ CUTS = [
         "Cuts",
         "over TLS: TCP closed without close_notify, in a body without a length",
         ((STATUS + END + b"fine", TRUNCATE),),
-        {"simple": Fine(), "curl": BROKEN},
-        "to Python's `ssl` it is the end of the body; libcurl insists on the close_notify",
+        BROKEN,
         tls=True,
     ),
     Row(
@@ -370,7 +369,7 @@ FLOODS = [
         "Floods",
         "an endless body of a redirect",
         ((b"HTTP/1.1 302 Found\r\nLocation: /\r\n\r\n", Endless(PIECE)),),
-        BROKEN,
+        Fine(),
     ),
     Row("Floods", "endless bytes after the body", ((GOOD, Endless(PIECE)),), Fine()),
     Row(

@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 
 from tests.support import Connection, RawPeer
 from turbo_tornado import HTTPClient, HTTPResponse, errors
-from turbo_tornado.options import KEYWORDS
-from turbo_tornado.tls import _TYPES as TLS_KEYS
-from turbo_tornado.urls import InvalidSchema, InvalidURL, parse_url
+from turbo_tornado.failures import InvalidSchema, InvalidURL
+from turbo_tornado.request.keywords import KEYWORDS
+from turbo_tornado.request.tls import _TYPES as TLS_KEYS
+from turbo_tornado.request.url import parse_url
 
 from .bench import TRANSPORTS, Bench, make_transport, profile, turns
 from .checks import check_response

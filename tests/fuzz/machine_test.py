@@ -375,7 +375,7 @@ class Machine(RuleBasedStateMachine):
             assert not line.gone.is_set(), "a connection that was to be kept was closed"
         if self.transport == "simple":
             assert len(self.carrier.pool) >= sum(line.idle for line in self.lines)
-            assert len(self.carrier.active) == len(self.fetches)
+            assert len(self.carrier.requests.active) == len(self.fetches)
 
     def teardown(self) -> None:
         self.bench.run(self._end())

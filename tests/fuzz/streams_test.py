@@ -18,9 +18,10 @@ from tornado.simple_httpclient import HTTPStreamClosedError
 
 from tests.support import Connection, RawPeer, response
 from turbo_tornado import HTTPClient, HTTPResponse
-from turbo_tornado.transports.body import Body
-from turbo_tornado.transports.failures import MalformedResponse
-from turbo_tornado.transports.http1 import ResponseParser, check_partial_head
+from turbo_tornado.failures import MalformedResponse
+from turbo_tornado.http1.body import Body
+from turbo_tornado.http1.head import check_partial_head
+from turbo_tornado.http1.parser import ResponseParser
 
 from .bench import LONG, TRANSPORTS, Bench, make_transport, profile, turns
 from .checks import check_response

@@ -276,7 +276,7 @@ async def test_https_where_http_is_spoken(nginx: Nginx, trusting: MakeClient) ->
 def has_http2() -> bool:
     if importlib.util.find_spec("pycurl") is None:
         return False
-    from turbo_tornado.transports import libcurl
+    from turbo_tornado.transports.curl import libcurl
 
     return bool(libcurl.HAS_HTTP2)
 

@@ -18,10 +18,13 @@ from tests.support import Connection, Fetch, MakeClient, MakePeer, response
 from tests.support.server import Server
 from turbo_tornado import HTTPClient, HTTPHeaders, HTTPResponse, errors
 from turbo_tornado.__main__ import main
-from turbo_tornado.options import resolve
-from turbo_tornado.request import prepare
+from turbo_tornado.request.build import build_request
+from turbo_tornado.request.keywords import resolve
+from turbo_tornado.request.redirect import redirect
+from turbo_tornado.request.request import Request
+from turbo_tornado.request.tls import TLS
+from turbo_tornado.request.url import parse_url
 from turbo_tornado.transports.simple import SimpleTransport
-from turbo_tornado.urls import parse_url
 
 PASSWORD, COOKIE, TOKEN, PROXY, QUERY, PEERS = (
     f"{name}-5ecret" for name in ("password", "cookie", "token", "proxy", "query", "peers")
@@ -46,6 +49,10 @@ def add_tokens(headers: HTTPHeaders) -> None:
 
 
 GIVEN: dict[str, Any] = {"cookie": {"session": COOKIE}, "on_headers": add_tokens}
+
+
+def build(url: str) -> Request:
+    return build_request(url, resolve(GIVEN, {}), TLS(), 1000)
 
 
 # To whom they go
@@ -91,14 +98,14 @@ ORIGINS: list[Outcome] = [
 @pytest.mark.parametrize("code", [301, 307])
 def test_origins(code: int) -> None:
     for url, location, same in ORIGINS:
-        first = prepare(with_user_info(url), resolve(GIVEN, {}))
+        first = build(with_user_info(url))
         assert all(name in first.headers() for name in CREDENTIALS)
-        second = first.redirected(code, location)
+        second = redirect(first, code, location, 0)
         left = [name for name in CREDENTIALS if name in second.headers()]
         assert left == (list(CREDENTIALS) if same else []), (url, location)
         assert PASSWORD not in second.url.url
         # Back where it began, they are still gone.
-        third = second.redirected(code, url.encode().decode("latin-1"))
+        third = redirect(second, code, url.encode().decode("latin-1"), 0)
         assert [name for name in CREDENTIALS if name in third.headers()] == left
 
 
@@ -354,10 +361,10 @@ async def test_a_bad_url_is_not_shown(fetch: Fetch) -> None:
 def test_the_values_of_variables_show_none() -> None:
     # Those of a traceback, in a tool that reports crashes with them.
     url = f"{with_user_info('http://host/path')}?q={QUERY}"
-    outgoing = prepare(url, resolve(GIVEN, {}))
-    for value in (outgoing, outgoing.url, parse_url(url), resolve(GIVEN, {}), outgoing.headers()):
+    request = build(url)
+    for value in (request, request.url, parse_url(url), resolve(GIVEN, {}), request.headers()):
         assert_no_secret(repr(value))
-    assert "http://host/path" in repr(outgoing)
+    assert "http://host/path" in repr(request)
 
 
 # The command line

@@ -15,7 +15,7 @@ from tests.support import Connection, MakeClient, MakePeer, response
 from tests.support.certificates import Certificates
 from tests.support.server import Server
 from turbo_tornado import HTTPClient, HTTPResponse, configure, errors
-from turbo_tornado.tls import TLS
+from turbo_tornado.request.tls import TLS
 
 MakeServer = Callable[..., Awaitable[Server]]
 

@@ -34,8 +34,8 @@ class Mark(NamedTuple):
     tasks: int
     #: That have not been cancelled; uvloop does not say.
     timers: int | None
-    #: Instances of the package's own classes, but for `Socket`: of these the engine keeps one
-    #: for each number that a descriptor ever had.
+    #: Instances of the package's own classes, but for the `Connection` of the curl transport:
+    #: it keeps one for each number that a descriptor ever had.
     objects: int
     #: What Python's allocators gave out, as tracemalloc counts it.
     traced: int
@@ -60,10 +60,14 @@ def mark() -> Mark:
     )
 
 
+_KEPT_BY_CURL = ("turbo_tornado.transports.curl.connections", "Connection")
+
+
 def _is_ours(one: object) -> bool:
     kind = type(one)
     # A type of another language may have anything as its module.
-    return str(kind.__module__).startswith("turbo_tornado") and kind.__name__ != "Socket"
+    module = str(kind.__module__)
+    return module.startswith("turbo_tornado") and (module, kind.__name__) != _KEPT_BY_CURL
 
 
 def descriptors() -> int:

@@ -8,7 +8,7 @@ import logging
 
 from tornado.ioloop import IOLoop
 
-from turbo_tornado import transports
+from turbo_tornado.transports.registry import registry
 
 
 class ErrorRecords(logging.Handler):
@@ -33,7 +33,7 @@ def close_transports() -> None:
 
     That would be too late to see which tasks they leave.
     """
-    transports._close(IOLoop.current())
+    registry.close(IOLoop.current())
 
 
 async def pending_tasks(before: set[asyncio.Task[object]]) -> set[asyncio.Task[object]]:

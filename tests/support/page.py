@@ -15,7 +15,6 @@ import doctest
 import inspect
 import io
 import json
-import logging
 import sys
 from typing import Any
 
@@ -58,13 +57,7 @@ async def serve_once(handler: type[RequestHandler]) -> None:
     await server.close_all_connections()
 
 
-def not_of_iostream(record: logging.LogRecord) -> bool:
-    # Tornado's stream, and so the simple transport alone, warns of each handshake that fails.
-    return not record.getMessage().startswith("SSL Error on")
-
-
 async def main() -> None:
-    logging.getLogger("tornado.general").addFilter(not_of_iostream)
     page = json.load(sys.stdin)
     names: dict[str, Any] = {"__name__": "page", **page["given"]}
     printed, outputs = io.StringIO(), []

@@ -188,6 +188,8 @@ class RawPeer:
         task = asyncio.create_task(self._serve(conn))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        # A task that is cancelled before its first step runs no `finally`.
+        task.add_done_callback(lambda task: writer.transport.abort())
 
     async def _serve(self, conn: Connection) -> None:
         try:

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any
+from tornado.httpclient import AsyncHTTPClient
 
-from tornado.httpclient import AsyncHTTPClient, HTTPRequest
+from turbo_tornado.request.request import Request
+from turbo_tornado.transports.base import Abort, OnDone
 
 
-def watched(transport: str) -> tuple[type[AsyncHTTPClient], list[HTTPRequest]]:
+def watched(transport: str) -> tuple[type[AsyncHTTPClient], list[Request]]:
     """Returns the transport of this name, and the list of the requests that it will get."""
     base: type[AsyncHTTPClient]
     if transport == "curl":
         from turbo_tornado.transports.curl import CurlTransport as base
     else:
         from turbo_tornado.transports.simple import SimpleTransport as base
-    requests: list[HTTPRequest] = []
+    requests: list[Request] = []
 
     class Watched(base):  # type: ignore[misc, valid-type]
-        def fetch(self, request: HTTPRequest, *args: Any, **kwargs: Any) -> Any:
+        def send(self, request: Request, on_done: OnDone) -> Abort:
             requests.append(request)
-            return super().fetch(request, *args, **kwargs)
+            return super().send(request, on_done)  # type: ignore[no-any-return]
 
     return Watched, requests

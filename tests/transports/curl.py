@@ -1,4 +1,4 @@
-"""What the tests of `CurlTransport` share. It takes pycurl to import this."""
+"""Helpers for the tests of `CurlTransport`. Importing this module needs pycurl."""
 
 from __future__ import annotations
 
@@ -10,8 +10,11 @@ from typing import Any
 import pytest
 
 from tests.support import Connection, RawPeer, Script, response
+from turbo_tornado.request.request import Request
+from turbo_tornado.request.tls import TLS
+from turbo_tornado.request.url import parse_url
+from turbo_tornado.transports.base import FetchFuture, Response, Transport
 from turbo_tornado.transports.curl import CurlTransport
-from turbo_tornado.transports.hop import Hop
 
 has_epoll = pytest.mark.skipif(not hasattr(select, "epoll"), reason="there is no epoll")
 
@@ -19,29 +22,51 @@ GOOD = response(b"good")
 MakeTransport = Callable[..., CurlTransport]
 
 
-def hop(peer: RawPeer, path: str = "/", **changes: Any) -> Any:
+def request_to(peer: RawPeer, path: str = "/", **changes: Any) -> Request:
+    """Returns a request as `HTTPClient` would build it, but for ``changes``."""
     body = changes.get("body")
-    fields = f"Host: 127.0.0.1:{peer.port}\r\n"
+    header_block = f"Host: 127.0.0.1:{peer.port}\r\n"
     if body is not None:
-        fields += f"Content-Length: {len(body)}\r\n"
+        header_block += f"Content-Length: {len(body)}\r\n"
     settings: dict[str, Any] = {
         "method": "GET",
         "target": path,
         "version": "HTTP/1.1",
-        "fields": fields.encode(),
+        "header_block": header_block.encode(),
         "body": None,
         "connect_timeout": 60.0,
         "request_timeout": 60.0,
         "keep_alive": True,
         "decompress": True,
         "max_body_size": 1_000_000,
-        "tls": None,
+        "tls": TLS(),
     }
-    return Hop(peer.url(path), **{**settings, **changes})
+    on_head = changes.pop("on_head", None)
+    request = Request(parse_url(peer.url(path)), **{**settings, **changes})
+    request.on_head = on_head
+    return request
+
+
+def send(transport: Transport, request: Request) -> FetchFuture[Response]:
+    """Sends a request; returns a future of the response."""
+    future: FetchFuture[Response] = FetchFuture()
+
+    def on_done(outcome: Response | BaseException) -> None:
+        # Raises if the request has been aborted.
+        if isinstance(outcome, BaseException):
+            future.set_exception(outcome)
+        else:
+            future.set_result(outcome)
+        future.abort = None
+
+    abort = transport.send(request, on_done)
+    assert not future.done()
+    future.abort = abort
+    return future
 
 
 async def stalling(conn: Connection) -> None:
-    """Reads requests and answers those for ``/good``."""
+    """Reads requests and responds to those for ``/good``."""
     while True:
         if (await conn.read_request()).target == "/good":
             await conn.send(GOOD)
@@ -54,7 +79,7 @@ async def fails_with(future: Awaitable[Any], kind: type[BaseException]) -> BaseE
 
 
 def half_a_body(left: asyncio.Event) -> Script:
-    """Returns the script of a peer that waits until it is left with half a body sent."""
+    """Returns the script of a peer that sends half a body until the client closes."""
 
     async def script(conn: Connection) -> None:
         if (await conn.read_request()).target == "/good":

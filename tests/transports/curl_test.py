@@ -1,4 +1,4 @@
-"""The engine, the handles and the queue of `CurlTransport`."""
+"""The engine, the sockets, the handles and the queue of `CurlTransport`."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 import concurrent.futures
 import os
 import select
+import ssl
 import sys
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -14,20 +15,19 @@ import pytest
 from tornado.simple_httpclient import HTTPStreamClosedError
 
 from tests.support import Connection, MakePeer, RawPeer
-from turbo_tornado.tls import TLS
-from turbo_tornado.transports.failures import (
+from turbo_tornado.failures import (
     HandshakeFailed,
     RequestTimeout,
 )
+from turbo_tornado.request.tls import TLS
 
 pycurl = pytest.importorskip("pycurl")
 
 
-from turbo_tornado.transports import libcurl
-from turbo_tornado.transports.curl import CurlTransport
-from turbo_tornado.transports.curl_engine import EpollSockets, LoopSockets
+from turbo_tornado.transports.curl import CurlTransport, libcurl
+from turbo_tornado.transports.curl.sockets import EpollSockets, LoopSockets
 
-from .curl import GOOD, MakeTransport, fails_with, has_epoll, hop, stalling
+from .curl import GOOD, MakeTransport, fails_with, has_epoll, request_to, send, stalling
 
 # Of Tornado 6.4 with pycurl 7.46 and newer.
 pytestmark = pytest.mark.filterwarnings("ignore:IOCTLFUNCTION is deprecated:DeprecationWarning")
@@ -45,14 +45,14 @@ async def test_any_number_at_once(make_transport: MakeTransport, raw_peer: MakeP
         await conn.send(GOOD)
 
     peer = await raw_peer(script)
-    fetches = [transport.fetch(hop(peer)) for _ in range(300)]
+    fetches = [send(transport, request_to(peer)) for _ in range(300)]
     await asyncio.wait_for(peer.received(300), 20)
     together.set()
     assert {(await fetch).body for fetch in fetches} == {b"good"}
-    assert len(transport._spare_for_hops) == 10
+    assert len(transport._handles.spare) == 10
 
 
-@pytest.mark.parametrize("kind", ["hop", "plain", "streaming"])
+@pytest.mark.parametrize("kind", ["request", "tornado", "streaming"])
 async def test_max_clients(kind: str, make_transport: MakeTransport, raw_peer: MakePeer) -> None:
     transport = make_transport(max_clients=2)
     let_go = [asyncio.Event() for _ in range(5)]
@@ -67,8 +67,8 @@ async def test_max_clients(kind: str, make_transport: MakeTransport, raw_peer: M
     got = bytearray()
 
     def fetch(number: int) -> Any:
-        if kind == "hop":
-            return transport.fetch(hop(peer, f"/{number}"))
+        if kind == "request":
+            return send(transport, request_to(peer, f"/{number}"))
         callback = got.extend if kind == "streaming" else None
         return transport.fetch(peer.url(f"/{number}"), streaming_callback=callback)
 
@@ -83,7 +83,7 @@ async def test_max_clients(kind: str, make_transport: MakeTransport, raw_peer: M
     last = await fetches[4]
     assert last.body == (b"" if kind == "streaming" else b"good")
     assert [request.target for request in peer.requests] == ["/0", "/1", "/2", "/3", "/4"]
-    if kind != "hop":
+    if kind != "request":
         assert last.time_info["queue"] > 0
     assert bytes(got) == (b"good" * 5 if kind == "streaming" else b"")
 
@@ -91,22 +91,22 @@ async def test_max_clients(kind: str, make_transport: MakeTransport, raw_peer: M
 async def test_cancel_in_the_queue(make_transport: MakeTransport, raw_peer: MakePeer) -> None:
     transport = make_transport(max_clients=1)
     peer = await raw_peer(stalling)
-    first = transport.fetch(hop(peer, "/first"))
-    hops = [transport.fetch(hop(peer, "/never")), transport.fetch(hop(peer, "/good"))]
-    plain = [transport.fetch(peer.url("/never")), transport.fetch(peer.url("/good"))]
+    first = send(transport, request_to(peer, "/first"))
+    sent = [send(transport, request_to(peer, "/never")), send(transport, request_to(peer, "/good"))]
+    tornado = [transport.fetch(peer.url("/never")), transport.fetch(peer.url("/good"))]
     await asyncio.wait_for(peer.received(), 10)
-    hops[0].cancel()
-    plain[0].cancel()
+    sent[0].cancel()
+    tornado[0].cancel()
     # A callback hears of the second one in the next iteration of the loop.
     await asyncio.sleep(0)
     first.cancel()
-    assert (await hops[1]).body == (await plain[1]).body == b"good"
+    assert (await sent[1]).body == (await tornado[1]).body == b"good"
     assert [request.target for request in peer.requests] == ["/first", "/good", "/good"]
 
 
-@pytest.mark.parametrize("plain", [False, True])
+@pytest.mark.parametrize("tornado", [False, True])
 async def test_cancel_after_the_queue(
-    plain: bool, make_transport: MakeTransport, raw_peer: MakePeer
+    tornado: bool, make_transport: MakeTransport, raw_peer: MakePeer
 ) -> None:
     transport = make_transport(max_clients=1)
     left = asyncio.Event()
@@ -119,8 +119,12 @@ async def test_cancel_after_the_queue(
         left.set()
 
     peer = await raw_peer(script)
-    first = transport.fetch(hop(peer, "/good"))
-    second = transport.fetch(peer.url("/slow") if plain else hop(peer, "/slow"))
+    first = send(transport, request_to(peer, "/good"))
+    second: Any
+    if tornado:
+        second = transport.fetch(peer.url("/slow"))
+    else:
+        second = send(transport, request_to(peer, "/slow"))
     assert (await first).body == b"good"
     await asyncio.wait_for(peer.received(2), 10)
     second.cancel()
@@ -130,10 +134,10 @@ async def test_cancel_after_the_queue(
 async def test_timeout_in_the_queue(make_transport: MakeTransport, raw_peer: MakePeer) -> None:
     transport = make_transport(max_clients=1)
     peer = await raw_peer(stalling)
-    first = transport.fetch(hop(peer, "/first"))
-    second = transport.fetch(hop(peer, "/second", request_timeout=0.05))
+    first = send(transport, request_to(peer, "/first"))
+    second = send(transport, request_to(peer, "/second", request_timeout=0.05))
     assert str(await fails_with(second, RequestTimeout)).endswith("Timeout in request queue")
-    third = transport.fetch(hop(peer, "/third", request_timeout=0.2))
+    third = send(transport, request_to(peer, "/third", request_timeout=0.2))
     first.cancel()
     # What it waited for counts.
     await fails_with(third, RequestTimeout)
@@ -145,13 +149,23 @@ async def test_many_in_the_queue_fail_as_they_begin(
 ) -> None:
     transport = make_transport(max_clients=1)
     peer = await raw_peer(GOOD)
-    first = transport.fetch(hop(peer))
-    bad = hop(peer, tls=TLS(ca_path=f"{__file__}/missing"))
-    others = [transport.fetch(bad) for _ in range(1000)]
-    last = transport.fetch(hop(peer))
+    first = send(transport, request_to(peer))
+    bad = request_to(peer, target="/\0")
+    others = [send(transport, bad) for _ in range(1000)]
+    last = send(transport, request_to(peer))
     assert [(await future).code for future in (first, last)] == [200, 200]
     for future in others:
-        await fails_with(future, HandshakeFailed)
+        await fails_with(future, ValueError)
+
+
+async def test_unusable_tls_settings(make_transport: MakeTransport, raw_peer: MakePeer) -> None:
+    transport = make_transport(max_clients=1)
+    peer = await raw_peer(GOOD)
+    peer.scheme = "https"
+    with pytest.raises(HandshakeFailed):
+        send(transport, request_to(peer, tls=TLS(ca_path=f"{__file__}/missing")))
+    with pytest.raises(ValueError, match="SSLContext"):
+        send(transport, request_to(peer, tls=ssl.create_default_context()))
 
 
 async def test_a_setting_is_not_left_to_the_next_request(
@@ -162,15 +176,15 @@ async def test_a_setting_is_not_left_to_the_next_request(
     for changes in (
         {"method": "PUT", "body": b"one"},
         {"method": "HEAD"},
-        {"fields": b"Host: other\r\nX-Field: two\r\n"},
+        {"header_block": b"Host: other\r\nX-Field: two\r\n"},
         {"version": "HTTP/1.0"},
         {"method": "PURGE"},
         {"method": "POST", "body": b""},
         {"method": "GET", "body": b"three"},
         {},
     ):
-        await transport.fetch(hop(peer, **changes))
-        assert len(transport._spare_for_hops) == 1
+        await send(transport, request_to(peer, **changes))
+        assert len(transport._handles.spare) == 1
     assert [
         (request.line, request.field("Host") == "other", request.body) for request in peer.requests
     ] == [
@@ -185,18 +199,18 @@ async def test_a_setting_is_not_left_to_the_next_request(
     ]
 
 
-@pytest.mark.parametrize("plain", [False, True])
+@pytest.mark.parametrize("tornado", [False, True])
 async def test_a_spare_handle_keeps_no_large_body(
-    plain: bool, make_transport: MakeTransport, raw_peer: MakePeer
+    tornado: bool, make_transport: MakeTransport, raw_peer: MakePeer
 ) -> None:
     transport = make_transport()
     peer = await raw_peer(GOOD)
     body = os.urandom(200_000)
     references = sys.getrefcount(body)
-    if plain:
+    if tornado:
         await transport.fetch(peer.url(), method="POST", body=body)
     else:
-        await transport.fetch(hop(peer, method="POST", body=body))
+        await send(transport, request_to(peer, method="POST", body=body))
     assert peer.requests[0].body == body
     # The loop still has the future that has woken us.
     await asyncio.sleep(0)
@@ -206,8 +220,8 @@ async def test_a_spare_handle_keeps_no_large_body(
 async def test_what_pycurl_refuses(make_transport: MakeTransport, raw_peer: MakePeer) -> None:
     transport = make_transport()
     peer = await raw_peer(GOOD)
-    await fails_with(transport.fetch(hop(peer, target="/\0")), Exception)
-    assert (await transport.fetch(hop(peer))).body == b"good"
+    await fails_with(send(transport, request_to(peer, target="/\0")), Exception)
+    assert (await send(transport, request_to(peer))).body == b"good"
 
 
 async def test_http2_without_http2(
@@ -217,7 +231,7 @@ async def test_http2_without_http2(
     transport = make_transport()
     peer = await raw_peer(GOOD)
     with pytest.raises(ValueError, match="HTTP/2"):
-        transport.fetch(hop(peer, version="HTTP/2"))
+        send(transport, request_to(peer, version="HTTP/2"))
 
 
 # Sockets
@@ -274,7 +288,9 @@ async def test_numbers_of_sockets_are_used_again(
         for number in range(10):
             # Other sockets of the loop take the numbers that come free.
             streams = [await asyncio.open_connection("127.0.0.1", peer.port) for _ in range(3)]
-            got = await asyncio.gather(*(transport.fetch(hop(peer)) for _ in range(number + 1)))
+            got = await asyncio.gather(
+                *(send(transport, request_to(peer)) for _ in range(number + 1))
+            )
             assert {res.body for res in got} == {b"good"}
             for reader, writer in streams:
                 writer.write(b"GET / HTTP/1.1\r\n\r\n")
@@ -306,7 +322,7 @@ async def test_an_idle_connection_wakes_the_loop_once_at_most(
 
     peer = await raw_peer(script)
     transport = make_transport()
-    await transport.fetch(hop(peer))
+    await send(transport, request_to(peer))
     sockets: Any = transport._engine.sockets
     polls = 0
     poll = sockets.poll
@@ -322,7 +338,7 @@ async def test_an_idle_connection_wakes_the_loop_once_at_most(
     for _ in range(20):
         await asyncio.sleep(0)
     assert polls <= 1
-    assert (await transport.fetch(hop(peer, method="POST", body=b""))).body == b"good"
+    assert (await send(transport, request_to(peer, method="POST", body=b""))).body == b"good"
 
 
 async def test_many_begin_at_once_and_again(
@@ -332,12 +348,12 @@ async def test_many_begin_at_once_and_again(
     transport = make_transport(max_idle=20)
     peer = await raw_peer(GOOD)
     for _ in range(3):
-        fetches = [transport.fetch(hop(peer)) for _ in range(150)]
+        fetches = [send(transport, request_to(peer)) for _ in range(150)]
         fetches += [transport.fetch(peer.url()) for _ in range(150)]
         assert {res.body for res in await asyncio.gather(*fetches)} == {b"good"}
     before = peer.connections
     for _ in range(20):
-        await transport.fetch(hop(peer, method="POST", body=b""))
+        await send(transport, request_to(peer, method="POST", body=b""))
     assert peer.connections == before
 
 
@@ -359,12 +375,12 @@ async def test_max_idle(make_transport: MakeTransport, raw_peer: MakePeer) -> No
             open_connections -= 1
 
     peer = await raw_peer(script)
-    fetches = [transport.fetch(hop(peer)) for _ in range(120)]
+    fetches = [send(transport, request_to(peer)) for _ in range(120)]
     await asyncio.wait_for(peer.received(120), 10)
     together.set()
     await asyncio.gather(*fetches)
     for _ in range(3):
-        await transport.fetch(hop(peer))
+        await send(transport, request_to(peer))
     # The limit of libcurl's is moved in steps.
     assert open_connections <= 3 + 2 * 32
 
@@ -377,14 +393,14 @@ async def test_the_timer_is_moved_to_an_earlier_time_only(
 ) -> None:
     transport = make_transport()
     peer = await raw_peer(stalling)
-    long = transport.fetch(hop(peer, request_timeout=60))
+    long = send(transport, request_to(peer, request_timeout=60))
     await asyncio.wait_for(peer.received(), 10)
-    short = transport.fetch(hop(peer, request_timeout=0.1))
+    short = send(transport, request_to(peer, request_timeout=0.1))
     await fails_with(short, RequestTimeout)
     assert not long.done()
     # A deadline that has gone, with a timer that is still set for it.
-    last = transport.fetch(hop(peer, request_timeout=0.1))
-    assert (await transport.fetch(hop(peer, "/good", request_timeout=0.05))).body == b"good"
+    last = send(transport, request_to(peer, request_timeout=0.1))
+    assert (await send(transport, request_to(peer, "/good", request_timeout=0.05))).body == b"good"
     await fails_with(last, RequestTimeout)
     long.cancel()
 
@@ -398,12 +414,12 @@ async def test_close(
 ) -> None:
     transport = make_transport(max_clients=max_clients)
     peer = await raw_peer(stalling)
-    await transport.fetch(hop(peer, "/good"))
+    await send(transport, request_to(peer, "/good"))
     fetches = [
-        transport.fetch(hop(peer)),
+        send(transport, request_to(peer)),
         transport.fetch(peer.url()),
         transport.fetch(peer.url(), streaming_callback=print),
-        transport.fetch(hop(peer)),
+        send(transport, request_to(peer)),
         transport.fetch(peer.url()),
     ]
     await asyncio.wait_for(peer.received(4 if max_clients else 6), 10)
@@ -413,9 +429,10 @@ async def test_close(
         with pytest.raises(HTTPStreamClosedError, match="client closed"):
             fetch.result()
     transport.close()
-    for request in (peer.url(), hop(peer)):
-        with pytest.raises(RuntimeError, match="closed"):
-            transport.fetch(request)
+    with pytest.raises(RuntimeError, match="closed"):
+        transport.fetch(peer.url())
+    with pytest.raises(RuntimeError, match="closed"):
+        send(transport, request_to(peer))
 
 
 async def test_close_after_the_loop(raw_peer: MakePeer) -> None:
@@ -430,7 +447,7 @@ async def test_close_after_the_loop(raw_peer: MakePeer) -> None:
 
     async def main() -> None:
         transports.append(CurlTransport(force_instance=True))
-        fetches.append(transports[0].fetch(hop(peer)))
+        fetches.append(send(transports[0], request_to(peer)))
         await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(peer.received(), ours))
 
     transports: list[CurlTransport] = []

@@ -1,75 +1,200 @@
-"""Hops for transports that are not ours: stock Tornado's clients and any other.
-
-They get an `HTTPRequest` that says as much as one can say. What such a request cannot
-say is refused here.
-"""
+"""`ForeignTransport`: `Transport` for stock Tornado clients and any other `AsyncHTTPClient`."""
 
 from __future__ import annotations
 
+import asyncio
+import errno
 import functools
+import socket
+import ssl
 import sys
+import time
 from typing import Any
 
-from tornado.httpclient import AsyncHTTPClient, HTTPRequest
-from tornado.simple_httpclient import SimpleAsyncHTTPClient
+from tornado.concurrent import Future
+from tornado.httpclient import AsyncHTTPClient, HTTPClientError, HTTPRequest, HTTPResponse
+from tornado.httputil import HTTPInputError
+from tornado.iostream import StreamClosedError, UnsatisfiableReadError
+from tornado.simple_httpclient import HTTPTimeoutError, SimpleAsyncHTTPClient
 
+from ..failures import (
+    BodyError,
+    BrokenConnection,
+    ConnectFailed,
+    ConnectTimeout,
+    HandshakeFailed,
+    MalformedResponse,
+    RequestTimeout,
+)
 from ..headers import HTTPHeaders
-from .hop import Hop
+from ..request.request import Request
+from ..request.tls import TLS
+from .base import Abort, OnDone, Response
+from .libcurl_codes import TIMED_OUT, failure_of_code
+
+# Errors of an `OSError` that only a connection attempt raises.
+_UNREACHABLE = frozenset(
+    {
+        errno.EADDRNOTAVAIL,
+        errno.EHOSTDOWN,
+        errno.EHOSTUNREACH,
+        errno.ENETDOWN,
+        errno.ENETUNREACH,
+        errno.EMFILE,
+        errno.ENFILE,
+    }
+)
+# A `TimeoutError` of asyncio has no errno; one of the system has.
+_TIMEOUTS = (HTTPTimeoutError, asyncio.TimeoutError, TimeoutError)
+_FAILURES: dict[type, type[Exception]] = {
+    HTTPInputError: MalformedResponse,
+    UnsatisfiableReadError: MalformedResponse,
+    ssl.SSLError: HandshakeFailed,
+    socket.gaierror: ConnectFailed,
+    ConnectionRefusedError: ConnectFailed,
+    UnicodeError: ConnectFailed,
+    StreamClosedError: BrokenConnection,
+    EOFError: BrokenConnection,
+    OSError: BrokenConnection,
+}
 
 
-def foreign_request(transport: AsyncHTTPClient, hop: Hop) -> HTTPRequest:
-    """Returns the request that makes ``transport`` do as much of ``hop`` as it can.
+class ForeignTransport:
+    """Carries requests by an `AsyncHTTPClient` that has only Tornado's interface."""
 
-    :raises ValueError: when the hop asks for what no `HTTPRequest` can say: another
-        version than HTTP/1.1, or trust in a directory of certificates where the
-        transport takes no `ssl.SSLContext`; or for a body with GET or HEAD, of which
-        Tornado's curl client makes another method.
+    def __init__(self, client: AsyncHTTPClient) -> None:
+        self._client = client
+
+    def send(self, request: Request, on_done: OnDone) -> Abort:
+        """Sends a request; see `Transport.send`."""
+        started = time.monotonic()
+        http_request = foreign_request(self._client, request)
+        try:
+            future = self._client.fetch(http_request, raise_error=False)
+        except (OSError, HTTPClientError) as error:
+            raise _failure(error, request, time.monotonic() - started) from error
+
+        def on_future(future: Future[HTTPResponse]) -> None:
+            if future.cancelled():
+                on_done(asyncio.CancelledError())
+                return
+            error = future.exception()
+            if error is None:
+                on_done(_response(future.result(), request))
+            else:
+                on_done(_failure(error, request, time.monotonic() - started))
+
+        def abort() -> None:
+            future.remove_done_callback(on_future)
+            if not future.cancel() and not future.cancelled():
+                # asyncio logs an exception that is not retrieved.
+                future.exception()
+
+        future.add_done_callback(on_future)
+        return abort
+
+
+def _response(response: HTTPResponse, request: Request) -> Response | Exception:
+    try:
+        headers = HTTPHeaders(response.headers)
+    except ValueError as error:
+        # A foreign client can accept characters that a header cannot have.
+        return MalformedResponse(str(error))
+    headers.set_status_code(response.code)
+    body, limit = response.body, request.max_body_size
+    result = Response(response.code, response.reason, headers, body, response.time_info)
+    if len(body) > limit and (request.on_head is None or request.on_head(result)):
+        return BodyError(f"Body too long: over the limit of {limit} bytes")
+    return result
+
+
+def foreign_request(client: AsyncHTTPClient, request: Request) -> HTTPRequest:
+    """Returns the ``HTTPRequest`` that makes ``client`` send ``request``.
+
+    :raises ValueError: for a version other than HTTP/1.1, for a directory as ``ca_path`` if the
+        client does not take an `ssl.SSLContext`, and for a body with GET or HEAD on Tornado's
+        curl client.
+    :raises HandshakeFailed: for a missing or invalid file in the TLS settings.
     """
-    name = type(transport).__name__
-    if hop.version != "HTTP/1.1":
-        raise ValueError(f"{name} cannot be asked for {hop.version}; use transport='curl'")
-    headers = HTTPHeaders.deferred(hop.fields)
+    name = type(client).__name__
+    if request.version != "HTTP/1.1":
+        raise ValueError(f"{name} does not support {request.version}; use transport='curl'")
+    headers = HTTPHeaders.deferred(request.header_block)
     headers.remove("Content-Length")
-    request = HTTPRequest(
-        hop.url,
-        hop.method,
+    http_request = HTTPRequest(
+        request.url.url,
+        request.method,
         headers,
-        hop.body,
-        connect_timeout=hop.connect_timeout,
-        request_timeout=hop.request_timeout,
+        request.body,
+        connect_timeout=request.connect_timeout,
+        request_timeout=request.request_timeout,
         follow_redirects=False,
         user_agent=headers.get("User-Agent"),
-        decompress_response=hop.decompress,
+        decompress_response=request.decompress,
         allow_nonstandard_methods=True,
     )
-    if _is_stock_curl(transport):
-        if hop.body is not None and hop.method in ("GET", "HEAD"):
-            raise ValueError(f"{name} sends no body with {hop.method}; use transport='curl'")
-        request.prepare_curl_callback = functools.partial(_set_reuse, reuse=hop.keep_alive)
-    tls = hop.tls
-    if tls is None:
-        return request
-    if isinstance(transport, SimpleAsyncHTTPClient):
-        request.ssl_options = tls.context()
-        return request
+    if _is_stock_curl(client):
+        if request.body is not None and request.method in ("GET", "HEAD"):
+            raise ValueError(
+                f"{name} does not send a body with {request.method}; use transport='curl'"
+            )
+        http_request.prepare_curl_callback = functools.partial(_set_reuse, reuse=request.keep_alive)
+    context = request.ssl_context()
+    tls = request.tls
+    if context is None:
+        return http_request
+    if isinstance(client, SimpleAsyncHTTPClient) or not isinstance(tls, TLS):
+        http_request.ssl_options = context
+        return http_request
     cafile, capath = tls.trust
     if cafile is None and capath is not None:
         raise ValueError(
-            f"{name} takes no directory as ca_path; give a PEM file or use transport='curl'"
+            f"{name} does not support a directory as ca_path; use a PEM file or transport='curl'"
         )
-    request.ca_certs = cafile
-    request.validate_cert = tls.verify_ca
-    request.client_cert, request.client_key = tls.cert_file, tls.priv_file
-    return request
+    http_request.ca_certs = cafile
+    http_request.validate_cert = tls.verify_ca
+    http_request.client_cert, http_request.client_key = tls.cert_file, tls.priv_file
+    return http_request
 
 
-def _is_stock_curl(transport: AsyncHTTPClient) -> bool:
-    # Where there is an instance, the module has been imported.
+def _is_stock_curl(client: AsyncHTTPClient) -> bool:
+    # The module is imported if there is an instance.
     module = sys.modules.get("tornado.curl_httpclient")
-    return module is not None and isinstance(transport, module.CurlAsyncHTTPClient)
+    return module is not None and isinstance(client, module.CurlAsyncHTTPClient)
 
 
 def _set_reuse(curl: Any, reuse: bool) -> None:
-    # Tornado uses a handle again as it was left.
+    # Tornado does not reset these options before the next request.
     curl.setopt(curl.FRESH_CONNECT, not reuse)
     curl.setopt(curl.FORBID_REUSE, not reuse)
+
+
+def _failure(error: BaseException, request: Request, elapsed: float) -> BaseException:
+    """Returns the failure for an exception of a foreign client.
+
+    An exception that is not a failure of the network is returned unchanged.
+    """
+    number = getattr(error, "errno", None)
+    message = str(getattr(error, "message", None) or error) or type(error).__name__
+    if isinstance(error, HTTPClientError) and isinstance(number, int):
+        # Tornado's CurlError, with the code of libcurl.
+        if number == TIMED_OUT:
+            return _timeout(message, request, elapsed)
+        return failure_of_code(number, message)
+    if isinstance(error, OSError) and number in _UNREACHABLE:
+        return ConnectFailed(message)
+    for kind in type(error).__mro__:
+        if kind in _TIMEOUTS and number is None:
+            return _timeout(message, request, elapsed)
+        if kind in _FAILURES:
+            return _FAILURES[kind](message)
+    return error
+
+
+def _timeout(message: str, request: Request, elapsed: float) -> Exception:
+    if not request.request_timeout:
+        return ConnectTimeout(message)
+    # libcurl counts in whole milliseconds and rounds down.
+    if request.connect_timeout and elapsed + 0.002 < request.request_timeout:
+        return ConnectTimeout(message)
+    return RequestTimeout(message)

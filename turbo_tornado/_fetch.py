@@ -1,0 +1,144 @@
+"""`ActiveFetch`: one fetch from its first request to its response."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+
+from tornado.ioloop import IOLoop
+
+from . import log
+from .failures import RequestTimeout, TooManyRedirects
+from .request.keywords import FetchOptions
+from .request.redirect import location_of, redirect
+from .request.request import Request
+from .response import HTTPResponse
+from .transports.base import Abort, FetchFuture, Response, Transport, asyncio_loop
+from .transports.classify import classify
+
+
+class ActiveFetch:
+    """A fetch in progress: follows redirects until there is a response or an error.
+
+    :arg on_end: called when the fetch ends, before its future is resolved.
+    """
+
+    __slots__ = (
+        "_abort_request",
+        "_on_end",
+        "_options",
+        "_redirects",
+        "_request",
+        "_started",
+        "_transport",
+        "future",
+    )
+
+    def __init__(
+        self,
+        io_loop: IOLoop,
+        transport: Transport,
+        options: FetchOptions,
+        request: Request,
+        started: float,
+        on_end: Callable[[], None],
+    ) -> None:
+        self._transport = transport
+        self._options = options
+        self._request = request
+        self._started = started
+        self._on_end = on_end
+        self._redirects = 0
+        self._abort_request: Abort | None = None
+        self.future: FetchFuture[HTTPResponse] = FetchFuture(loop=asyncio_loop(io_loop))
+        self.future.abort = self.abort
+
+    def start(self) -> None:
+        """Sends the first request.
+
+        :raises ValueError: for a request that the transport does not support.
+        """
+        try:
+            self._send()
+        except BaseException as error:
+            if not self._fail(error):
+                self._end()
+                raise
+
+    def _send(self) -> None:
+        self._abort_request = self._transport.send(self._request, self._on_done)
+
+    def abort(self) -> None:
+        """Aborts the request; the future has been cancelled."""
+        log.cancelled(self._request, self._milliseconds())
+        self._end()
+        if self._abort_request is not None:
+            self._abort_request()
+
+    def _on_done(self, outcome: Response | BaseException) -> None:
+        if self.future.done():
+            return
+        if isinstance(outcome, BaseException):
+            self._fail_or_raise(outcome)
+            return
+        location = location_of(outcome) if self._options.allow_redirects else ""
+        if location:
+            try:
+                self._follow(outcome.code, location)
+            except Exception as error:
+                self._fail_or_raise(error)
+            return
+        # The response refers to the request, and should not keep its body.
+        self._request.body = None
+        self._finish(HTTPResponse(self._milliseconds(), None, self._request, outcome))
+
+    def _follow(self, code: int, location: str) -> None:
+        options, where = self._options, self._request.url.host_and_port
+        if self._redirects >= options.max_redirects:
+            raise TooManyRedirects(
+                f"{where} redirects again after {options.max_redirects} redirects"
+            )
+        self._redirects += 1
+        remaining = 0.0
+        if options.request_timeout:
+            remaining = self._started + options.request_timeout - time.monotonic()
+            if remaining <= 0:
+                raise RequestTimeout("in a redirect")
+        self._request = redirect(self._request, code, location, remaining)
+        self._send()
+
+    def _fail(self, error: BaseException) -> bool:
+        """Ends the fetch with a failure; returns false for any other exception."""
+        options = self._options
+        fetch_error = classify(
+            error,
+            self._request.url.host_and_port,
+            options.connect_timeout,
+            options.request_timeout,
+        )
+        if fetch_error is None:
+            return False
+        self._finish(HTTPResponse(self._milliseconds(), fetch_error))
+        return True
+
+    def _fail_or_raise(self, error: BaseException) -> None:
+        if self._fail(error):
+            return
+        self._end()
+        if isinstance(error, asyncio.CancelledError):
+            self.future.cancel()
+        else:
+            self.future.set_exception(error)
+
+    def _finish(self, response: HTTPResponse) -> None:
+        self._end()
+        log.fetched(self._request, response)
+        self.future.set_result(response)
+
+    def _end(self) -> None:
+        self.future.abort = None
+        self._on_end()
+
+    def _milliseconds(self) -> float:
+        return (time.monotonic() - self._started) * 1000

@@ -1,0 +1,1 @@
+"""The parser of HTTP/1 responses. It does no I/O."""

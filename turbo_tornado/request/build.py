@@ -1,0 +1,151 @@
+"""`build_request`: from the checked keywords to the first `Request` of a fetch."""
+
+from __future__ import annotations
+
+import base64
+import functools
+import re
+
+from ..failures import BodyRequired, InvalidBody, InvalidURL
+from ..headers import header_lines
+from ..http1.head import allows_keep_alive
+from .checks import check_method, check_version
+from .keywords import FetchOptions
+from .redirect import keeps_body
+from .request import Request
+from .tls import TLS
+from .url import URL, parse_url
+
+_METHODS_WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
+_METHODS_WITH_FORM = _METHODS_WITH_BODY | {"DELETE"}
+_TARGET = re.compile(r"[!-\"$-~]+")
+
+
+def build_request(url: object, options: FetchOptions, tls: TLS, max_body_size: int) -> Request:
+    """Builds the first request of a fetch.
+
+    :raises InvalidURL, InvalidSchema, BodyRequired, InvalidBody: for a request that ends as
+        ``response.error``.
+    :raises TypeError, ValueError: for invalid changes by ``on_headers``. An exception of
+        ``on_headers`` itself passes through.
+    """
+    if not isinstance(url, str):
+        raise InvalidURL(f"the URL must be a str, not {type(url).__name__}")
+    # The exact str: a subclass can compare and hash as it likes.
+    address = parse_url(str.__str__(url))
+    method = options.method
+    body = None if options.body is None else _as_bytes(options.body)
+    is_form = False
+    if options.params is not None:
+        is_form = body is None and method in _METHODS_WITH_FORM
+        if is_form:
+            body = options.params.encode("ascii")
+        else:
+            address = address.with_query(options.params)
+    if body is None:
+        _require_body(method)
+    request = Request(
+        address,
+        method,
+        address.target,
+        options.http_version,
+        _header_block(address, options, body, is_form),
+        body,
+        keep_alive=options.keep_alive,
+        decompress=options.use_gzip,
+        max_body_size=max_body_size,
+        tls=tls,
+        connect_timeout=options.connect_timeout,
+        request_timeout=options.request_timeout,
+    )
+    if options.allow_redirects:
+        request.on_head = keeps_body
+    if options.on_headers is not None:
+        _apply_on_headers(request, options)
+    elif request.version == "HTTP/1.0":
+        request.keep_alive = False
+    return request
+
+
+def _require_body(method: str) -> None:
+    if method in _METHODS_WITH_BODY:
+        raise BodyRequired(f"{method} needs a body or params, and has neither")
+
+
+def _as_bytes(body: object) -> bytes:
+    if type(body) is bytes:
+        return body
+    try:
+        # The methods of the base types: a subclass could lie about its length.
+        if isinstance(body, str):
+            return str.encode(body, "utf-8")
+        return bytes(memoryview(body))  # type: ignore[arg-type]
+    except (TypeError, ValueError, BufferError):
+        kind = type(body).__name__
+        raise InvalidBody(f"the body must be bytes-like or UTF-8 text, not this {kind}") from None
+
+
+def basic_credentials(username: str, password: str) -> str:
+    """Returns the value of an Authorization header."""
+    return "Basic " + base64.b64encode(f"{username}:{password}".encode()).decode("ascii")
+
+
+@functools.lru_cache(maxsize=256)
+def _default_lines(host: str, user_agent: str, use_gzip: bool) -> str:
+    lines = f"Host: {host}\r\n"
+    if user_agent:
+        lines += f"User-Agent: {user_agent}\r\n"
+    return f"{lines}Accept-Encoding: gzip\r\n" if use_gzip else lines
+
+
+def _header_block(url: URL, options: FetchOptions, body: bytes | None, is_form: bool) -> bytes:
+    lines = [_default_lines(url.netloc, options.user_agent, options.use_gzip)]
+    username, password = options.auth_username, options.auth_password
+    if username is None or username == url.username:
+        username = url.username
+        password = url.password if password is None else password
+    if username is not None or password is not None:
+        credentials = basic_credentials(username or "", password or "")
+        lines.append(f"Authorization: {credentials}\r\n")
+    if options.cookie is not None:
+        lines.append(f"Cookie: {options.cookie}\r\n")
+    if is_form:
+        lines.append("Content-Type: application/x-www-form-urlencoded\r\n")
+    if body is not None:
+        lines.append(f"Content-Length: {len(body)}\r\n")
+    if not options.keep_alive:
+        lines.append("Connection: close\r\n")
+    return "".join(lines).encode("latin-1")
+
+
+def _apply_on_headers(request: Request, options: FetchOptions) -> None:
+    headers = request.headers()
+    assert options.on_headers is not None
+    options.on_headers(headers)
+    if "Transfer-Encoding" in headers:
+        raise ValueError("on_headers set Transfer-Encoding; the whole body is sent at once")
+    if request.body is None:
+        headers.remove("Content-Length")
+    else:
+        headers.set("Content-Length", len(request.body))
+    request.method = check_method("method", headers.get_method())
+    if request.body is None:
+        _require_body(request.method)
+    target = headers.get_uri()
+    if target != request.target:
+        request.target = _check_target(target)
+        path = request.target if request.target.startswith("/") else ""
+        request.url = request.url._replace(path=path)
+    request.version = check_version("http_version", headers.get_version())
+    request.header_block = header_lines(headers).encode("latin-1")
+    connection = headers.get("Connection", "").lower().encode("latin-1")
+    if not allows_keep_alive(request.version, connection):
+        request.keep_alive = False
+
+
+def _check_target(target: str | None) -> str:
+    if not isinstance(target, str):
+        raise TypeError(f"uri must be a str, not {type(target).__name__}")
+    if not _TARGET.fullmatch(target):
+        raise ValueError("uri must be printable ASCII without spaces and '#'")
+    return target

@@ -1,0 +1,185 @@
+"""Checks of keyword values.
+
+Each check takes the name and the value of a keyword and returns the value to use. It raises
+`TypeError` for a wrong type and `ValueError` for an invalid value.
+"""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import re
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+from urllib.parse import quote
+
+from ..headers import TOKEN, check_value, exact_text
+
+HTTP_VERSIONS = ("HTTP/1.0", "HTTP/1.1", "HTTP/2")
+_TOKEN = re.compile(TOKEN)
+_COMMON_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"})
+
+
+def check_text(name: str, value: Any) -> str:
+    if not isinstance(value, str):
+        raise _wrong_type(name, "a str", value)
+    return exact_text(value)
+
+
+def check_method(name: str, value: Any) -> str:
+    if type(value) is str and value in _COMMON_METHODS:
+        return value
+    method = check_text(name, value)
+    if not _TOKEN.fullmatch(method):
+        raise ValueError(f"{name} must be a token such as 'GET', not {method!r}")
+    method = method.upper()
+    if method == "CONNECT":
+        # Its response has no end: the connection becomes a tunnel.
+        raise ValueError(f"{name} cannot be CONNECT, which asks for a tunnel")
+    return method
+
+
+def check_header_text(name: str, value: Any) -> str:
+    return check_value(name, check_text(name, value))
+
+
+def check_version(name: str, value: Any) -> str:
+    version = check_text(name, value)
+    if version not in HTTP_VERSIONS:
+        raise ValueError(f"{name} must be one of {', '.join(HTTP_VERSIONS)}, not {version!r}")
+    return version
+
+
+def check_flag(name: str, value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise _wrong_type(name, "a bool", value)
+    return value
+
+
+def check_seconds(name: str, value: Any) -> float:
+    if type(value) is not float and (
+        isinstance(value, bool) or not isinstance(value, (int, float))
+    ):
+        raise _wrong_type(name, "a number of seconds", value)
+    if not value >= 0:
+        raise ValueError(f"{name} must not be negative or NaN; 0 means no limit")
+    # An int can be larger than any float. Like infinity, it means no limit.
+    return float(value) if value <= sys.float_info.max else 0.0
+
+
+def check_count(name: str, value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise _wrong_type(name, "an int", value)
+    if value < 0:
+        raise ValueError(f"{name} must not be negative")
+    return value
+
+
+def check_function(name: str, value: Any) -> Callable[..., Any]:
+    if not callable(value):
+        raise _wrong_type(name, "callable", value)
+    if inspect.iscoroutinefunction(value):
+        raise TypeError(f"{name} is called while the request is built; it cannot be a coroutine")
+    return value  # type: ignore[no-any-return]
+
+
+def check_credential(name: str, value: Any) -> str:
+    credential = check_text(name, value)
+    # Base64 can carry line breaks, but a server that decodes them may be fooled.
+    if "\r" in credential or "\n" in credential or "\0" in credential:
+        raise ValueError(f"{name} has a CR, LF or NUL")
+    _utf8(name, credential)
+    return credential
+
+
+def check_username(name: str, value: Any) -> str:
+    username = check_credential(name, value)
+    if ":" in username:
+        raise ValueError(f"{name} has a colon, which Basic authentication cannot carry")
+    return username
+
+
+def check_cookie(name: str, value: Any) -> str | None:
+    """Returns the value of the Cookie header, ``None`` for no header."""
+    if isinstance(value, Mapping):
+        value = "; ".join(
+            f"{_cookie_part(name, key, '=;')}={_cookie_part(name, item, ';')}"
+            for key, item in value.items()
+        )
+    elif not isinstance(value, str):
+        raise _wrong_type(name, "a mapping or a str", value)
+    return check_header_text(name, value) or None
+
+
+def _cookie_part(name: str, value: Any, delimiters: str) -> str:
+    text = _as_text(name, value)
+    for delimiter in delimiters:
+        if delimiter in text:
+            raise ValueError(f"{name}: a mapping cannot have {delimiter!r} in this place")
+    return text
+
+
+def check_params(name: str, value: Any) -> str:
+    """Returns the percent-encoded query or form body."""
+    if isinstance(value, Mapping):
+        pairs: Iterable[Any] = value.items()
+    elif isinstance(value, Iterable) and not isinstance(value, (str, bytes, bytearray)):
+        pairs = value
+    else:
+        raise _wrong_type(name, "a mapping or pairs", value)
+    encoded = []
+    for pair in pairs:
+        if not isinstance(pair, (tuple, list)) or len(pair) != 2:
+            kind = type(pair).__name__
+            raise TypeError(f"{name} must be a mapping or pairs, not of {kind} items")
+        key = _percent_encoded(name, pair[0])
+        values = pair[1] if isinstance(pair[1], (list, tuple)) else (pair[1],)
+        encoded += [f"{key}={_percent_encoded(name, item)}" for item in values]
+    return "&".join(encoded)
+
+
+def _percent_encoded(name: str, value: Any) -> str:
+    if isinstance(value, bytes):
+        return quote(bytes(memoryview(value)), safe="")
+    return quote(_utf8(name, _as_text(name, value)), safe="")
+
+
+def _utf8(name: str, text: str) -> bytes:
+    try:
+        return text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        bad = text[error.start]
+        raise ValueError(f"{name} has {bad!r}, which UTF-8 cannot carry") from None
+
+
+def _as_text(name: str, value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, (str, int, float)):
+        try:
+            return exact_text(value)
+        except ValueError:
+            # Python refuses to convert an int of several thousand digits.
+            raise ValueError(f"{name} has a number of too many digits") from None
+    raise TypeError(f"{name} can hold text and numbers, not {type(value).__name__}")
+
+
+def accept(name: str, value: Any) -> Any:
+    """Returns the value unchecked."""
+    return value
+
+
+def unknown_name(where: str, name: object, known: Iterable[str]) -> TypeError:
+    """Returns the error for an unknown name, with the nearest known one."""
+    if not isinstance(name, str):
+        return TypeError(f"{where} has no name that is {type(name).__name__}, only str")
+    known = sorted(known)
+    # Among a few short names the nearest one is often a wrong guess: list them all.
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5) if len(known) > 5 else []
+    hint = f"; did you mean {near[0]!r}?" if near else f"; known are {', '.join(known)}"
+    return TypeError(f"{where} has no {name!r}{hint}")
+
+
+def _wrong_type(name: str, expected: str, value: Any) -> TypeError:
+    return TypeError(f"{name} must be {expected}, not {type(value).__name__}")

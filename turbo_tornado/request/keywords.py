@@ -1,0 +1,221 @@
+"""The keywords of ``fetch``: one table with the default, the check and the meaning of each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Literal, NamedTuple, TypedDict
+
+from .._version import __version__
+from ..headers import HTTPHeaders
+from . import checks
+
+
+class Keyword(NamedTuple):
+    """A keyword of ``fetch``."""
+
+    default: Any
+    #: Called with the name and the value; returns the value to use, or raises.
+    check: Callable[[str, Any], Any]
+    #: The cells "type" and "meaning" of the table in the documentation.
+    type: str
+    meaning: str
+
+
+KEYWORDS: dict[str, Keyword] = {
+    "method": Keyword(
+        "GET",
+        checks.check_method,
+        "str",
+        "Any token but `CONNECT`. Converted to upper case.",
+    ),
+    "params": Keyword(
+        None,
+        checks.check_params,
+        "mapping or pairs",
+        "Text and numbers; a list repeats its key. The form body of a POST, PUT, PATCH or DELETE "
+        "without `body`, otherwise the query.",
+    ),
+    "keep_alive": Keyword(
+        True,
+        checks.check_flag,
+        "bool",
+        "Reuse an idle connection and return it to the pool afterwards.",
+    ),
+    "cookie": Keyword(
+        None,
+        checks.check_cookie,
+        "mapping or str",
+        "The Cookie header. A str is sent unchanged.",
+    ),
+    "http_version": Keyword(
+        "HTTP/1.1",
+        checks.check_version,
+        "str",
+        '`"HTTP/1.0"`, `"HTTP/1.1"`, or `"HTTP/2"`, which needs the curl transport.',
+    ),
+    "use_gzip": Keyword(
+        True,
+        checks.check_flag,
+        "bool",
+        "Accept gzip and decode it. False: the body as received.",
+    ),
+    "allow_redirects": Keyword(
+        True,
+        checks.check_flag,
+        "bool",
+        "Follow 301, 302, 303, 307 and 308.",
+    ),
+    "max_redirects": Keyword(
+        4,
+        checks.check_count,
+        "int",
+        "The number of redirects to follow. One more is `REDIRECT_MAX`.",
+    ),
+    "on_headers": Keyword(
+        None,
+        checks.check_function,
+        "function",
+        "Called once with the complete `HTTPHeaders` of the request. Its changes are sent.",
+    ),
+    "body": Keyword(
+        None,
+        checks.accept,
+        "bytes-like or str",
+        "The request body. A str is sent as UTF-8.",
+    ),
+    "request_timeout": Keyword(
+        60.0,
+        checks.check_seconds,
+        "seconds",
+        "For the whole fetch, including redirects. 0: no limit.",
+    ),
+    "connect_timeout": Keyword(
+        20.0,
+        checks.check_seconds,
+        "seconds",
+        "For DNS, TCP and TLS of one connection. 0: no limit.",
+    ),
+    "auth_username": Keyword(
+        None,
+        checks.check_username,
+        "str",
+        "HTTP Basic user name, sent with the first request.",
+    ),
+    "auth_password": Keyword(
+        None,
+        checks.check_credential,
+        "str",
+        "HTTP Basic password.",
+    ),
+    "user_agent": Keyword(
+        f"Turbo Client v{__version__}",
+        checks.check_header_text,
+        "str",
+        'The User-Agent header. `""`: no header.',
+    ),
+}
+
+
+class FetchKeywords(TypedDict, total=False):
+    """The keywords of `HTTPClient.fetch`, for type checkers and editors.
+
+    Use it to annotate a table of keywords that several fetches share::
+
+        defaults: FetchKeywords = {"request_timeout": 15, "max_redirects": 2}
+        response = await client.fetch(url, defaults)
+
+    ``None`` has the same effect as omitting the keyword.
+
+    Equivalent to the ``kwargs`` table of ``turbo.async.HTTPClient:fetch``.
+    """
+
+    method: str | None
+    params: Mapping[str, Any] | Iterable[tuple[str, Any]] | None
+    keep_alive: bool | None
+    cookie: Mapping[str, str | int | float | bool] | str | None
+    http_version: Literal["HTTP/1.0", "HTTP/1.1", "HTTP/2"] | None
+    use_gzip: bool | None
+    allow_redirects: bool | None
+    max_redirects: int | None
+    on_headers: Callable[[HTTPHeaders], object] | None
+    body: bytes | bytearray | memoryview | str | None
+    request_timeout: float | None
+    connect_timeout: float | None
+    auth_username: str | None
+    auth_password: str | None
+    user_agent: str | None
+
+
+class FetchOptions:
+    """The checked keywords of one fetch, defaults included, as attributes."""
+
+    method: str
+    #: Percent-encoded: the query, or the form body.
+    params: str | None
+    keep_alive: bool
+    #: The value of the header.
+    cookie: str | None
+    http_version: str
+    use_gzip: bool
+    allow_redirects: bool
+    max_redirects: int
+    on_headers: Callable[[HTTPHeaders], Any] | None
+    body: Any
+    request_timeout: float
+    connect_timeout: float
+    auth_username: str | None
+    auth_password: str | None
+    user_agent: str
+
+    def __init__(self, values: dict[str, Any]) -> None:
+        # A copy into attributes would cost each fetch a microsecond.
+        self.__dict__ = values
+
+
+_CHECKS = {name: keyword.check for name, keyword in KEYWORDS.items()}
+_BUILT_IN = {name: keyword.default for name, keyword in KEYWORDS.items()}
+
+_defaults = FetchOptions(_BUILT_IN)
+
+
+def set_defaults(values: Mapping[str, Any]) -> None:
+    """Makes ``values`` the defaults of every fetch, over the built-in ones.
+
+    :raises TypeError, ValueError: as `resolve`.
+    """
+    global _defaults
+    defaults = _BUILT_IN.copy()
+    _check_into(defaults, "configure()", values)
+    _defaults = FetchOptions(defaults)
+
+
+def resolve(table: Mapping[str, Any] | None, keywords: Mapping[str, Any]) -> FetchOptions:
+    """Returns the options of one fetch: keywords over the table over the defaults.
+
+    ``None`` as a value has the same effect as omitting the keyword, like ``nil`` in Lua.
+
+    :raises TypeError: for an unknown keyword or a value of the wrong type.
+    :raises ValueError: for an invalid value of the right type.
+    """
+    if table is not None and not isinstance(table, Mapping):
+        raise TypeError(f"kwargs must be a mapping, not {type(table).__name__}")
+    if not table and not keywords:
+        return _defaults
+    values = _defaults.__dict__.copy()
+    if table:
+        if keywords:
+            # A keyword hides the value of the table, which is not checked then.
+            table = {name: table[name] for name in table if keywords.get(name) is None}
+        _check_into(values, "fetch()", table)
+    if keywords:
+        _check_into(values, "fetch()", keywords)
+    return FetchOptions(values)
+
+
+def _check_into(values: dict[str, Any], where: str, given: Mapping[str, Any]) -> None:
+    for name, value in given.items():
+        check = _CHECKS.get(name)
+        if check is None:
+            raise checks.unknown_name(where, name, KEYWORDS)
+        if value is not None:
+            values[name] = check(name, value)

@@ -1,0 +1,86 @@
+"""Redirects: the rules, and the request that follows a redirect response.
+
+The rules hold for `HTTPClient` on every transport, and for Tornado's own requests on the
+simple transport.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from ..headers import HTTPHeaders, header_lines
+from .request import Request
+
+#: Status codes of a redirect that is followed.
+REDIRECT_CODES = frozenset({301, 302, 303, 307, 308})
+
+#: Headers that a redirect to another origin drops.
+CREDENTIAL_HEADERS = ("Authorization", "Proxy-Authorization", "Cookie")
+
+#: Headers that a redirect drops together with the body.
+BODY_HEADERS = (
+    *("Content-Length", "Content-Type", "Content-Encoding", "Content-Language"),
+    "Transfer-Encoding",
+)
+
+
+def becomes_get(code: int, method: str) -> bool:
+    """Returns whether a redirect changes the method to GET (RFC 9110, section 15.4)."""
+    return (code == 303 and method != "HEAD") or (code in (301, 302) and method == "POST")
+
+
+class ResponseHead(Protocol):
+    @property
+    def code(self) -> int: ...
+    @property
+    def headers(self) -> HTTPHeaders: ...
+
+
+def keeps_body(head: ResponseHead) -> bool:
+    """Returns whether the body is part of the result: not that of a redirect to follow."""
+    return head.code not in REDIRECT_CODES or not location_of(head)
+
+
+def location_of(head: ResponseHead) -> str:
+    """Returns the Location of a redirect response, an empty string for any other response."""
+    if head.code not in REDIRECT_CODES:
+        return ""
+    return next(iter(head.headers.get_list("Location")), "")
+
+
+def redirect(request: Request, code: int, location: str, request_timeout: float) -> Request:
+    """Returns the request that a redirect response asks for.
+
+    :arg int code: status code of the response.
+    :arg str location: its Location header.
+    :arg float request_timeout: seconds that are left for the fetch; 0 for no limit.
+    :raises InvalidURL, InvalidSchema: for an invalid ``location``.
+    """
+    url = request.url.join(location)
+    method, body = request.method, request.body
+    headers = HTTPHeaders.deferred(request.header_block)
+    if becomes_get(code, method):
+        method, body = "GET", None
+        for name in BODY_HEADERS:
+            headers.remove(name)
+    if url.origin != request.url.origin:
+        for name in CREDENTIAL_HEADERS:
+            headers.remove(name)
+        if "Host" in headers:
+            headers.set("Host", url.netloc)
+    redirected = Request(
+        url,
+        method,
+        url.target,
+        request.version,
+        header_lines(headers).encode("latin-1"),
+        body,
+        keep_alive=request.keep_alive,
+        decompress=request.decompress,
+        max_body_size=request.max_body_size,
+        tls=request.tls,
+        connect_timeout=request.connect_timeout,
+        request_timeout=request_timeout,
+    )
+    redirected.on_head = request.on_head
+    return redirected

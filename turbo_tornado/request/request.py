@@ -1,0 +1,114 @@
+"""`Request`: one HTTP request, exactly as it goes on the wire."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from ..failures import HandshakeFailed
+from ..headers import HTTPHeaders
+from .tls import TLS
+from .url import URL
+
+#: Methods whose repetition has the same effect as a single request (RFC 9110, section 9.2.2).
+IDEMPOTENT_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
+
+BodyProducer = Callable[[Callable[[bytes], Awaitable[None]]], "Awaitable[None] | None"]
+
+
+class Request:
+    """One HTTP request, complete: a transport adds no header and follows no redirect.
+
+    :arg URL url: the URL to connect to.
+    :arg str method: an upper-case token.
+    :arg str target: the request target of the request line.
+    :arg str version: ``"HTTP/1.0"``, ``"HTTP/1.1"`` or ``"HTTP/2"``.
+    :arg bytes header_block: the header lines, each ended by CR LF, Host and Content-Length
+        included.
+    :arg body: bytes, or ``None`` for no body.
+    :arg bool keep_alive: reuse an idle connection and return it to the pool.
+    :arg bool decompress: decode a gzip body.
+    :arg int max_body_size: bytes of decoded body that the response may have.
+    :arg tls: TLS settings, used for an https URL.
+    :arg float connect_timeout: seconds for DNS, TCP and TLS together; 0 for no limit.
+    :arg float request_timeout: seconds for this request; 0 for no limit.
+
+    The attributes below are class attributes because only Tornado's own requests set them.
+    """
+
+    #: Address family to connect with. Not the enum, whose hash is slow.
+    family = int(socket.AF_UNSPEC)
+    #: Local IP address to connect from.
+    source_ip: str | None = None
+    #: Wait for ``100 Continue`` before sending the body.
+    expect_continue = False
+    #: Called with a function that sends one chunk of the body.
+    body_producer: BodyProducer | None = None
+    #: Accept the end of a TLS connection without close_notify as the end of a body.
+    suppress_ragged_eofs = False
+    #: Bytes that ``body_producer`` sends; ``None`` for a chunked body.
+    content_length: int | None = None
+    #: Called with the final `Head`; returns whether to keep the body.
+    on_head: Callable[[Any], bool] | None = None
+    #: Called with each decoded chunk of the body.
+    streaming_callback: Callable[[bytes], Awaitable[None] | None] | None = None
+
+    def __init__(
+        self,
+        url: URL,
+        method: str,
+        target: str,
+        version: str,
+        header_block: bytes,
+        body: bytes | None,
+        *,
+        keep_alive: bool,
+        decompress: bool,
+        max_body_size: int,
+        tls: TLS | ssl.SSLContext,
+        connect_timeout: float,
+        request_timeout: float,
+    ) -> None:
+        self.url = url
+        self.method = method
+        self.target = target
+        self.version = version
+        self.header_block = header_block
+        self.body = body
+        self.keep_alive = keep_alive
+        self.decompress = decompress
+        self.max_body_size = max_body_size
+        self.tls = tls
+        self.connect_timeout = connect_timeout
+        self.request_timeout = request_timeout
+
+    def __repr__(self) -> str:
+        # A traceback can show local variables, and the headers can be secret.
+        return f"<Request {self.method} {self.url!r}>"
+
+    def head(self) -> bytes:
+        """Returns the request line, the headers and the empty line."""
+        line = f"{self.method} {self.target} {self.version}\r\n".encode("latin-1")
+        return b"%b%b\r\n" % (line, self.header_block)
+
+    def headers(self) -> HTTPHeaders:
+        """Returns the head as `HTTPHeaders`."""
+        headers = HTTPHeaders.deferred(self.header_block)
+        headers._method, headers._uri, headers._version = self.method, self.target, self.version
+        return headers
+
+    def ssl_context(self) -> ssl.SSLContext | None:
+        """Returns the context of the connection, ``None`` for an http URL.
+
+        :raises HandshakeFailed: when the TLS settings name a missing or invalid file.
+        """
+        if self.url.scheme != "https":
+            return None
+        if not isinstance(self.tls, TLS):
+            return self.tls
+        try:
+            return self.tls.context()
+        except OSError as error:
+            raise HandshakeFailed(f"TLS settings: {error}") from error

@@ -1,0 +1,101 @@
+"""The transport of a stub: exchanges without a socket."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from ..failures import RequestTimeout
+from ..request.checks import HTTP_VERSIONS
+from ..request.request import Request
+from ..transports.base import Abort, OnDone, Response
+from ..transports.classify import SIMULATED
+from ..transports.simple import SimpleTransport
+from ..transports.simple.active_request import ActiveRequest
+from ..transports.simple.connection import Connection
+from .request import StubRequest
+
+if TYPE_CHECKING:
+    from .stub import StubTransport
+
+
+class StubConnection(Connection):
+    """A connection without a socket, from which an exchange receives an answer."""
+
+    __slots__ = ("_answer",)
+
+    def __init__(self) -> None:
+        self._answer = [b""]
+        self.key = ()
+        self.is_written = False
+        self.write_error = None
+        # The pool does not keep it.
+        self.is_closed = True
+
+    @property
+    def is_sent(self) -> bool:
+        return True
+
+    def write(self, data: bytes) -> None:
+        """Does nothing: the stub reads the `Request` instead."""
+
+    def answer(self, *data: bytes) -> None:
+        """Makes the exchange receive these bytes and then the end of the connection."""
+        self._answer = [*data, b""]
+
+    def receive(self) -> bytes | None:
+        data = self._answer[0]
+        if data or len(self._answer) > 1:
+            del self._answer[0]
+        return data
+
+    def receive_into(self, buffer: memoryview) -> int | None:
+        data = self._answer[0]
+        size = min(len(data), len(buffer))
+        buffer[:size] = data[:size]
+        self._answer[0] = data[size:]
+        return size
+
+    def pause_reading(self) -> None:
+        """Does nothing: there are no events."""
+
+    def resume_reading(self) -> None:
+        """Does nothing."""
+
+    def close(self) -> None:
+        """Does nothing: there is no socket."""
+
+
+class Transport(SimpleTransport):
+    """A transport whose answers come from a stub."""
+
+    stub: StubTransport
+    versions = frozenset(HTTP_VERSIONS)
+
+    def send(self, request: Request, on_done: OnDone) -> Abort:
+        def on_response(outcome: Response | BaseException) -> None:
+            if isinstance(outcome, Response) and request.version == "HTTP/2":
+                outcome.headers.set_version(request.version)
+            on_done(outcome)
+
+        return super().send(request, on_response)
+
+    def connect(self, exchange: ActiveRequest) -> None:
+        request = StubRequest(exchange)
+        self.stub.requests.append(request)
+        exchange.spawn(self._answer(exchange, request))
+
+    async def _answer(self, exchange: ActiveRequest, request: StubRequest) -> None:
+        if exchange.request.body_producer is not None:
+            raise NotImplementedError("a stub does not support body_producer")
+        answer = await self.stub._answer(request)
+        timeout = exchange.request.request_timeout
+        if timeout and answer.delay >= timeout - exchange.elapsed:
+            raise RequestTimeout(f"the stub answers after {answer.delay:g} s")
+        await asyncio.sleep(answer.delay)
+        if answer.error is not None:
+            raise SIMULATED[answer.error]("simulated by a stub")
+        connection = StubConnection()
+        connection.answer(*answer.data)
+        exchange.on_connected(connection)
+        exchange.on_readable(connection)

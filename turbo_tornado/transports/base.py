@@ -1,0 +1,223 @@
+"""What the client and the transports share: `Transport`, `Response`, futures and the queue."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+from collections.abc import Callable
+from typing import Any, Protocol, TypeVar
+
+from tornado.concurrent import Future
+from tornado.httpclient import AsyncHTTPClient, HTTPRequest, HTTPResponse
+from tornado.ioloop import IOLoop
+
+from ..failures import client_closed
+from ..headers import HTTPHeaders
+from ..request.request import Request
+
+T = TypeVar("T")
+
+#: Aborts a request: its connection is closed and nothing is reported.
+Abort = Callable[[], None]
+
+
+class Response:
+    """The response to one `Request`.
+
+    It is not Tornado's ``HTTPResponse``, which creates a reference cycle for each status
+    other than 2xx.
+    """
+
+    __slots__ = ("body", "code", "headers", "reason", "time_info")
+
+    def __init__(
+        self,
+        code: int,
+        reason: str,
+        headers: HTTPHeaders,
+        body: bytes,
+        time_info: dict[str, float],
+    ) -> None:
+        self.code = code
+        self.reason = reason
+        self.headers = headers
+        self.body = body
+        self.time_info = time_info
+
+
+#: Called once with the response, or with the exception that the request failed with.
+OnDone = Callable[[Response | BaseException], None]
+
+
+class Transport(Protocol):
+    """Carries requests."""
+
+    def send(self, request: Request, on_done: OnDone) -> Abort:
+        """Sends ``request`` and returns at once.
+
+        :arg on_done: called later, unless the returned function is called first.
+        :returns: a function that aborts the request. It has no effect on a request that
+            has ended.
+        :raises HandshakeFailed: for unusable TLS settings.
+        :raises ValueError: for a request that the transport does not support.
+        :raises RuntimeError: when the transport is closed.
+        """
+
+
+class FetchFuture(asyncio.Future[T]):
+    """The future of a request, which aborts the request when it is cancelled.
+
+    A done callback would run one iteration of the loop later. Until then the aborted
+    connection could still be used.
+    """
+
+    __slots__ = ("abort",)
+
+    #: Called by `cancel`. Set by the creator of the future, and to ``None`` when the request
+    #: ends.
+    abort: Abort | None
+
+    def cancel(self, msg: Any | None = None) -> bool:
+        if not super().cancel(msg):
+            return False
+        abort, self.abort = self.abort, None
+        if abort is not None:
+            abort()
+        return True
+
+
+class _Abortable:
+    """The link between a future of `AsyncHTTPClient.fetch` and the request behind it."""
+
+    __slots__ = ("abort",)
+
+    def __init__(self) -> None:
+        self.abort: Abort | None = None
+
+    def on_done(self, future: Future[Any]) -> None:
+        if self.abort is not None and future.cancelled():
+            self.abort()
+        self.abort = None
+
+
+# A context variable links a call of `fetch_impl` to its `fetch` even where a tool that wraps
+# `fetch_impl` calls it later.
+_abortable: contextvars.ContextVar[_Abortable | None] = contextvars.ContextVar(
+    "_abortable", default=None
+)
+
+
+class CancellableFetch(AsyncHTTPClient):
+    """An `AsyncHTTPClient` whose requests are aborted when their future is cancelled."""
+
+    def fetch(
+        self, request: str | HTTPRequest, raise_error: bool = True, **kwargs: Any
+    ) -> Future[HTTPResponse]:
+        """Sends a request, as `tornado.httpclient.AsyncHTTPClient.fetch` does.
+
+        Cancelling the future aborts the request and closes its connection.
+
+        :arg request: a URL or a ``tornado.httpclient.HTTPRequest``.
+        :arg bool raise_error: raise failures and status codes of 400 and above; default
+            true.
+        :arg kwargs: arguments of an ``HTTPRequest``, if ``request`` is a URL.
+        :rtype: Future of Tornado's ``HTTPResponse``
+        :raises RuntimeError: when the transport is closed.
+        """
+        abortable = _Abortable()
+        token = _abortable.set(abortable)
+        try:
+            future = super().fetch(request, raise_error, **kwargs)
+        finally:
+            _abortable.reset(token)
+        future.add_done_callback(abortable.on_done)
+        return future
+
+    async def wait_closed(self) -> None:
+        """Waits until the requests that ``close`` has failed have been reported."""
+        await asyncio.sleep(0)
+
+    @staticmethod
+    def set_abort(abort: Abort) -> None:
+        """Makes cancelling the future of the current `fetch` call ``abort``."""
+        abortable = _abortable.get()
+        if abortable is not None:
+            abortable.abort = abort
+
+
+class QueuedRequest(Protocol):
+    """A request that a `RequestQueue` starts."""
+
+    def start(self) -> None: ...
+
+    def fail(self, error: Exception) -> None:
+        """Stops the request at once and reports ``error``."""
+
+
+class RequestQueue:
+    """Limits how many requests are in progress at once; the others wait in order.
+
+    :arg max_clients: the limit; ``None`` for no limit.
+    """
+
+    def __init__(self, max_clients: int | None) -> None:
+        self._loop: asyncio.AbstractEventLoop = asyncio_loop(IOLoop.current())
+        self.max_clients = max_clients
+        self.active: set[QueuedRequest] = set()
+        self.waiting: dict[QueuedRequest, asyncio.TimerHandle | None] = {}
+        self._is_starting = False
+
+    def add(
+        self, request: QueuedRequest, max_wait: float = 0.0, late: Exception | None = None
+    ) -> None:
+        """Starts a request, or lets it wait.
+
+        :arg float max_wait: seconds after which a waiting request fails with ``late``; 0
+            for no limit.
+        """
+        if self.max_clients is None or len(self.active) < self.max_clients:
+            self.active.add(request)
+            request.start()
+            return
+        timer = None
+        if max_wait and late is not None:
+            timer = self._loop.call_later(max_wait, request.fail, late)
+        self.waiting[request] = timer
+
+    def remove(self, request: QueuedRequest) -> None:
+        """Removes a request that has ended, and starts the next one."""
+        self.active.discard(request)
+        if self.waiting:
+            self._leave(request)
+            self._start_next()
+
+    def close(self) -> None:
+        """Fails all requests."""
+        # In this order, or the end of an active request would start a waiting one.
+        for request in [*self.waiting, *self.active]:
+            request.fail(client_closed())
+
+    def _leave(self, request: QueuedRequest) -> None:
+        timer = self.waiting.pop(request, None)
+        if timer is not None:
+            timer.cancel()
+
+    def _start_next(self) -> None:
+        # A request that fails in `start` comes back here: the outer loop goes on, which
+        # keeps the stack flat.
+        if self._is_starting:
+            return
+        self._is_starting = True
+        try:
+            while self.waiting and len(self.active) < (self.max_clients or 0):
+                request = next(iter(self.waiting))
+                self._leave(request)
+                self.active.add(request)
+                request.start()
+        finally:
+            self._is_starting = False
+
+
+def asyncio_loop(io_loop: Any) -> asyncio.AbstractEventLoop:
+    """Returns the asyncio loop of an `IOLoop`, which Tornado's type stubs do not declare."""
+    return io_loop.asyncio_loop  # type: ignore[no-any-return]

@@ -1,0 +1,5 @@
+"""The curl transport: `CurlTransport`, on libcurl."""
+
+from .transport import CurlTransport
+
+__all__ = ["CurlTransport"]

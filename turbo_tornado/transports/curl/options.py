@@ -1,0 +1,228 @@
+"""`RequestHandle`: a curl handle, and the options that make it send a `Request`."""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from collections.abc import Iterator
+
+import pycurl
+
+from ...request.request import Request
+from ...request.tls import TLS
+from .attempt import GO_ON, RequestAttempt
+from .connections import Connections
+from .socket_state import COUNTS_RECEIVED
+
+# libcurl takes milliseconds as a C long, which has 32 bits on Windows.
+_LONGEST = 2**31 - 1
+# Several times libcurl's own 16 KB saves a fifth of the cost of a large body. All transfers
+# share one such buffer.
+BUFFER_SIZE = 131072
+#: libcurl's own limit of a request head. It has no code for a longer one.
+MAX_REQUEST_HEAD = 1048576
+
+_HTTP_VERSIONS = {
+    "HTTP/1.0": pycurl.CURL_HTTP_VERSION_1_0,
+    "HTTP/1.1": pycurl.CURL_HTTP_VERSION_1_1,
+    "HTTP/2": pycurl.CURL_HTTP_VERSION_2TLS,
+}
+_HASHED_NAME = re.compile(r"[0-9a-f]{8}\.[0-9]+")
+# A line with a name alone keeps libcurl from adding the header.
+_NOT_ADDED = [b"Accept:", b"User-Agent:"]
+_NOT_ADDED_TO_BODY = [
+    *_NOT_ADDED,
+    b"Content-Length:",
+    b"Content-Type:",
+    b"Expect:",
+    b"Transfer-Encoding:",
+]
+# libcurl changes the position of the one, and waits for the response to the other.
+_HANDLED_BY_CURL = (b"connection", b"expect", b"host")
+
+
+class RequestHandle:
+    """A curl handle that sends one `Request` after another.
+
+    :arg connections: decides on the connections of the handle.
+    :arg float idle_timeout: seconds after which an idle connection is not reused.
+    """
+
+    #: The attempt in progress.
+    attempt: RequestAttempt
+
+    def __init__(self, curl: pycurl.Curl, connections: Connections, idle_timeout: float) -> None:
+        self.curl = curl
+        self._connections = connections
+        self._idle_timeout = idle_timeout
+        self._settings: tuple[object, ...] | None = None
+        # The options that are set for each request, as they are now.
+        self._origin: tuple[str, str, int] | None = None
+        self._target: str | None = None
+        self._header_block: bytes | None = None
+        self._timeout: int | None = None
+        self._is_fresh: bool | None = None
+
+    def set_up(self, request: Request) -> None:
+        """Sets the options for a request, except those that differ between attempts.
+
+        :raises ValueError, pycurl.error: for values that libcurl does not accept.
+        """
+        tls = request.tls if request.url.scheme == "https" else None
+        settings = (
+            request.method,
+            request.version,
+            request.body is None,
+            request.keep_alive,
+            request.connect_timeout,
+            tls,
+            tls.trust if isinstance(tls, TLS) else None,
+        )
+        if settings != self._settings:
+            self._settings = None
+            self.curl.reset()
+            self._configure(request)
+            self._origin = self._target = self._header_block = None
+            self._timeout = self._is_fresh = None
+        set_option = self.curl.setopt
+        # An exception below leaves options that do not match `_settings`.
+        self._settings = None
+        url = request.url
+        if url.origin != self._origin:
+            host = f"[{url.host.replace('%', '%25')}]" if ":" in url.host else url.host
+            set_option(pycurl.URL, f"{url.scheme}://{host}:{url.port}")
+            self._origin = url.origin
+        if request.target != self._target:
+            set_option(pycurl.REQUEST_TARGET, request.target)
+            self._target = request.target
+        if request.header_block != self._header_block:
+            set_option(
+                pycurl.HTTPHEADER, header_entries(request.header_block, request.body is not None)
+            )
+            self._header_block = request.header_block
+        if request.body is not None:
+            set_option(pycurl.POSTFIELDS, request.body)
+        self._settings = settings
+
+    def set_attempt(self, attempt: RequestAttempt, timeout: int, is_fresh: bool) -> None:
+        """Sets the options for one attempt.
+
+        :arg int timeout: milliseconds, 0 for no limit.
+        :arg bool is_fresh: open a new connection.
+        """
+        self.attempt = attempt
+        self.curl.setopt(pycurl.HEADERFUNCTION, attempt.on_header)
+        self.curl.setopt(pycurl.WRITEFUNCTION, attempt.on_body)
+        if timeout != self._timeout:
+            self.curl.setopt(pycurl.TIMEOUT_MS, timeout)
+            self._timeout = timeout
+        if is_fresh != self._is_fresh:
+            self.curl.setopt(pycurl.FRESH_CONNECT, is_fresh)
+            self._is_fresh = is_fresh
+
+    def _configure(self, request: Request) -> None:
+        set_option = self.curl.setopt
+        set_option(pycurl.NOSIGNAL, 1)
+        set_option(pycurl.BUFFERSIZE, BUFFER_SIZE)
+        set_option(pycurl.PROTOCOLS, pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS)
+        # No proxy, not even that of the environment.
+        set_option(pycurl.PROXY, "")
+        set_option(pycurl.NOPROXY, "*")
+        set_option(pycurl.HTTP_VERSION, _HTTP_VERSIONS[request.version])
+        set_option(pycurl.HTTP09_ALLOWED, 0)
+        set_option(pycurl.SOCKOPTFUNCTION, self._on_socket)
+        set_option(pycurl.PREREQFUNCTION, self._on_sending)
+        # 0 is libcurl's own limit of 300 seconds.
+        set_option(pycurl.CONNECTTIMEOUT_MS, milliseconds(request.connect_timeout) or _LONGEST)
+        set_option(pycurl.MAXAGE_CONN, max(1, math.ceil(self._idle_timeout)))
+        may_reuse = request.keep_alive
+        if request.url.scheme == "https":
+            # Without the count, `Connections.is_early` is blind.
+            may_reuse = may_reuse and (COUNTS_RECEIVED or request.version == "HTTP/2")
+            self._configure_tls(request)
+        set_option(pycurl.FORBID_REUSE, not may_reuse)
+        if request.method == "HEAD" and request.body is None:
+            set_option(pycurl.NOBODY, 1)
+        elif request.method != "GET" or request.body is not None:
+            # A request with a body is a POST to libcurl, whatever its method.
+            set_option(pycurl.CUSTOMREQUEST, request.method)
+
+    def _configure_tls(self, request: Request) -> None:
+        tls = request.tls
+        assert isinstance(tls, TLS)
+        curl = self.curl
+        if request.version == "HTTP/2":
+            curl.setopt(pycurl.PIPEWAIT, 1)
+        cafile, capath = trusted_files(tls)
+        curl.setopt(pycurl.CAINFO, cafile)
+        curl.setopt(pycurl.CAPATH, capath)
+        curl.setopt(pycurl.SSL_VERIFYPEER, int(tls.verify_ca))
+        curl.setopt(pycurl.SSL_VERIFYHOST, 2 if tls.verify_ca else 0)
+        curl.setopt(pycurl.SSLVERSION, pycurl.SSLVERSION_TLSv1_2)
+        if tls.cert_file is not None:
+            curl.setopt(pycurl.SSLCERT, tls.cert_file)
+            curl.setopt(pycurl.SSLKEY, tls.priv_file or tls.cert_file)
+
+    def _on_socket(self, fd: int, purpose: int) -> int:
+        self._connections.on_socket(fd)
+        self.attempt.new_sockets.append(fd)
+        return GO_ON
+
+    def _on_sending(self, peer: str, host: str, peer_port: int, port: int) -> int:
+        return self.attempt.on_sending((host, port, peer, peer_port))
+
+
+def header_entries(block: bytes, has_body: bool) -> list[bytes]:
+    """Returns the entries of HTTPHEADER that make libcurl send ``block`` unchanged.
+
+    The first entry contains all lines, so that libcurl sees the first header only. The other
+    entries keep libcurl from adding headers.
+    """
+    not_added = _NOT_ADDED_TO_BODY if has_body else _NOT_ADDED
+    if block[:5].lower() == b"host:":
+        return [block[:-2], *not_added]
+    lines = block.split(b"\r\n")[:-1]
+    first = next((i for i, line in enumerate(lines) if _can_be_first(line)), None)
+    if first is None:
+        entries = [_separate_entry(line) for line in lines]
+    else:
+        lines.insert(0, lines.pop(first))
+        entries = [b"\r\n".join(lines)]
+    return [*entries, b"Host:", *not_added]
+
+
+def _separate_entry(line: bytes) -> bytes:
+    name, _, value = line.partition(b":")
+    # "Name:" would leave the header out.
+    return line if value.strip() else name + b";"
+
+
+def _can_be_first(line: bytes) -> bool:
+    name, _, value = line.partition(b":")
+    # libcurl leaves out an entry whose first line has no value.
+    return bool(value.strip()) and name.lower() not in _HANDLED_BY_CURL
+
+
+def trusted_files(tls: TLS) -> tuple[str, str]:
+    """Returns the trusted file and directory such that libcurl trusts no others.
+
+    libcurl 8.17 and newer replaces an unset one by its compiled-in default.
+    """
+    cafile, capath = tls.trust
+    if cafile is None:
+        # OpenSSL finds certificates in a directory by these names.
+        cafile = next(_hashed_files(capath or ""), os.devnull)
+    return cafile, capath or os.devnull
+
+
+def _hashed_files(capath: str) -> Iterator[str]:
+    for directory in filter(None, capath.split(os.pathsep)):
+        for name in os.listdir(directory):
+            if _HASHED_NAME.fullmatch(name):
+                yield os.path.join(directory, name)
+
+
+def milliseconds(seconds: float) -> int:
+    # In this order, because the product of a large float can be infinite.
+    return math.ceil(min(seconds * 1000, _LONGEST))

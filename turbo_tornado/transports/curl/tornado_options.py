@@ -1,0 +1,293 @@
+"""`TornadoHandle`: a curl handle, and the options that make it send an ``HTTPRequest``.
+
+Tornado's code sets the options once. Requests that differ in URL, headers and body only are
+then sent by setting these. Requests with callbacks or credentials need Tornado's code each
+time: `TornadoCallbacks`.
+
+This module uses private names of Tornado: ``_RequestProxy``, which adds the defaults of a
+client to a request, and ``_curl_setup_request`` of the client, which sets the options.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import copy
+import functools
+import inspect
+import logging
+import re
+from collections.abc import Callable
+from io import BytesIO
+from typing import Any
+
+import pycurl
+from tornado import gen, httputil
+from tornado.curl_httpclient import CurlAsyncHTTPClient
+from tornado.escape import native_str, utf8
+from tornado.httpclient import HTTPRequest, _RequestProxy
+
+from .attempt import FAILED, GO_ON, STOP
+from .connections import UNUSABLE, Attempt, Claim, Connections
+from .options import BUFFER_SIZE
+from .socket_state import COUNTS_RECEIVED, Address
+
+_curl_log = logging.getLogger("tornado.curl_httpclient")
+_CR_OR_LF = re.compile(rb"[\r\n]")
+_CLOSE = re.compile(r"(?:^|,)[ \t]*close[ \t]*(?:,|$)", re.IGNORECASE)
+# Attributes of an HTTPRequest that are set for each request.
+_PER_REQUEST = ("url", "_headers", "_body", "start_time")
+_CALLBACKS = ("header_callback", "streaming_callback", "prepare_curl_callback")
+_NEED_TORNADO = (
+    *_CALLBACKS,
+    "body_producer",
+    "auth_username",
+    "proxy_username",
+    "ssl_options",
+)
+
+
+class TornadoAttempt(Attempt):
+    """One try to carry out a request and the redirects that libcurl follows."""
+
+    def __init__(self, is_tls: bool, connections: Connections, max_body_size: int) -> None:
+        # Over TLS, libcurl offers HTTP/2.
+        super().__init__(is_tls, may_share=is_tls)
+        self._connections = connections
+        self._max_body_size = max_body_size
+        self.buffer = BytesIO()
+        self._size = 0
+        #: The lines of the last head.
+        self.lines: list[bytes] = []
+        #: Whether the last head is complete.
+        self.has_head = False
+        #: Whether the first request has had no response yet.
+        self.is_first_request = True
+        #: Whether a response was there before its request.
+        self.is_early = False
+        self._is_awaiting_head = False
+
+    def allows_reuse(self) -> bool:
+        # libcurl itself closes a connection if the head says so.
+        return self.has_head and not self.is_early
+
+    @property
+    def is_http2(self) -> bool:
+        """Whether the last response came over HTTP/2."""
+        return bool(self.lines) and self.lines[0].startswith(b"HTTP/2")
+
+    def on_sending(self, address: Address) -> int:
+        if self.claim is None:
+            refused: tuple[Claim, ...] = UNUSABLE
+        elif self._is_awaiting_head and self.is_first_request:
+            # libcurl repeats a request on a connection that was closed, whatever the method.
+            return STOP
+        else:
+            # The request of a redirect. libcurl repeats it if the connection is closed.
+            self.is_first_request = False
+            self.is_tls = COUNTS_RECEIVED
+            refused = (Claim.REFUSED,)
+        if self._connections.claim(address, self) in refused:
+            return STOP
+        self._is_awaiting_head = True
+        return GO_ON
+
+    def on_header(self, line: bytes) -> int | None:
+        lines = self.lines
+        # Called for each line: the first case is that of most lines.
+        if lines and not self.has_head:
+            lines.append(line)
+            if len(line) <= 2 and line in (b"\r\n", b"\n"):
+                self.has_head = True
+            return None
+        if self._is_awaiting_head:
+            self._is_awaiting_head = False
+            if self._connections.is_early(self):
+                self.is_early = True
+                return FAILED
+        if line.startswith(b"HTTP/"):
+            # Otherwise a trailer.
+            lines.clear()
+            self.has_head = False
+        lines.append(line)
+        return None
+
+    def on_body(self, chunk: bytes) -> int | None:
+        self._size += len(chunk)
+        if self.is_too_large:
+            return FAILED
+        self.buffer.write(chunk)
+        return None
+
+    @property
+    def is_too_large(self) -> bool:
+        return self._size > self._max_body_size
+
+
+class TornadoHandle:
+    """A curl handle for requests of Tornado.
+
+    :arg client: Tornado's client, which sets the options.
+    :arg connections: decides on the connections of the handle.
+    """
+
+    #: The attempt in progress.
+    attempt: TornadoAttempt
+
+    def __init__(self, client: CurlAsyncHTTPClient, connections: Connections) -> None:
+        self.client = client
+        self.curl = client._curl_create()
+        self._connections = connections
+        self._settings: tuple[object, ...] | None = None
+        self._closes: bool | None = None
+
+    def set_up(self, request: HTTPRequest) -> bool:
+        """Sets the options for a request; returns whether that is possible here."""
+        raw = raw_request(request)
+        curl = self.curl
+        body = raw.body
+        attributes = vars(raw).copy()
+        for name in _PER_REQUEST:
+            attributes.pop(name, None)
+        settings = (body is None, attributes, *self.client.defaults.values())
+        if settings != self._settings:
+            self._settings = None
+            curl.reset()
+            if _needs_tornado(request):
+                return False
+            self._configure(raw)
+            self._closes = None
+        # An exception below leaves options that do not match `_settings`.
+        self._settings = None
+        curl.setopt(pycurl.URL, native_str(raw.url))
+        curl.setopt(pycurl.HTTPHEADER, _encoded(request.headers))
+        closes = forbids_reuse(raw)
+        if closes != self._closes:
+            curl.setopt(pycurl.FORBID_REUSE, closes)
+            self._closes = closes
+        if body is not None:
+            curl.setopt(pycurl.POSTFIELDS, utf8(body))
+        self._settings = settings
+        return True
+
+    def _configure(self, raw: HTTPRequest) -> None:
+        template = copy.copy(raw)
+        template.headers = httputil.HTTPHeaders()
+        if template.body is not None:
+            template.body = b""
+        request: Any = _RequestProxy(template, self.client.defaults)
+        self.client._curl_setup_request(self.curl, request, BytesIO(), template.headers)
+        self.curl.setopt(pycurl.BUFFERSIZE, BUFFER_SIZE)
+        self.set_connection_callbacks()
+
+    def set_connection_callbacks(self) -> None:
+        """Makes libcurl report which connections it opens and uses."""
+        self.curl.setopt(pycurl.SOCKOPTFUNCTION, self._on_socket)
+        self.curl.setopt(pycurl.PREREQFUNCTION, self._on_sending)
+
+    def set_attempt(self, attempt: TornadoAttempt, is_fresh: bool) -> None:
+        """Sets the options for one attempt.
+
+        :arg bool is_fresh: open a new connection.
+        """
+        self.attempt = attempt
+        self.curl.setopt(pycurl.HEADERFUNCTION, attempt.on_header)
+        self.curl.setopt(pycurl.WRITEFUNCTION, attempt.on_body)
+        self.curl.setopt(pycurl.FRESH_CONNECT, is_fresh)
+
+    def _on_socket(self, fd: int, purpose: int) -> int:
+        self._connections.on_socket(fd)
+        self.attempt.new_sockets.append(fd)
+        return GO_ON
+
+    def _on_sending(self, peer: str, host: str, peer_port: int, port: int) -> int:
+        return self.attempt.on_sending((host, port, peer, peer_port))
+
+
+class HeaderCallback:
+    """The ``header_callback`` of a request that Tornado's code carries out.
+
+    `CurlTransport` gives each line to ``handle``, and then to the callback of the user.
+    """
+
+    def __init__(self, handle: TornadoHandle, callback: Callable[[str], None] | None) -> None:
+        self.handle = handle
+        self.callback = callback
+
+
+class PreparedRequest(_RequestProxy):
+    """A request for Tornado's code, which changes the headers that it gets.
+
+    The callbacks run in the context of ``fetch``.
+    """
+
+    def __init__(
+        self, raw: HTTPRequest, handle: TornadoHandle, context: contextvars.Context
+    ) -> None:
+        super().__init__(raw, handle.client.defaults)
+        self.headers = raw.headers.copy()
+        wrapped = {name: _in_context(context, getattr(self, name)) for name in _CALLBACKS}
+        self.__dict__.update(wrapped)
+        self.header_callback = HeaderCallback(handle, wrapped["header_callback"])
+
+
+def _in_context(context: contextvars.Context, callback: Any) -> Any:
+    # Tornado refuses coroutine functions.
+    if (
+        callback is None
+        or inspect.iscoroutinefunction(callback)
+        or gen.is_coroutine_function(callback)
+    ):
+        return callback
+    return functools.partial(context.run, callback)
+
+
+def raw_request(request: HTTPRequest) -> HTTPRequest:
+    """Returns the request of the user without the defaults of the client."""
+    raw: HTTPRequest = getattr(request, "request", request)
+    return raw
+
+
+def check_framing(request: HTTPRequest) -> None:
+    """Checks that the headers announce the body that is sent.
+
+    :raises ValueError: otherwise, because the peer would take the next request on the
+        connection for the body.
+    """
+    headers, body = request.headers, request.body
+    if not headers:
+        return
+    if body is None and "Transfer-Encoding" in headers:
+        raise ValueError("Transfer-Encoding in the headers of a request without a body")
+    length = headers.get("Content-Length")
+    if length is not None and length.strip() != str(len(utf8(body or b""))):
+        raise ValueError(f"Content-Length is {length!r}, which is not the length of the body")
+
+
+def forbids_reuse(request: HTTPRequest) -> bool:
+    """Returns whether the connection must not be reused after ``request``."""
+    if request.method == "CONNECT":
+        return True
+    headers = request.headers
+    return bool(headers and _CLOSE.search(headers.get("Connection", "")))
+
+
+def _needs_tornado(request: HTTPRequest) -> bool:
+    return (
+        (request.body is not None) != (request.method == "POST")
+        or any(getattr(request, name, None) is not None for name in _NEED_TORNADO)
+        or _curl_log.isEnabledFor(logging.DEBUG)
+    )
+
+
+def _encoded(headers: httputil.HTTPHeaders) -> list[bytes]:
+    """Returns the entries of HTTPHEADER that Tornado's curl client sets."""
+    lines = []
+    for name, value in headers.get_all():
+        line = b"%b: %b" % (native_str(name).encode("ascii"), native_str(value).encode("latin-1"))
+        if _CR_OR_LF.search(line):
+            raise ValueError(f"Illegal characters in header (CR or LF): {line!r}")
+        lines.append(line)
+    for field in ("Expect", "Pragma"):
+        if field not in headers:
+            lines.append(b"%b:" % field.encode("ascii"))
+    return lines

@@ -1,0 +1,297 @@
+"""`TornadoTransfer`: one ``HTTPRequest`` of Tornado on libcurl.
+
+This module uses private names of Tornado's client: ``_free_list``, ``_requests``,
+``_process_queue`` and ``_finish`` make Tornado's code carry out a request.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import functools
+import re
+import time
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import pycurl
+from tornado import httputil
+from tornado.curl_httpclient import CurlAsyncHTTPClient, CurlError
+from tornado.httpclient import HTTPRequest, HTTPResponse
+
+from ...headers import HTTPHeaders
+from ...http1.head import FIELD
+from ...request.request import IDEMPOTENT_METHODS
+from ..base import RequestQueue
+from .connections import UNUSABLE
+from .engine import CurlEngine
+from .tornado_options import (
+    PreparedRequest,
+    TornadoAttempt,
+    TornadoHandle,
+    check_framing,
+    raw_request,
+)
+
+_CLEAN_FIELDS = re.compile(rb"(?:%b\r\n)*" % FIELD)
+_TIMES = {
+    "namelookup": pycurl.NAMELOOKUP_TIME,
+    "connect": pycurl.CONNECT_TIME,
+    "appconnect": pycurl.APPCONNECT_TIME,
+    "pretransfer": pycurl.PRETRANSFER_TIME,
+    "starttransfer": pycurl.STARTTRANSFER_TIME,
+    "total": pycurl.TOTAL_TIME,
+    "redirect": pycurl.REDIRECT_TIME,
+}
+
+
+class TornadoHandles(Protocol):
+    """Where a transfer gets its handle from."""
+
+    def take(self) -> TornadoHandle: ...
+
+    def give_back(self, handle: TornadoHandle, is_clean: bool, body: bytes | None) -> None: ...
+
+
+class TornadoTransfer:
+    """One ``HTTPRequest`` on libcurl, which follows redirects itself."""
+
+    def __init__(
+        self,
+        client: CurlAsyncHTTPClient,
+        engine: CurlEngine,
+        handles: TornadoHandles,
+        queue: RequestQueue,
+        request: HTTPRequest,
+        callback: Callable[[HTTPResponse], None],
+    ) -> None:
+        self._client = client
+        self._engine = engine
+        self._handles = handles
+        self._queue = queue
+        self._request = request
+        self._callback: Callable[[HTTPResponse], None] | None = callback
+        self._context = contextvars.copy_context()
+        self._created = client.io_loop.time()
+        self._start_time = time.time()
+        self._started = self._created
+        self._handle: TornadoHandle | None = None
+        # Whether Tornado's code carries out the request.
+        self._is_tornados = False
+        self._is_retry = False
+
+    def start(self) -> None:
+        """Starts the first attempt; called by the queue."""
+        request = self._request
+        self._started = self._client.io_loop.time()
+        self._handle = handle = self._handles.take()
+        try:
+            check_framing(raw_request(request))
+            self._is_tornados = not handle.set_up(request)
+        except Exception as error:
+            self._respond(HTTPResponse(request, 599, error=error))
+            return
+        if self._is_tornados:
+            self._start_tornado()
+            return
+        # Over TLS, libcurl may use HTTP/2 connections, which need not be idle.
+        may_reuse = not raw_request(request).url.startswith("http:") or self._engine.may_reuse()
+        handle.set_attempt(self._new_attempt(), not may_reuse)
+        self._engine.add(handle.curl, self._on_end)
+
+    def _new_attempt(self) -> TornadoAttempt:
+        return TornadoAttempt(
+            not raw_request(self._request).url.startswith("http:"),
+            self._engine.connections,
+            self._client.max_body_size,
+        )
+
+    def _start_tornado(self) -> None:
+        handle = self._handle
+        assert handle is not None
+        client = self._client
+        # Tornado 6.4 sets up a new handle for debugging, which a reset would undo.
+        handle.curl.close()
+        handle.curl = client._curl_create()
+        # Before Tornado's code, so that a prepare_curl_callback has the last word.
+        handle.set_connection_callbacks()
+        handle.attempt = self._new_attempt()
+        prepared: Any = PreparedRequest(raw_request(self._request), handle, self._context)
+        client._free_list.append(handle.curl)
+        client._requests.append((prepared, self._on_tornados_response, self._created))
+        client._process_queue()
+        if handle.curl in client._free_list:
+            # The request has failed.
+            self._end_tornados()
+        else:
+            self._engine.adopt(handle.curl, self._on_end)
+
+    def abort(self) -> None:
+        """Aborts the transfer: its connection is closed and nothing is reported."""
+        if self._callback is not None:
+            self._callback = None
+            self._stop()
+
+    def fail(self, error: Exception) -> None:
+        """Stops the transfer and reports ``error``."""
+        callback, self._callback = self._callback, None
+        if callback is not None:
+            self._stop()
+            self._call(callback, HTTPResponse(self._request, 599, error=error))
+
+    def _stop(self) -> None:
+        handle = self._handle
+        if handle is not None:
+            if self._engine.is_acting:
+                # Called by a signal handler, while libcurl is running.
+                self._engine.loop.call_soon(self._stop)
+                return
+            if self._engine.remove(handle.curl):
+                self._engine.connections.release(handle.attempt)
+        # Tornado's streaming buffer can still resume this transfer. It finds a closed handle,
+        # not one with another transfer.
+        self._release(is_clean=False)
+
+    def _on_end(self, code: int, message: str) -> None:
+        """Called when libcurl has ended an attempt."""
+        handle = self._handle
+        assert handle is not None
+        attempt, curl = handle.attempt, handle.curl
+        self._engine.connections.release(attempt, attempt.is_http2)
+        if self._callback is None or self._can_restart(attempt, code):
+            self._engine.multi.remove_handle(curl)
+            if self._callback is None:
+                # Aborted while libcurl was running.
+                self._release(is_clean=False)
+                return
+            if self._is_tornados:
+                handle.attempt = self._new_attempt()
+                curl.setopt(pycurl.FRESH_CONNECT, 1)
+            else:
+                handle.set_attempt(self._new_attempt(), is_fresh=True)
+            self._engine.add(curl, self._on_end)
+            return
+        if attempt.is_early:
+            code, message = pycurl.E_RECV_ERROR, "a response arrived before the request was sent"
+        elif code == pycurl.E_ABORTED_BY_CALLBACK:
+            code, message = pycurl.E_GOT_NOTHING, "the reused connection was closed"
+        if self._is_tornados:
+            self._client._finish(curl, code or None, message)
+            self._end_tornados()
+        else:
+            self._engine.multi.remove_handle(curl)
+            self._finish(code, message)
+
+    def _can_restart(self, attempt: TornadoAttempt, code: int) -> bool:
+        """Returns whether the request can be sent on another connection."""
+        if not attempt.is_first_request:
+            return False
+        if attempt.claim in UNUSABLE:
+            return True
+        if self._is_retry or self._request.method not in IDEMPOTENT_METHODS:
+            return False
+        has_data = attempt.ending is not None and attempt.ending.has_data and not attempt.is_tls
+        self._is_retry = attempt.is_early or (code == pycurl.E_ABORTED_BY_CALLBACK and not has_data)
+        return self._is_retry
+
+    def _finish(self, code: int, message: str) -> None:
+        handle = self._handle
+        assert handle is not None
+        attempt, curl = handle.attempt, handle.curl
+        error: Exception | None = None
+        if code:
+            if attempt.is_too_large:
+                limit = self._client.max_body_size
+                message = f"body exceeded max_body_size of {limit} bytes"
+            error = CurlError(code, message)
+        headers, reason = httputil.HTTPHeaders(), None
+        if attempt.lines:
+            try:
+                headers, reason = _received_headers(attempt.lines)
+            except Exception as bad_line:
+                if error is None:
+                    error = CurlError(pycurl.E_WRITE_ERROR, str(bad_line))
+        time_info = {"queue": self._started - self._created}
+        for name, phase in _TIMES.items():
+            time_info[name] = curl.getinfo(phase)
+        if error is None:
+            attempt.buffer.seek(0)
+        self._respond(
+            HTTPResponse(
+                self._request,
+                599 if error else curl.getinfo(pycurl.HTTP_CODE),
+                headers=headers,
+                buffer=None if error else attempt.buffer,
+                effective_url=None if error else curl.getinfo(pycurl.EFFECTIVE_URL),
+                error=error,
+                reason=reason,
+                request_time=self._client.io_loop.time() - self._started,
+                start_time=self._start_time,
+                time_info=time_info,
+            )
+        )
+
+    def _respond(self, response: HTTPResponse) -> None:
+        callback, self._callback = self._callback, None
+        if callback is not None:
+            self._call(callback, response)
+        handle = self._handle
+        # libcurl takes an incomplete head for a whole one.
+        is_clean = response.error is None and handle is not None and handle.attempt.has_head
+        self._release(is_clean)
+
+    def _call(self, callback: Callable[[HTTPResponse], None], response: HTTPResponse) -> None:
+        try:
+            self._context.run(callback, response)
+        except Exception:
+            self._client.handle_callback_exception(callback)
+
+    def _on_tornados_response(self, response: HTTPResponse) -> None:
+        callback, self._callback = self._callback, None
+        if callback is not None:
+            self._call(callback, response)
+
+    def _end_tornados(self) -> None:
+        handle = self._handle
+        if handle is not None:
+            self._client._free_list.remove(handle.curl)
+        # Only Tornado's code knows how the transfer has ended.
+        self._release(is_clean=False)
+
+    def _release(self, is_clean: bool) -> None:
+        handle, self._handle = self._handle, None
+        if handle is not None:
+            self._handles.give_back(handle, is_clean, raw_request(self._request).body)
+        self._queue.remove(self)
+
+
+class _ReceivedHeaders(HTTPHeaders):
+    """Tornado's header mapping, parsed on first use."""
+
+    get = httputil.HTTPHeaders.get  # type: ignore[assignment]
+
+
+def _received_headers(lines: list[bytes]) -> tuple[httputil.HTTPHeaders, str | None]:
+    """Returns the headers and the reason as Tornado's curl client does."""
+    reason = _reason(lines[0])
+    block = b"".join(lines[1:-1])
+    if reason is not None and lines[-1] == b"\r\n" and _CLEAN_FIELDS.fullmatch(block):
+        first = b"X-Http-Reason: %b\r\n" % reason.encode("latin-1")
+        return _ReceivedHeaders.deferred(first + block), reason
+    # Folded lines, trailers and invalid lines, one by one like Tornado.
+    headers = httputil.HTTPHeaders()
+    if reason is not None:
+        headers.parse_line(f"X-Http-Reason: {reason}")
+    for line in lines[1:]:
+        text = line.decode("latin-1").rstrip()
+        if text:
+            headers.parse_line(text)
+    return headers, headers.get("X-Http-Reason")
+
+
+@functools.lru_cache(maxsize=256)
+def _reason(status_line: bytes) -> str | None:
+    try:
+        line = httputil.parse_response_start_line(status_line.decode("latin-1").rstrip())
+    except httputil.HTTPInputError:
+        return None
+    return line.reason

@@ -1,0 +1,209 @@
+"""`Transfer`: one `Request` on libcurl."""
+
+from __future__ import annotations
+
+import os
+from typing import Protocol
+
+import pycurl
+
+from ...failures import BrokenConnection, ConnectTimeout, RequestTimeout
+from ...request.request import IDEMPOTENT_METHODS, Request
+from ..base import OnDone, RequestQueue, Response
+from .attempt import Phase, RequestAttempt
+from .codes import failure, truncated_head
+from .connections import UNUSABLE, Claim
+from .engine import CurlEngine
+from .options import RequestHandle, milliseconds
+
+# Not all phases: to ask libcurl for one costs a hundredth of a request.
+_CONNECT_PHASES = (
+    ("namelookup", pycurl.NAMELOOKUP_TIME),
+    ("connect", pycurl.CONNECT_TIME),
+    ("appconnect", pycurl.APPCONNECT_TIME),
+)
+_NO_CONNECT_PHASES = {name: 0.0 for name, _ in _CONNECT_PHASES}
+
+
+class RequestHandles(Protocol):
+    """Where a transfer gets its handle from."""
+
+    def take(self) -> RequestHandle: ...
+
+    def give_back(self, handle: RequestHandle, is_clean: bool, body: bytes | None) -> None: ...
+
+
+class Transfer:
+    """One request on libcurl: attempts, until there is a response or a failure."""
+
+    _attempt: RequestAttempt
+
+    def __init__(
+        self,
+        engine: CurlEngine,
+        handles: RequestHandles,
+        queue: RequestQueue,
+        request: Request,
+        on_done: OnDone,
+    ) -> None:
+        self._engine = engine
+        self._handles = handles
+        self._queue = queue
+        self._request = request
+        self._on_done: OnDone | None = on_done
+        self._created = engine.loop.time()
+        self._queued = 0.0
+        self._handle: RequestHandle | None = None
+        self._timeout = 0
+        self._is_retry = False
+
+    def start(self) -> None:
+        """Starts the first attempt; called by the queue."""
+        request = self._request
+        self._queued = self._engine.loop.time() - self._created
+        handle = self._handles.take()
+        try:
+            handle.set_up(request)
+        except Exception as error:
+            self._handles.give_back(handle, False, None)
+            # `send` must not call `on_done`.
+            self._engine.loop.call_soon(self._finish, error)
+            return
+        self._handle = handle
+        # HTTP/2 connections need not be idle.
+        may_reuse = request.keep_alive and (request.version == "HTTP/2" or self._engine.may_reuse())
+        self._start_attempt(not may_reuse)
+
+    def _start_attempt(self, is_fresh: bool) -> None:
+        assert self._handle is not None
+        request = self._request
+        self._timeout = 0
+        if request.request_timeout:
+            elapsed = self._engine.loop.time() - self._created
+            self._timeout = max(milliseconds(request.request_timeout - elapsed), 1)
+        self._attempt = RequestAttempt(request, self._engine.connections)
+        self._handle.set_attempt(self._attempt, self._timeout, is_fresh)
+        self._engine.add(self._handle.curl, self._on_end)
+
+    def abort(self) -> None:
+        """Aborts the transfer: its connection is closed and nothing is reported."""
+        if self._on_done is None:
+            return
+        self._on_done = None
+        self._stop()
+
+    def fail(self, error: Exception) -> None:
+        """Stops the transfer and reports ``error``."""
+        on_done, self._on_done = self._on_done, None
+        if on_done is not None:
+            self._stop()
+            on_done(error)
+
+    def _stop(self) -> None:
+        handle = self._handle
+        if handle is not None:
+            if self._engine.is_acting:
+                # Called by a signal handler, while libcurl is running.
+                self._engine.loop.call_soon(self._stop)
+                return
+            if self._engine.remove(handle.curl):
+                self._engine.connections.release(self._attempt)
+        self._release(is_clean=False)
+
+    def _on_end(self, code: int, message: str) -> None:
+        """Called when libcurl has ended an attempt."""
+        assert self._handle is not None
+        attempt = self._attempt
+        self._engine.multi.remove_handle(self._handle.curl)
+        self._engine.connections.release(attempt, attempt.is_http2)
+        if self._on_done is None:
+            # Aborted while libcurl was running.
+            self._release(is_clean=False)
+        elif attempt.claim in UNUSABLE:
+            self._start_attempt(is_fresh=True)
+        elif self._can_retry(code):
+            self._is_retry = True
+            self._start_attempt(is_fresh=True)
+        else:
+            outcome = self._outcome(code, message)
+            self._finish(outcome, not code and isinstance(outcome, Response))
+
+    def _can_retry(self, code: int) -> bool:
+        """Returns whether the request can be sent again on another connection.
+
+        Its connection was closed before any byte of the response, or had a response
+        already. A request that is not idempotent may have been processed.
+        """
+        attempt = self._attempt
+        if self._is_retry or attempt.head is not None:
+            return False
+        if self._request.method not in IDEMPOTENT_METHODS:
+            # libcurl repeats a request on a new connection only after REFUSED_STREAM.
+            return code == pycurl.E_ABORTED_BY_CALLBACK and attempt.claim is Claim.FRESH
+        if isinstance(attempt.failure, BrokenConnection):
+            return True
+        has_data = attempt.ending is not None and attempt.ending.has_data and not attempt.is_tls
+        # libcurl was about to repeat the request.
+        return code == pycurl.E_ABORTED_BY_CALLBACK and not has_data
+
+    def _outcome(self, code: int, message: str) -> Response | Exception:
+        attempt = self._attempt
+        has_failed = attempt.failure is not None or code != 0
+        if has_failed and attempt.phase is not Phase.COMPLETE:
+            is_late = code == pycurl.E_OPERATION_TIMEDOUT
+            if is_late or not attempt.is_discarding:
+                return attempt.failure or self._failure(code, message)
+        if attempt.head is None:
+            # libcurl takes an incomplete head for a whole response.
+            return truncated_head(attempt)
+        head, body = attempt.head, b""
+        if attempt.body is not None:
+            try:
+                body = attempt.body.finish()
+            except Exception as error:
+                return error
+        return Response(head.code, head.reason, head.headers, body, self._time_info())
+
+    def _failure(self, code: int, message: str) -> Exception:
+        assert self._handle is not None
+        if code == pycurl.E_OPERATION_TIMEDOUT:
+            return self._timeout_failure(message)
+        if code == pycurl.E_COULDNT_CONNECT:
+            number = self._handle.curl.getinfo(pycurl.OS_ERRNO)
+            if number:
+                message = f"{message}: {os.strerror(number)}"
+        return failure(self._attempt, code, message)
+
+    def _timeout_failure(self, message: str) -> Exception:
+        # libcurl has one code for both timeouts. While there is no connection, the shorter
+        # one has expired.
+        limit = milliseconds(self._request.connect_timeout)
+        is_connecting = self._attempt.phase is Phase.CONNECTING
+        if is_connecting and limit and (not self._timeout or limit < self._timeout):
+            return ConnectTimeout(message)
+        return RequestTimeout(message)
+
+    def _time_info(self) -> dict[str, float]:
+        assert self._handle is not None
+        get = self._handle.curl.getinfo
+        if self._attempt.claim is Claim.REUSED:
+            info = _NO_CONNECT_PHASES.copy()
+        else:
+            info = {name: get(phase) for name, phase in _CONNECT_PHASES}
+        info["starttransfer"] = get(pycurl.STARTTRANSFER_TIME)
+        info["total"] = get(pycurl.TOTAL_TIME)
+        info["queue"] = self._queued
+        return info
+
+    def _finish(self, outcome: Response | Exception, is_clean: bool = False) -> None:
+        on_done, self._on_done = self._on_done, None
+        if on_done is not None:
+            self._release(is_clean)
+            on_done(outcome)
+
+    def _release(self, is_clean: bool) -> None:
+        handle, self._handle = self._handle, None
+        if handle is not None:
+            handle.attempt.clear()
+            self._handles.give_back(handle, is_clean, self._request.body)
+        self._queue.remove(self)

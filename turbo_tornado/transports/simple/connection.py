@@ -1,0 +1,250 @@
+"""`Connection`: one connected socket, plain or TLS, owned by an exchange or by the pool."""
+
+from __future__ import annotations
+
+import asyncio
+import select
+import socket
+import ssl
+from collections import deque
+from collections.abc import Hashable
+from typing import Any, Protocol
+
+from tornado.ioloop import IOLoop
+from tornado.iostream import StreamClosedError
+
+from .watcher import Watcher
+
+#: Bytes that one `Connection.receive` returns at most. With a larger buffer, malloc maps and
+#: unmaps memory for every call.
+READ_SIZE = 65536
+# Bytes that one system call sends at most, so that a fast peer does not stop the loop.
+_WRITE_SIZE = 262144
+
+_WANT = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
+
+
+class Owner(Protocol):
+    """Receives the events of a connection."""
+
+    def on_readable(self, connection: Connection) -> None:
+        """Called when there is something to receive: data, the end, or an error."""
+
+
+class Connection:
+    """A connected socket, watched from creation to `close`.
+
+    The registration stays while the connection changes hands between exchanges and the
+    pool, so that a request needs no system call but `send` and `recv`.
+
+    :arg sock: a connected, non-blocking socket; for TLS an `ssl.SSLSocket` whose handshake
+        is done.
+    :arg key: equal for connections that can carry each other's requests.
+    """
+
+    __slots__ = (
+        "_drain",
+        "_events",
+        "_outgoing",
+        "_poll",
+        "_recv",
+        "_sock",
+        "_watcher",
+        "is_closed",
+        "is_written",
+        "key",
+        "owner",
+        "write_error",
+    )
+
+    def __init__(self, watcher: Watcher, sock: socket.socket, key: Hashable, owner: Owner) -> None:
+        self._watcher = watcher
+        self._sock = sock
+        #: Whether `close` has been called.
+        self.is_closed = False
+        self._outgoing: deque[memoryview] = deque()
+        self._drain: asyncio.Future[None] | None = None
+        # `SSLSocket.recv` only calls `read`, but at the cost of a turn in Python.
+        self._recv = sock.read if isinstance(sock, ssl.SSLSocket) else sock.recv
+        self._poll: Any = None
+        self.key = key
+        self.owner = owner
+        #: Whether any byte of the current request has been sent.
+        self.is_written = False
+        #: The error that the peer answered a write with.
+        self.write_error: OSError | None = None
+        self._events = IOLoop.READ
+        watcher.add(sock, self._events, self._on_events)
+
+    @property
+    def is_sent(self) -> bool:
+        """Whether everything that was written has been sent."""
+        return not self._outgoing and self.write_error is None
+
+    def write(self, data: bytes) -> None:
+        """Sends ``data``, as far as the socket accepts it now; the rest follows by itself.
+
+        A write error is not raised: the peer may have sent a response or an alert before.
+        It is in ``write_error``, and receiving ends with the same error or with the end.
+        """
+        if not self._outgoing and len(data) <= _WRITE_SIZE:
+            sent = self._send_once(data)
+            if sent == len(data):
+                return
+            view = memoryview(data)[sent:]
+        else:
+            view = memoryview(data)
+            if not self._outgoing:
+                view = view[self._send(view) :]
+        if view and self.write_error is None:
+            self._outgoing.append(view)
+            self._watch(self._events | IOLoop.WRITE)
+
+    def drain(self) -> asyncio.Future[None]:
+        """Returns a future that is done when everything that was written has been sent.
+
+        Its exception is a `StreamClosedError` when the connection breaks or is closed.
+        """
+        drain = self._drain
+        if drain is None:
+            drain = self._drain = asyncio.get_running_loop().create_future()
+            # The caller need not look at it.
+            drain.add_done_callback(_retrieve)
+            if not self._outgoing or self.is_closed:
+                self._end_drain()
+        return drain
+
+    def receive(self) -> bytes | None:
+        """Returns the next bytes, ``b""`` at the end, ``None`` if there is nothing yet.
+
+        :raises OSError: when the connection is broken.
+        """
+        try:
+            return self._recv(READ_SIZE)
+        except _WANT as want:
+            self._on_want(want)
+            return None
+
+    def receive_into(self, buffer: memoryview) -> int | None:
+        """Receives into ``buffer`` and returns the number of bytes, as `receive`.
+
+        :raises OSError: when the connection is broken.
+        """
+        try:
+            return self._sock.recv_into(buffer)
+        except _WANT as want:
+            self._on_want(want)
+            return None
+
+    def is_quiet(self) -> bool:
+        """Returns whether the peer has neither closed nor sent anything.
+
+        The kernel can know more than the loop, which has not polled yet.
+        """
+        sock = self._sock
+        if self._poll is None and hasattr(select, "poll"):
+            self._poll = select.poll()
+            self._poll.register(sock, select.POLLIN)
+        # Cheaper than a `recv` that raises.
+        if self._poll is not None and not self._poll.poll(0):
+            # OpenSSL can hold a part of a record that it has decrypted.
+            return not (isinstance(sock, ssl.SSLSocket) and sock.pending())
+        try:
+            sock.recv(1)
+        except (BlockingIOError, ssl.SSLWantReadError):
+            return True
+        except OSError:
+            return False
+        return False
+
+    def pause_reading(self) -> None:
+        """Stops calling the owner, so that the peer has to wait."""
+        self._watch(self._events & ~IOLoop.READ)
+
+    def resume_reading(self) -> None:
+        """Undoes `pause_reading`."""
+        self._watch(self._events | IOLoop.READ)
+
+    def close(self) -> None:
+        """Closes the socket. Does nothing on a closed connection."""
+        if self.is_closed:
+            return
+        self.is_closed = True
+        if self._events:
+            self._watcher.remove(self._sock)
+        self._outgoing.clear()
+        self._sock.close()
+        self._end_drain()
+
+    def _on_events(self, events: int) -> None:
+        if events & IOLoop.WRITE:
+            self._flush()
+        # An error or the end is reported whether reading is paused or not.
+        if events != IOLoop.WRITE and self._events & IOLoop.READ and not self.is_closed:
+            self.owner.on_readable(self)
+
+    def _on_want(self, want: OSError) -> None:
+        # A TLS record that is received can require one to be sent, as a key update does.
+        if isinstance(want, ssl.SSLWantWriteError):
+            self._watch(self._events | IOLoop.WRITE)
+
+    def _send(self, view: memoryview) -> int:
+        """Sends what the socket accepts and returns the number of bytes."""
+        sent = 0
+        while sent < len(view):
+            count = self._send_once(view[sent : sent + _WRITE_SIZE])
+            sent += count
+            if count < _WRITE_SIZE:
+                break
+        return sent
+
+    def _send_once(self, data: bytes | memoryview) -> int:
+        try:
+            count = self._sock.send(data)
+        except _WANT:
+            return 0
+        except OSError as error:
+            self.write_error = error
+            return 0
+        self.is_written = True
+        return count
+
+    def _flush(self) -> None:
+        if self._outgoing:
+            view = self._outgoing[0]
+            view = view[self._send(view[:_WRITE_SIZE]) :]
+            if view:
+                self._outgoing[0] = view
+            else:
+                self._outgoing.popleft()
+        if self.write_error is not None:
+            self._outgoing.clear()
+        if not self._outgoing:
+            self._watch(self._events & ~IOLoop.WRITE)
+            self._end_drain()
+
+    def _end_drain(self) -> None:
+        drain, self._drain = self._drain, None
+        if drain is None or drain.done():
+            return
+        if self.write_error is not None or self.is_closed:
+            drain.set_exception(StreamClosedError(self.write_error))
+        else:
+            drain.set_result(None)
+
+    def _watch(self, events: int) -> None:
+        if events == self._events or self.is_closed:
+            return
+        if not self._events:
+            self._watcher.add(self._sock, events, self._on_events)
+        elif not events:
+            # epoll reports the end of a connection to whoever watches it, again and again.
+            self._watcher.remove(self._sock)
+        else:
+            self._watcher.modify(self._sock, events, self._on_events)
+        self._events = events
+
+
+def _retrieve(drain: asyncio.Future[None]) -> None:
+    if not drain.cancelled():
+        drain.exception()

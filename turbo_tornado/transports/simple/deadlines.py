@@ -1,0 +1,78 @@
+"""`Deadlines`: the request timeouts and idle timeouts of a transport."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Callable, Hashable
+from typing import Any, TypeVar
+
+Item = TypeVar("Item", bound=Hashable)
+
+
+class Deadlines:
+    """Deadlines in groups of equal length, served by one timer of the loop.
+
+    Deadlines of equal length expire in the order in which they were added, so that only the
+    first one of each group matters. A timer of the loop for each request would cost as much
+    as parsing its response.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        # By length in seconds: item -> time and callback.
+        self._groups: dict[float, dict[Any, tuple[float, Callable[[Any], None]]]] = {}
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = 0.0
+
+    def add(self, item: Item, seconds: float, callback: Callable[[Item], None]) -> None:
+        """Calls ``callback(item)`` after ``seconds``."""
+        deadline = self._loop.time() + seconds
+        group = self._groups.get(seconds)
+        if group is None:
+            group = self._groups[seconds] = {}
+            if self._timer is None or deadline < self._timer_at:
+                self._set_timer(deadline)
+        group[item] = (deadline, callback)
+
+    def discard(self, item: Hashable, seconds: float) -> None:
+        """Removes a deadline that was added with the same ``seconds``, if it is there."""
+        group = self._groups.get(seconds)
+        if group is None:
+            return
+        group.pop(item, None)
+        if not group:
+            del self._groups[seconds]
+            if not self._groups:
+                self.close()
+
+    def close(self) -> None:
+        """Removes all deadlines."""
+        self._groups.clear()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _set_timer(self, when: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_at(when, self._expire)
+        self._timer_at = when
+
+    def _expire(self) -> None:
+        self._timer = None
+        now = self._loop.time()
+        expired = [
+            (item, seconds, callback)
+            for seconds, group in self._groups.items()
+            for item, (_, callback) in itertools.takewhile(
+                lambda pair: pair[1][0] <= now, group.items()
+            )
+        ]
+        for item, seconds, callback in expired:
+            # A callback can end another item.
+            if item in self._groups.get(seconds, ()):
+                self.discard(item, seconds)
+                callback(item)
+        if self._groups and self._timer is None:
+            self._set_timer(min(next(iter(group.values()))[0] for group in self._groups.values()))

@@ -1,0 +1,273 @@
+"""`Exchange`: one request and its response over a connection.
+
+The connection is an idle one of the pool or a new one. A second connection is used in one
+case: the reused connection turns out to be closed, and the request can be repeated safely.
+"""
+
+from __future__ import annotations
+
+import ssl
+
+from tornado.simple_httpclient import HTTPStreamClosedError
+
+from ...failures import BrokenConnection, HandshakeFailed
+from ...http1.body import Body, body_of
+from ...http1.head import MAX_HEAD_SIZE, Head
+from ...http1.parser import BodySink, ResponseParser
+from ...request.request import IDEMPOTENT_METHODS
+from ..base import OnDone, Response
+from .active_request import ActiveRequest, Phase
+from .connection import Connection
+from .delivery import Delivery, Discard
+from .upload import Upload
+
+# How often one event receives at most.
+_MAX_RECEIVES = 32
+# A smaller body is copied behind the head, which saves a system call.
+_COPY_BELOW = 65536
+
+
+class Exchange(ActiveRequest):
+    """Sends a `Request` and receives its response.
+
+    Driven by callbacks of the connection. Tasks do only what few requests need, such as
+    connecting, because a task for each request would cost as much as everything else.
+    """
+
+    # Class attributes for what only some exchanges set, which makes the others cheaper.
+    _first_byte_time = 0.0
+    _is_reused = False
+    _parser: ResponseParser | None = None
+    _body: Body | None = None
+    _delivery: Delivery | None = None
+    _discard: Discard | None = None
+    _upload: Upload | None = None
+
+    def start(self) -> None:
+        """Begins with an idle connection, or connects."""
+        transport = self._transport
+        if transport.requests.max_clients is not None:
+            self.queued = self.elapsed
+        connection = transport.pool.take(self.key) if self.request.keep_alive else None
+        if connection is None:
+            self.connect()
+        else:
+            self._is_reused = True
+            self.send_on(connection)
+
+    # Sending
+
+    def send_on(self, connection: Connection) -> None:
+        request = self.request
+        self.phase = Phase.CONNECTED
+        self._connection = connection
+        connection.owner = self
+        connection.is_written = False
+        self._parser = ResponseParser(
+            request.method == "HEAD",
+            self._on_head,
+            self._on_interim if request.expect_continue else None,
+            self._transport.max_header_size or MAX_HEAD_SIZE,
+        )
+        head, body = request.head(), request.body
+        if request.expect_continue or request.body_producer is not None:
+            self._upload = Upload(request, connection)
+            connection.write(head)
+            self.spawn(self._upload.run())
+        elif not body:
+            connection.write(head)
+        elif len(body) < _COPY_BELOW:
+            connection.write(head + body)
+        else:
+            connection.write(head)
+            connection.write(body)
+
+    def _is_sent(self, connection: Connection) -> bool:
+        return connection.is_sent and (self._upload is None or self._upload.is_complete)
+
+    # Receiving
+
+    def on_readable(self, connection: Connection) -> None:
+        """Receives what the connection has, up to the end of the response."""
+        # Until there is nothing more: no event announces a record that OpenSSL holds, and on
+        # uvloop no further event follows one that came with a reset.
+        for _ in range(_MAX_RECEIVES):
+            if not self._receive(connection):
+                return
+        # Other connections have their turn first.
+        self._transport.loop.call_soon(self._receive_more, connection)
+
+    def _receive_more(self, connection: Connection) -> None:
+        if self._connection is connection:
+            self.on_readable(connection)
+
+    def _receive(self, connection: Connection) -> bool:
+        """Receives once; returns whether there may be more to receive now."""
+        parser = self._parser
+        assert parser is not None
+        try:
+            # The head comes first, and most bodies come with it.
+            buffer = parser.get_buffer() if parser.begun else None
+            if buffer is None:
+                data = connection.receive()
+                if data is None:
+                    return False
+                if not data:
+                    self._on_end()
+                    return False
+                if not parser.begun:
+                    self._first_byte_time = self.elapsed
+                complete = parser.feed(data)
+                if self.is_done:
+                    # A callback of the caller has aborted the request.
+                    return False
+            else:
+                with buffer:
+                    count = connection.receive_into(buffer)
+                if count is None:
+                    return False
+                if not count:
+                    self._on_end()
+                    return False
+                complete = parser.buffer_updated(count)
+            if self._delivery is not None:
+                return self._delivery.deliver(complete)
+        except OSError as error:
+            self._on_broken(error)
+            return False
+        except Exception as error:
+            self._on_bad_response(error)
+            return False
+        if complete:
+            self.on_complete()
+        return not complete
+
+    def pause_reading(self) -> None:
+        """Makes the peer wait."""
+        assert self._connection is not None
+        self._connection.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Goes on to receive."""
+        connection = self._connection
+        assert connection is not None
+        connection.resume_reading()
+        self.on_readable(connection)
+
+    def _on_interim(self, head: Head) -> None:
+        if head.code == 100 and self._upload is not None:
+            self._upload.may_continue.set()
+
+    def _on_head(self, head: Head) -> BodySink:
+        request = self.request
+        if request.on_head is not None and not request.on_head(head):
+            self._discard = Discard()
+            self._body = Body(0)
+            return self._discard
+        self._body = body = body_of(head, request.method, request.max_body_size, request.decompress)
+        if request.streaming_callback is None:
+            return body
+        self._delivery = Delivery(self, body, request.streaming_callback)
+        return self._delivery
+
+    def _on_end(self) -> None:
+        """The peer has closed the connection in order."""
+        if self._repeat():
+            return
+        parser, connection = self._parser, self._connection
+        assert parser is not None and connection is not None
+        if isinstance(connection.write_error, ConnectionResetError) or (
+            connection.write_error is not None and parser.head is not None
+        ):
+            # The kernel reports a reset once, here to the write, and then only an end. The
+            # response may be incomplete.
+            self._on_broken(connection.write_error)
+            return
+        try:
+            parser.end()
+        except HTTPStreamClosedError as error:
+            self._on_bad_response(error)
+        else:
+            self.on_complete()
+
+    def _on_bad_response(self, error: Exception) -> None:
+        if self._discard is None:
+            self.fail(error)
+        else:
+            self.on_complete(is_reusable=False)
+
+    def _on_broken(self, error: OSError) -> None:
+        if self.request.suppress_ragged_eofs and isinstance(error, ssl.SSLEOFError):
+            self._on_end()
+            return
+        if self._repeat():
+            return
+        where = self.request.url.host_and_port
+        if isinstance(error, ssl.SSLError) and not isinstance(error, ssl.SSLEOFError):
+            # With TLS 1.3 the peer rejects our certificate, or its absence, only now.
+            failure: HTTPStreamClosedError = HandshakeFailed(f"TLS with {where} failed: {error}")
+        else:
+            failure = BrokenConnection(f"Connection to {where} broke: {error}")
+        failure.__cause__ = error
+        self._on_bad_response(failure)
+
+    def _repeat(self) -> bool:
+        """Repeats the request if the peer has closed the idle connection before it."""
+        request, connection, parser = self.request, self._connection, self._parser
+        assert connection is not None and parser is not None
+        if not self._is_reused or parser.begun or request.body_producer is not None:
+            return False
+        if connection.is_written and request.method not in IDEMPOTENT_METHODS:
+            return False
+        self._stop()
+        self._upload = None
+        self._is_reused = False
+        self.connect()
+        return True
+
+    def on_complete(self, is_reusable: bool = True) -> None:
+        """Reports the response and returns the connection to the pool, if possible."""
+        parser, connection = self._parser, self._connection
+        assert parser is not None and parser.head is not None and connection is not None
+        assert self._body is not None
+        head = parser.head
+        try:
+            body = self._body.finish()
+        except HTTPStreamClosedError as error:
+            self.fail(error)
+            return
+        elapsed, queued = self.elapsed, self.queued
+        response = Response(
+            head.code,
+            head.reason,
+            head.headers,
+            body,
+            {
+                "queue": queued,
+                # Named as in libcurl: only the end of DNS, TCP and TLS together is known.
+                "connect" if self.context is None else "appconnect": self.connect_time,
+                "starttransfer": self._first_byte_time - queued,
+                "total": elapsed - queued,
+            },
+        )
+        if is_reusable and self._is_reusable(connection, head, parser.leftover):
+            self._connection = None
+            self._transport.pool.put(connection)
+        on_done = self._end(Phase.DONE)
+        self._stop()
+        on_done(response)
+
+    def _end(self, phase: Phase) -> OnDone:
+        # The traceback of an exception refers to the exchange, which must refer neither to the
+        # future that has the exception nor to the body.
+        self._parser = self._body = self._delivery = None
+        return super()._end(phase)
+
+    def _is_reusable(self, connection: Connection, head: Head, leftover: bytes) -> bool:
+        """Returns whether both messages are complete and allow another request."""
+        return (
+            self.request.keep_alive
+            and head.keep_alive
+            and not leftover
+            and self._is_sent(connection)
+        )

@@ -1,0 +1,91 @@
+"""`IdlePool`: the connections that wait for their next request."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+
+from .connection import Connection
+from .deadlines import Deadlines
+
+
+class IdlePool:
+    """Idle connections by key, the most recently used first.
+
+    An event on an idle connection means that the peer has closed it or has sent something
+    that nobody asked for. Both end the connection.
+
+    :arg deadlines: the timers of the idle timeouts.
+    :arg int max_idle: limit of idle connections in all; the oldest one is closed.
+    :arg int max_idle_per_key: limit of idle connections for one key.
+    :arg float idle_timeout: seconds after which an idle connection is closed.
+    """
+
+    def __init__(
+        self, deadlines: Deadlines, max_idle: int, max_idle_per_key: int, idle_timeout: float
+    ) -> None:
+        self._deadlines = deadlines
+        self.max_idle = max_idle
+        self.max_idle_per_key = max_idle_per_key
+        self.idle_timeout = idle_timeout
+        # Both are in the order in which the connections became idle.
+        self._all: dict[Connection, None] = {}
+        self._by_key: dict[Hashable, list[Connection]] = {}
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+    def take(self, key: Hashable) -> Connection | None:
+        """Returns the most recently used connection of ``key`` that is in order, if any."""
+        idle = self._by_key.get(key)
+        if idle is None:
+            return None
+        taken = None
+        while idle and taken is None:
+            connection = idle.pop()
+            del self._all[connection]
+            self._deadlines.discard(connection, self.idle_timeout)
+            if not connection.is_closed and connection.is_quiet():
+                taken = connection
+            else:
+                connection.close()
+        if not idle:
+            del self._by_key[key]
+        return taken
+
+    def put(self, connection: Connection) -> None:
+        """Adds a connection whose exchange has ended in order."""
+        idle = self._by_key.get(connection.key)
+        if connection.is_closed or self.max_idle < 1 or len(idle or ()) >= self.max_idle_per_key:
+            connection.close()
+            return
+        if idle is None:
+            idle = self._by_key[connection.key] = []
+        connection.owner = self
+        self._all[connection] = None
+        self._deadlines.add(connection, self.idle_timeout, self._drop)
+        idle.append(connection)
+        if len(self._all) > self.max_idle:
+            self._drop(next(iter(self._all)))
+
+    def close(self) -> None:
+        """Closes every connection."""
+        while self._all:
+            self._drop(next(iter(self._all)))
+
+    def on_readable(self, connection: Connection) -> None:
+        """Closes a connection on which the peer ends or sends something."""
+        # Over TLS it can be a session ticket, which is for OpenSSL alone.
+        if not connection.is_quiet():
+            self._drop(connection)
+
+    def _drop(self, connection: Connection) -> None:
+        self._forget(connection)
+        connection.close()
+
+    def _forget(self, connection: Connection) -> None:
+        del self._all[connection]
+        self._deadlines.discard(connection, self.idle_timeout)
+        idle = self._by_key[connection.key]
+        idle.remove(connection)
+        if not idle:
+            del self._by_key[connection.key]

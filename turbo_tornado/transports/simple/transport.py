@@ -1,0 +1,161 @@
+"""`SimpleTransport`: an `AsyncHTTPClient` in pure Python that reuses connections."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable
+from typing import Any
+
+from tornado.httpclient import HTTPRequest, HTTPResponse
+from tornado.ioloop import IOLoop
+from tornado.netutil import Resolver
+from tornado.simple_httpclient import SimpleAsyncHTTPClient
+
+from ...failures import ConnectFailed
+from ...request.request import Request
+from ..base import Abort, CancellableFetch, OnDone, RequestQueue, asyncio_loop
+from .active_request import ActiveRequest
+from .connect import Connector
+from .connection import Connection
+from .deadlines import Deadlines
+from .exchange import Exchange
+from .pool import IdlePool
+from .tornado_fetch import TornadoFetch
+from .watcher import create_watcher
+
+
+class SimpleTransport(CancellableFetch, SimpleAsyncHTTPClient):
+    """An `AsyncHTTPClient` in pure Python that reuses connections.
+
+    It has the interface of `tornado.simple_httpclient.SimpleAsyncHTTPClient`. To use it in
+    place of that class, without anything else of this package::
+
+        AsyncHTTPClient.configure("turbo_tornado.transports.simple.SimpleTransport")
+
+    :arg int max_clients: limit of requests in progress; further requests wait in a queue.
+        Default: ``None``, no limit.
+    :arg int max_idle: limit of idle connections in all. Default: 512.
+    :arg int max_idle_per_key: limit of idle connections for one host, port, address family,
+        source address and TLS context. Default: 128.
+    :arg float idle_timeout: seconds after which an idle connection is closed. Default: 60.
+    :arg int max_buffer_size: default of ``max_body_size``, in bytes. Default: 100 MiB.
+    :arg int max_body_size: bytes of decoded body that a response may have. Default:
+        ``max_buffer_size``. `turbo_tornado.HTTPClient` has a limit of its own.
+    :arg int max_header_size: bytes that a response head may have. Default: 64 KiB.
+
+    ``hostname_mapping``, ``resolver`` and ``defaults`` are those of Tornado. Without a
+    ``resolver``, an IP address in a URL is used without DNS.
+
+    A connection is closed, and not returned to the pool, after an error, a cancelled
+    request, ``Connection: close`` in either message, or an incomplete body. An idle
+    connection is closed when the peer closes it or sends anything. A request that finds its
+    reused connection closed before any byte of the response is repeated once on a new
+    connection if it is idempotent or was not sent.
+    """
+
+    #: The versions that `send` supports.
+    versions = frozenset({"HTTP/1.0", "HTTP/1.1"})
+
+    def initialize(  # type: ignore[override]
+        self,
+        max_clients: int | None = None,
+        hostname_mapping: dict[str, str] | None = None,
+        max_buffer_size: int = 104857600,
+        resolver: Resolver | None = None,
+        defaults: dict[str, Any] | None = None,
+        max_header_size: int | None = None,
+        max_body_size: int | None = None,
+        max_idle: int = 512,
+        max_idle_per_key: int = 128,
+        idle_timeout: float = 60.0,
+    ) -> None:
+        super().initialize(
+            max_clients=max_clients,  # type: ignore[arg-type]
+            hostname_mapping=hostname_mapping,
+            max_buffer_size=max_buffer_size,
+            resolver=resolver,
+            defaults=defaults,
+            max_header_size=max_header_size,
+            max_body_size=max_body_size,
+        )
+        self.loop = asyncio_loop(IOLoop.current())
+        # A resolver of the user can map an IP address to another one.
+        self._resolves_ip_addresses = resolver is not None or hostname_mapping is not None
+        self.requests = RequestQueue(max_clients)
+        # Tornado's names, for code that looks at their lengths.
+        self.queue = self.requests.waiting  # type: ignore[assignment]
+        self.active = self.requests.active  # type: ignore[assignment]
+        self.deadlines = Deadlines(self.loop)
+        self.pool = IdlePool(self.deadlines, max_idle, max_idle_per_key, idle_timeout)
+        self.watcher = create_watcher(self.io_loop)
+        #: The tasks of all requests.
+        self.tasks: set[asyncio.Task[Any]] = set()
+
+    def close(self) -> None:
+        """Fails the requests in progress and closes all connections."""
+        if self._closed:
+            return
+        super().close()
+        self.requests.close()
+        self.pool.close()
+        self.deadlines.close()
+        self.watcher.close()
+
+    async def wait_closed(self) -> None:
+        # Not longer than that, or a `body_producer` that ignores its cancellation would
+        # keep the loop from closing.
+        for _ in range(10):
+            await asyncio.sleep(0)
+            if not self.tasks:
+                return
+
+    def send(self, request: Request, on_done: OnDone) -> Abort:
+        """Sends a `Request`; see `turbo_tornado.transports.base.Transport`."""
+        if self._closed:
+            raise RuntimeError("fetch() called on closed AsyncHTTPClient")
+        if request.version not in self.versions:
+            raise ValueError(
+                f"http_version: the simple transport does not support {request.version}; "
+                "use transport='curl'"
+            )
+        exchange = Exchange(self, request, request.ssl_context(), on_done)
+        # The deadline of the exchange covers the time in the queue.
+        self.requests.add(exchange)
+        return exchange.abort
+
+    def fetch_impl(self, request: HTTPRequest, callback: Callable[[HTTPResponse], None]) -> None:
+        fetch = TornadoFetch(self, request, callback)
+        self.set_abort(fetch.abort)
+        fetch.start()
+
+    def connect(self, exchange: ActiveRequest) -> Connector | None:
+        """Connects for ``exchange`` and calls its ``on_connected`` or ``fail``.
+
+        :returns: the connector, or ``None`` if the exchange is connected already.
+        """
+        request = exchange.request
+        is_direct = request.url.is_ip and not self._resolves_ip_addresses
+        connector = Connector(self.watcher, None if is_direct else self.resolver, request)
+        sock = connector.connect_at_once() if exchange.context is None else None
+        if sock is None:
+            exchange.spawn(self._connect(connector, exchange))
+            return connector
+        try:
+            self._adopt(sock, exchange)
+        except ConnectFailed as error:
+            self.loop.call_soon(exchange.fail, error)
+        return None
+
+    async def _connect(self, connector: Connector, exchange: ActiveRequest) -> None:
+        self._adopt(await connector.connect(exchange.context), exchange)
+
+    def _adopt(self, sock: socket.socket, exchange: ActiveRequest) -> None:
+        try:
+            connection = Connection(self.watcher, sock, exchange.key, exchange)
+        except OSError as error:
+            # The limit of watched sockets.
+            sock.close()
+            where = exchange.request.url.host_and_port
+            raise ConnectFailed(f"Could not connect to {where}: {error}") from error
+        exchange.on_connected(connection)

@@ -1,0 +1,65 @@
+"""`Upload`: a request body that is not sent together with the head."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable
+
+from tornado.httputil import HTTPOutputError
+from tornado.iostream import StreamClosedError
+
+from ...request.request import Request
+from .connection import Connection
+
+
+class Upload:
+    """Sends a body after ``100 Continue``, or the chunks of a ``body_producer``."""
+
+    def __init__(self, request: Request, connection: Connection) -> None:
+        self._request = request
+        self._connection = connection
+        #: Bytes that the producer still has to send; ``None`` for a chunked body.
+        self._remaining = request.content_length
+        #: Set when the peer has sent ``100 Continue``.
+        self.may_continue = asyncio.Event()
+        #: Whether the whole body has been written.
+        self.is_complete = False
+
+    async def run(self) -> None:
+        """Sends the body.
+
+        :raises HTTPOutputError: when the producer does not send what Content-Length says.
+        """
+        request, connection = self._request, self._connection
+        # The receiving side reports a closed connection, with what the peer had to say.
+        with contextlib.suppress(StreamClosedError):
+            if request.expect_continue:
+                await self.may_continue.wait()
+            if request.body is not None:
+                connection.write(request.body)
+            elif request.body_producer is not None:
+                producing = request.body_producer(self._write)
+                if producing is not None:
+                    await producing
+                self._finish()
+            await connection.drain()
+            self.is_complete = True
+
+    def _write(self, chunk: bytes) -> Awaitable[None]:
+        if self._remaining is not None:
+            self._remaining -= len(chunk)
+            if self._remaining < 0:
+                raise HTTPOutputError("Tried to write more data than Content-Length")
+        elif chunk:
+            chunk = b"%x\r\n%b\r\n" % (len(chunk), chunk)
+        self._connection.write(chunk)
+        return self._connection.drain()
+
+    def _finish(self) -> None:
+        if self._remaining is None:
+            self._connection.write(b"0\r\n\r\n")
+        elif self._remaining:
+            raise HTTPOutputError(
+                f"Tried to write {self._remaining} bytes less than Content-Length"
+            )
