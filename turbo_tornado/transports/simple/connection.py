@@ -50,6 +50,7 @@ class Connection:
         "_recv",
         "_sock",
         "_watcher",
+        "idle_since",
         "is_closed",
         "is_written",
         "key",
@@ -68,6 +69,8 @@ class Connection:
         self._recv = sock.read if isinstance(sock, ssl.SSLSocket) else sock.recv
         self._poll: Any = None
         self.key = key
+        #: When the connection became idle, as `time.monotonic` says.
+        self.idle_since = 0.0
         self.owner = owner
         #: Whether any byte of the current request has been sent.
         self.is_written = False

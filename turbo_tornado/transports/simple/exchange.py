@@ -7,6 +7,7 @@ case: the reused connection turns out to be closed, and the request can be repea
 from __future__ import annotations
 
 import ssl
+import time
 
 from tornado.simple_httpclient import HTTPStreamClosedError
 
@@ -116,7 +117,7 @@ class Exchange(ActiveRequest):
                     self._on_end()
                     return False
                 if not parser.begun:
-                    self._first_byte_time = self.elapsed
+                    self._first_byte_time = time.monotonic() - self._created
                 complete = parser.feed(data)
                 if self.is_done:
                     # A callback of the caller has aborted the request.
@@ -236,7 +237,7 @@ class Exchange(ActiveRequest):
         except HTTPStreamClosedError as error:
             self.fail(error)
             return
-        elapsed, queued = self.elapsed, self.queued
+        total, queued = time.monotonic() - self._created - self.queued, self.queued
         response = Response(
             head.code,
             head.reason,
@@ -247,7 +248,7 @@ class Exchange(ActiveRequest):
                 # Named as in libcurl: only the end of DNS, TCP and TLS together is known.
                 "connect" if self.context is None else "appconnect": self.connect_time,
                 "starttransfer": self._first_byte_time - queued,
-                "total": elapsed - queued,
+                "total": total,
             },
         )
         if is_reusable and self._is_reusable(connection, head, parser.leftover):
@@ -261,7 +262,7 @@ class Exchange(ActiveRequest):
         # The traceback of an exception refers to the exchange, which must refer neither to the
         # future that has the exception nor to the body.
         self._parser = self._body = self._delivery = None
-        return super()._end(phase)
+        return ActiveRequest._end(self, phase)
 
     def _is_reusable(self, connection: Connection, head: Head, leftover: bytes) -> bool:
         """Returns whether both messages are complete and allow another request."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Hashable
 
 from .connection import Connection
@@ -30,6 +31,8 @@ class IdlePool:
         # Both are in the order in which the connections became idle.
         self._all: dict[Connection, None] = {}
         self._by_key: dict[Hashable, list[Connection]] = {}
+        # Until the next look at the oldest connection; one deadline serves all of them.
+        self._seconds: float | None = None
 
     def __len__(self) -> int:
         return len(self._all)
@@ -43,7 +46,6 @@ class IdlePool:
         while idle and taken is None:
             connection = idle.pop()
             del self._all[connection]
-            self._deadlines.discard(connection, self.idle_timeout)
             if not connection.is_closed and connection.is_quiet():
                 taken = connection
             else:
@@ -61,14 +63,19 @@ class IdlePool:
         if idle is None:
             idle = self._by_key[connection.key] = []
         connection.owner = self
+        connection.idle_since = time.monotonic()
         self._all[connection] = None
-        self._deadlines.add(connection, self.idle_timeout, self._drop)
+        if self._seconds is None:
+            self._expire_in(self.idle_timeout)
         idle.append(connection)
         if len(self._all) > self.max_idle:
             self._drop(next(iter(self._all)))
 
     def close(self) -> None:
         """Closes every connection."""
+        if self._seconds is not None:
+            self._deadlines.discard(self, self._seconds)
+            self._seconds = None
         while self._all:
             self._drop(next(iter(self._all)))
 
@@ -84,8 +91,21 @@ class IdlePool:
 
     def _forget(self, connection: Connection) -> None:
         del self._all[connection]
-        self._deadlines.discard(connection, self.idle_timeout)
         idle = self._by_key[connection.key]
         idle.remove(connection)
         if not idle:
             del self._by_key[connection.key]
+
+    def _expire_in(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._deadlines.add(self, seconds, IdlePool._expire)
+
+    def _expire(self) -> None:
+        self._seconds = None
+        limit = time.monotonic() - self.idle_timeout
+        while self._all:
+            oldest = next(iter(self._all))
+            if oldest.idle_since > limit:
+                self._expire_in(oldest.idle_since - limit)
+                return
+            self._drop(oldest)
