@@ -41,16 +41,18 @@ class Recorder:
 
     def on_readable(self, connection: Connection) -> None:
         self.events += 1
-        try:
-            data = connection.receive()
-        except OSError:
-            data = b""
-        if data is None:
-            return
-        self.received += data
-        if not data:
-            connection.close()
-            self.ended.set()
+        # As an exchange does, until there is nothing more.
+        while not connection.is_closed:
+            try:
+                data = connection.receive()
+            except OSError:
+                data = b""
+            if data is None:
+                return
+            self.received += data
+            if not data:
+                connection.close()
+                self.ended.set()
 
 
 @pytest.fixture(params=WATCHERS, ids=lambda kind: kind.__name__)

@@ -120,7 +120,8 @@ class Transfer:
             # Aborted while libcurl was running.
             self._release(is_clean=False)
         elif attempt.claim in UNUSABLE:
-            self._start_attempt(is_fresh=True)
+            # libcurl has closed that connection, unless it is shared, and takes the next one.
+            self._start_attempt(is_fresh=self._request.version == "HTTP/2")
         elif self._can_retry(code):
             self._is_retry = True
             self._start_attempt(is_fresh=True)

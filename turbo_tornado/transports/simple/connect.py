@@ -37,7 +37,7 @@ class Connector:
         # What `connect_at_once` has left.
         self._is_begun = False
         self._pending: socket.socket | None = None
-        self._error: OSError | None = None
+        self._errno = 0
         #: The current phase, for the message of a timeout.
         self.phase = f"while resolving {request.url.host}"
 
@@ -53,8 +53,8 @@ class Connector:
         try:
             family, address = self._ip_address()
             sock = self._pending = socket.socket(family, socket.SOCK_STREAM)
-        except OSError as error:
-            self._error = error
+        except OSError:
+            # `connect` fails in the same way.
             return None
         self.phase = f"while connecting to {self._where}"
         sock.setblocking(False)
@@ -67,7 +67,7 @@ class Connector:
         self._pending = None
         if number:
             sock.close()
-            self._error = OSError(number, os.strerror(number))
+            self._errno = number
             return None
         return _without_delay(sock)
 
@@ -87,8 +87,9 @@ class Connector:
             try:
                 sock = _without_delay(await self._connect_tcp())
             except (OSError, RuntimeError, UnicodeError) as error:
-                cause = _cause(error)
-                raise ConnectFailed(f"Could not connect to {self._where}: {cause}") from cause
+                # A local variable with the cause would be a reference cycle.
+                message = f"Could not connect to {self._where}: {_cause(error)}"
+                raise ConnectFailed(message) from _cause(error)
         if context is None:
             return sock
         self.phase = f"during TLS handshake with {self._where}"
@@ -99,8 +100,8 @@ class Connector:
             raise HandshakeFailed(f"TLS handshake with {self._where} failed: {error}") from error
 
     async def _connect_tcp(self) -> socket.socket:
-        if self._error is not None:
-            raise self._error
+        if self._errno:
+            raise OSError(self._errno, os.strerror(self._errno))
         if self._pending is not None:
             return await self._connected()
         addresses = await self._resolve()

@@ -69,7 +69,7 @@ class Connection:
         self._recv = sock.read if isinstance(sock, ssl.SSLSocket) else sock.recv
         self._poll: Any = None
         self.key = key
-        #: When the connection became idle, as `time.monotonic` says.
+        #: When the connection became idle, on the clock of the deadlines.
         self.idle_since = 0.0
         self.owner = owner
         #: Whether any byte of the current request has been sent.

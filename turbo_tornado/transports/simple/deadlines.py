@@ -20,6 +20,8 @@ class Deadlines:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
+        #: The clock of the deadlines.
+        self.time = loop.time
         # By length in seconds: item -> time and callback.
         self._groups: dict[float, dict[Any, tuple[float, Callable[[Any], None]]]] = {}
         self._timer: asyncio.TimerHandle | None = None
@@ -27,7 +29,7 @@ class Deadlines:
 
     def add(self, item: Item, seconds: float, callback: Callable[[Item], None]) -> None:
         """Calls ``callback(item)`` after ``seconds``."""
-        deadline = self._loop.time() + seconds
+        deadline = self.time() + seconds
         group = self._groups.get(seconds)
         if group is None:
             group = self._groups[seconds] = {}
@@ -61,7 +63,7 @@ class Deadlines:
 
     def _expire(self) -> None:
         self._timer = None
-        now = self._loop.time()
+        now = self.time()
         expired = [
             (item, seconds, callback)
             for seconds, group in self._groups.items()

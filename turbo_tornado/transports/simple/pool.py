@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Hashable
 
 from .connection import Connection
@@ -63,7 +62,7 @@ class IdlePool:
         if idle is None:
             idle = self._by_key[connection.key] = []
         connection.owner = self
-        connection.idle_since = time.monotonic()
+        connection.idle_since = self._deadlines.time()
         self._all[connection] = None
         if self._seconds is None:
             self._expire_in(self.idle_timeout)
@@ -102,7 +101,7 @@ class IdlePool:
 
     def _expire(self) -> None:
         self._seconds = None
-        limit = time.monotonic() - self.idle_timeout
+        limit = self._deadlines.time() - self.idle_timeout
         while self._all:
             oldest = next(iter(self._all))
             if oldest.idle_since > limit:
