@@ -212,13 +212,34 @@ async def test_a_deadline_can_end_and_add_others(deadlines: Deadlines) -> None:
 
     def first(item: str) -> None:
         expired.append(item)
-        deadlines.discard("second", 0.01)
-        deadlines.add("again", 0.01, lambda item: (expired.append(item), done.set()))
+        deadlines.discard("second", 0.02)
+        deadlines.add("again", 0.03, lambda item: (expired.append(item), done.set()))
 
     deadlines.add("first", 0.01, first)
-    deadlines.add("second", 0.01, expired.append)
+    deadlines.add("second", 0.02, expired.append)
     await asyncio.wait_for(done.wait(), 10)
     assert expired == ["first", "again"]
+
+
+async def test_a_later_deadline_does_not_postpone_the_others(deadlines: Deadlines) -> None:
+    done = asyncio.Event()
+    deadlines.add("first", 0.01, lambda item: deadlines.add("late", 1000, print))
+    deadlines.add("second", 0.02, lambda item: done.set())
+    await asyncio.wait_for(done.wait(), 10)
+
+
+async def test_a_deadline_that_raises_does_not_stop_the_others(deadlines: Deadlines) -> None:
+    loop, done, reported = asyncio.get_running_loop(), asyncio.Event(), []
+    loop.set_exception_handler(lambda loop, context: reported.append(context))
+
+    def fail(item: str) -> None:
+        raise ArithmeticError(item)
+
+    for item in ("first", "second"):
+        deadlines.add(item, 0.01, fail)
+    deadlines.add("third", 0.01, lambda item: done.set())
+    await asyncio.wait_for(done.wait(), 10)
+    assert [str(context["exception"]) for context in reported] == ["first", "second"]
 
 
 async def test_no_deadline_leaves_no_timer(deadlines: Deadlines) -> None:

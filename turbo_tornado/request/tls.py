@@ -173,5 +173,5 @@ def _has_entries(directory: str) -> bool:
     try:
         with os.scandir(directory) as entries:
             return next(entries, None) is not None
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
         return False

@@ -195,7 +195,12 @@ class RequestQueue:
         """Fails all requests."""
         # In this order, or the end of an active request would start a waiting one.
         for request in [*self.waiting, *self.active]:
-            request.fail(client_closed())
+            try:
+                request.fail(client_closed())
+            except RuntimeError:
+                # A closed loop calls nobody back.
+                if not self._loop.is_closed():
+                    raise
 
     def _leave(self, request: QueuedRequest) -> None:
         timer = self.waiting.pop(request, None)

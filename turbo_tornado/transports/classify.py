@@ -42,6 +42,7 @@ REFUSED = (
     failures.BodyRequired,
     failures.InvalidBody,
     failures.ClientBusy,
+    failures.ConnectFailed,
 )
 
 

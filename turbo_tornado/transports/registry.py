@@ -10,6 +10,7 @@ from typing import Any, cast
 from tornado.httpclient import AsyncHTTPClient
 from tornado.ioloop import IOLoop
 
+from ..failures import ConnectFailed
 from .base import CancellableFetch, Transport, asyncio_loop
 from .foreign import ForeignTransport
 
@@ -134,7 +135,11 @@ class Registry:
         clients = self._clients.setdefault(io_loop, {})
         client = clients.get(kind)
         if client is None:
-            client = clients[kind] = _create_in(io_loop, kind)
+            try:
+                client = clients[kind] = _create_in(io_loop, kind)
+            except OSError as error:
+                # Most likely there are too many open files.
+                raise ConnectFailed(f"Could not create {kind.__name__}: {error}") from error
         return client
 
     def clients_of(self, io_loop: IOLoop) -> list[AsyncHTTPClient]:

@@ -10,6 +10,8 @@ import time
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from tornado.simple_httpclient import HTTPStreamClosedError
+
 from ...failures import ConnectTimeout, RequestTimeout
 from ...request.request import Request
 from ..base import OnDone
@@ -113,9 +115,6 @@ class ActiveRequest:
         return on_done
 
     def _stop(self) -> None:
-        if self._tasks:
-            for task in self._tasks:
-                task.cancel()
         if self._connect_timer is not None:
             self._connect_timer.cancel()
         if self._connector is not None:
@@ -123,6 +122,9 @@ class ActiveRequest:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+        if self._tasks and not self._transport.loop.is_closed():
+            for task in self._tasks:
+                task.cancel()
 
     @property
     def is_done(self) -> bool:
@@ -135,7 +137,8 @@ class ActiveRequest:
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Runs ``work`` as a task that ends with the request; its exception is reported."""
-        task: asyncio.Task[None] = self._variables.run(self._transport.loop.create_task, work)
+        # Not `create_task`: an eager task factory would start it within this call.
+        task: asyncio.Task[None] = self._variables.run(self._create_task, work)
         if self._tasks is None:
             self._tasks = set()
         self._tasks.add(task)
@@ -143,11 +146,17 @@ class ActiveRequest:
         task.add_done_callback(self._on_task_done)
         return task
 
+    def _create_task(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        return asyncio.Task(work, loop=self._transport.loop)
+
     def _on_task_done(self, task: asyncio.Task[None]) -> None:
         assert self._tasks is not None
         self._tasks.discard(task)
         self._transport.tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
+        if task.cancelled():
+            # Not by `_stop`, after which this has no effect: `asyncio.run` cancels all tasks.
+            self.fail(HTTPStreamClosedError("the task of the request was cancelled"))
+        elif (error := task.exception()) is not None:
             self.fail(error)
 
     def connect(self) -> None:

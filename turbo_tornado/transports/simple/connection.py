@@ -43,7 +43,8 @@ class Connection:
     """
 
     __slots__ = (
-        "_drain",
+        "_blocked",
+        "_drains",
         "_events",
         "_outgoing",
         "_poll",
@@ -64,7 +65,9 @@ class Connection:
         #: Whether `close` has been called.
         self.is_closed = False
         self._outgoing: deque[memoryview] = deque()
-        self._drain: asyncio.Future[None] | None = None
+        self._drains: list[asyncio.Future[None]] = []
+        # The direction that TLS continues with when the other one is ready.
+        self._blocked = 0
         # `SSLSocket.recv` only calls `read`, but at the cost of a turn in Python.
         self._recv = sock.read if isinstance(sock, ssl.SSLSocket) else sock.recv
         self._poll: Any = None
@@ -90,31 +93,30 @@ class Connection:
         A write error is not raised: the peer may have sent a response or an alert before.
         It is in ``write_error``, and receiving ends with the same error or with the end.
         """
+        sent = 0
         if not self._outgoing and len(data) <= _WRITE_SIZE:
             sent = self._send_once(data)
             if sent == len(data):
                 return
-            view = memoryview(data)[sent:]
-        else:
-            view = memoryview(data)
-            if not self._outgoing:
-                view = view[self._send(view) :]
+        view = memoryview(data)[sent:]
+        if not self._outgoing:
+            view = view[self._send(view[:_WRITE_SIZE]) :]
         if view and self.write_error is None:
             self._outgoing.append(view)
-            self._watch(self._events | IOLoop.WRITE)
+            self._watch_outgoing()
 
     def drain(self) -> asyncio.Future[None]:
         """Returns a future that is done when everything that was written has been sent.
 
         Its exception is a `StreamClosedError` when the connection breaks or is closed.
         """
-        drain = self._drain
-        if drain is None:
-            drain = self._drain = asyncio.get_running_loop().create_future()
-            # The caller need not look at it.
-            drain.add_done_callback(_retrieve)
-            if not self._outgoing or self.is_closed:
-                self._end_drain()
+        # One for each caller, who can cancel it.
+        drain: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        # The caller need not look at it.
+        drain.add_done_callback(_retrieve)
+        self._drains.append(drain)
+        if not self._outgoing or self.is_closed:
+            self._end_drains()
         return drain
 
     def receive(self) -> bytes | None:
@@ -160,6 +162,11 @@ class Connection:
             return False
         return False
 
+    @property
+    def is_reading(self) -> bool:
+        """Whether reading is not paused."""
+        return bool(self._events & IOLoop.READ)
+
     def pause_reading(self) -> None:
         """Stops calling the owner, so that the peer has to wait."""
         self._watch(self._events & ~IOLoop.READ)
@@ -177,9 +184,13 @@ class Connection:
             self._watcher.remove(self._sock)
         self._outgoing.clear()
         self._sock.close()
-        self._end_drain()
+        self._end_drains()
 
     def _on_events(self, events: int) -> None:
+        if self._blocked:
+            # TLS waited for the other direction.
+            events |= self._blocked
+            self._blocked = 0
         if events & IOLoop.WRITE:
             self._flush()
         # An error or the end is reported whether reading is paused or not.
@@ -189,25 +200,31 @@ class Connection:
     def _on_want(self, want: OSError) -> None:
         # A TLS record that is received can require one to be sent, as a key update does.
         if isinstance(want, ssl.SSLWantWriteError):
+            self._blocked = IOLoop.READ
             self._watch(self._events | IOLoop.WRITE)
 
     def _send(self, view: memoryview) -> int:
         """Sends what the socket accepts and returns the number of bytes."""
+        # TLS takes one record at a time.
         sent = 0
         while sent < len(view):
-            count = self._send_once(view[sent : sent + _WRITE_SIZE])
-            sent += count
-            if count < _WRITE_SIZE:
+            count = self._send_once(view[sent:])
+            if not count:
                 break
+            sent += count
         return sent
 
     def _send_once(self, data: bytes | memoryview) -> int:
         try:
             count = self._sock.send(data)
-        except _WANT:
+        except _WANT as want:
+            if isinstance(want, ssl.SSLWantReadError):
+                self._blocked = IOLoop.WRITE
             return 0
         except OSError as error:
-            self.write_error = error
+            # The first one says most: after a reset, others are only EPIPE.
+            if self.write_error is None:
+                self.write_error = error
             return 0
         self.is_written = True
         return count
@@ -222,18 +239,25 @@ class Connection:
                 self._outgoing.popleft()
         if self.write_error is not None:
             self._outgoing.clear()
+        self._watch_outgoing()
         if not self._outgoing:
-            self._watch(self._events & ~IOLoop.WRITE)
-            self._end_drain()
+            self._end_drains()
 
-    def _end_drain(self) -> None:
-        drain, self._drain = self._drain, None
-        if drain is None or drain.done():
-            return
-        if self.write_error is not None or self.is_closed:
-            drain.set_exception(StreamClosedError(self.write_error))
+    def _watch_outgoing(self) -> None:
+        if self._outgoing and self._blocked != IOLoop.WRITE:
+            self._watch(self._events | IOLoop.WRITE)
         else:
-            drain.set_result(None)
+            self._watch(self._events & ~IOLoop.WRITE)
+
+    def _end_drains(self) -> None:
+        drains, self._drains = self._drains, []
+        for drain in drains:
+            if drain.done():
+                continue
+            if self.write_error is not None or self.is_closed:
+                drain.set_exception(StreamClosedError(self.write_error))
+            else:
+                drain.set_result(None)
 
     def _watch(self, events: int) -> None:
         if events == self._events or self.is_closed:

@@ -28,7 +28,10 @@ class Deadlines:
         self._timer_at = 0.0
 
     def add(self, item: Item, seconds: float, callback: Callable[[Item], None]) -> None:
-        """Calls ``callback(item)`` after ``seconds``."""
+        """Calls ``callback(item)`` after ``seconds``.
+
+        It is called even if another callback has ended the item in the same moment.
+        """
         deadline = self.time() + seconds
         group = self._groups.get(seconds)
         if group is None:
@@ -72,9 +75,7 @@ class Deadlines:
             )
         ]
         for item, seconds, callback in expired:
-            # A callback can end another item.
-            if item in self._groups.get(seconds, ()):
-                self.discard(item, seconds)
-                callback(item)
-        if self._groups and self._timer is None:
+            self.discard(item, seconds)
+            self._loop.call_soon(callback, item)
+        if self._groups:
             self._set_timer(min(next(iter(group.values()))[0] for group in self._groups.values()))

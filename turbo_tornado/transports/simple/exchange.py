@@ -99,7 +99,8 @@ class Exchange(ActiveRequest):
         self._transport.loop.call_soon(self._receive_more, connection)
 
     def _receive_more(self, connection: Connection) -> None:
-        if self._connection is connection:
+        # An event in between can have paused reading.
+        if self._connection is connection and connection.is_reading:
             self.on_readable(connection)
 
     def _receive(self, connection: Connection) -> bool:
@@ -134,7 +135,10 @@ class Exchange(ActiveRequest):
             if self._delivery is not None:
                 return self._delivery.deliver(complete)
         except OSError as error:
-            self._on_broken(error)
+            if self.request.suppress_ragged_eofs and isinstance(error, ssl.SSLEOFError):
+                self._on_end()
+            else:
+                self._on_broken(error)
             return False
         except Exception as error:
             self._on_bad_response(error)
@@ -198,9 +202,6 @@ class Exchange(ActiveRequest):
             self.on_complete(is_reusable=False)
 
     def _on_broken(self, error: OSError) -> None:
-        if self.request.suppress_ragged_eofs and isinstance(error, ssl.SSLEOFError):
-            self._on_end()
-            return
         if self._repeat():
             return
         where = self.request.url.host_and_port

@@ -100,6 +100,8 @@ class IdlePool:
         self._deadlines.add(self, seconds, IdlePool._expire)
 
     def _expire(self) -> None:
+        if self._seconds is None:
+            return  # Closed in the same moment.
         self._seconds = None
         limit = self._deadlines.time() - self.idle_timeout
         while self._all:

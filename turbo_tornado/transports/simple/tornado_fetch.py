@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextvars
 import time
 from collections.abc import Callable
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
+from tornado.concurrent import Future
 from tornado.httpclient import HTTPRequest, HTTPResponse
 from tornado.log import gen_log
 
@@ -32,6 +34,7 @@ class TornadoFetch:
         self._request: Any = Effective(request)
         self._callback = callback
         self._start_time = time.time()
+        self._variables = contextvars.copy_context()
         self._exchange: Exchange | None = None
         self._abort: Abort | None = None
 
@@ -73,14 +76,22 @@ class TornadoFetch:
     def _redirect(self, response: Response) -> None:
         try:
             request = redirected(self._request, response)
-            future = self._transport.fetch(request, raise_error=False)
+            future = self._variables.run(self._transport.fetch, request, raise_error=False)
         except Exception as error:
             self._fail(error)
             return
         self._abort = future.cancel  # type: ignore[assignment]
-        future.add_done_callback(
-            lambda done: None if done.cancelled() else self._callback(done.result())
-        )
+        future.add_done_callback(self._on_redirected)
+
+    def _on_redirected(self, future: Future[HTTPResponse]) -> None:
+        if future.cancelled():
+            return
+        # `raise_error` is about status codes: any other failure is an exception.
+        error = future.exception()
+        if error is None:
+            self._callback(future.result())
+        else:
+            self._fail(error)
 
     def _respond(self, response: Response) -> None:
         request = self._request

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -22,7 +23,7 @@ from .deadlines import Deadlines
 from .exchange import Exchange
 from .pool import IdlePool
 from .tornado_fetch import TornadoFetch
-from .watcher import create_watcher
+from .watcher import Watcher, create_watcher
 
 
 class SimpleTransport(CancellableFetch, SimpleAsyncHTTPClient):
@@ -89,6 +90,8 @@ class SimpleTransport(CancellableFetch, SimpleAsyncHTTPClient):
         self.deadlines = Deadlines(self.loop)
         self.pool = IdlePool(self.deadlines, max_idle, max_idle_per_key, idle_timeout)
         self.watcher = create_watcher(self.io_loop)
+        # None of these refers to the transport while no request is in progress.
+        weakref.finalize(self, _release, self.pool, self.deadlines, self.watcher).atexit = False
         #: The tasks of all requests.
         self.tasks: set[asyncio.Task[Any]] = set()
 
@@ -97,10 +100,10 @@ class SimpleTransport(CancellableFetch, SimpleAsyncHTTPClient):
         if self._closed:
             return
         super().close()
-        self.requests.close()
-        self.pool.close()
-        self.deadlines.close()
-        self.watcher.close()
+        try:
+            self.requests.close()
+        finally:
+            _release(self.pool, self.deadlines, self.watcher)
 
     async def wait_closed(self) -> None:
         # Not longer than that, or a `body_producer` that ignores its cancellation would
@@ -159,3 +162,9 @@ class SimpleTransport(CancellableFetch, SimpleAsyncHTTPClient):
             where = exchange.request.url.host_and_port
             raise ConnectFailed(f"Could not connect to {where}: {error}") from error
         exchange.on_connected(connection)
+
+
+def _release(pool: IdlePool, deadlines: Deadlines, watcher: Watcher) -> None:
+    pool.close()
+    deadlines.close()
+    watcher.close()

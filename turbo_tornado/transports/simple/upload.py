@@ -23,13 +23,15 @@ class Upload:
         self._remaining = request.content_length
         #: Set when the peer has sent ``100 Continue``.
         self.may_continue = asyncio.Event()
-        #: Whether the whole body has been written.
+        # Whether the producer may still write.
+        self._is_open = True
+        #: Whether the whole body has been sent.
         self.is_complete = False
 
     async def run(self) -> None:
         """Sends the body.
 
-        :raises HTTPOutputError: when the producer does not send what Content-Length says.
+        :raises HTTPOutputError: when the producer sends something else than Content-Length says.
         """
         request, connection = self._request, self._connection
         # The receiving side reports a closed connection, with what the peer had to say.
@@ -47,6 +49,9 @@ class Upload:
             self.is_complete = True
 
     def _write(self, chunk: bytes) -> Awaitable[None]:
+        if not self._is_open:
+            # The connection can have the request of somebody else by now.
+            raise HTTPOutputError("body_producer wrote after its end")
         if self._remaining is not None:
             self._remaining -= len(chunk)
             if self._remaining < 0:
@@ -57,6 +62,7 @@ class Upload:
         return self._connection.drain()
 
     def _finish(self) -> None:
+        self._is_open = False
         if self._remaining is None:
             self._connection.write(b"0\r\n\r\n")
         elif self._remaining:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import contextvars
+import os
 import select
 import socket
 from collections.abc import Callable
@@ -40,7 +42,10 @@ class EpollWatcher:
         self._io_loop = io_loop
         self._epoll = select.epoll()
         self._callbacks: dict[int, OnEvents] = {}
-        io_loop.add_handler(self._epoll, self._on_ready, IOLoop.READ)
+        # A forked child shares the set, and must not take the sockets of its parent out of it.
+        self._process = os.getpid()
+        # In no context: that of the first fetch would be the context of all events.
+        contextvars.Context().run(io_loop.add_handler, self._epoll, self._on_ready, IOLoop.READ)
 
     def add(self, sock: socket.socket, events: int, on_events: OnEvents) -> None:
         """Starts to watch ``sock``."""
@@ -61,7 +66,7 @@ class EpollWatcher:
         del self._callbacks[fd]
         # Closing it would not be enough where a forked child has it as well. `IOLoop.close`
         # with `all_fds` has closed the epoll set.
-        if not self._epoll.closed:
+        if not self._epoll.closed and os.getpid() == self._process:
             with contextlib.suppress(OSError):
                 self._epoll.unregister(fd)
 

@@ -1,0 +1,238 @@
+"""What only the simple transport has, through Tornado's API and on real sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import gc
+import select
+import socket
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tornado.httputil import HTTPOutputError
+from tornado.ioloop import IOLoop
+from tornado.netutil import Resolver
+
+from tests.support import Connection, MakePeer, response
+from turbo_tornado.transports.simple import SimpleTransport
+
+GOOD = response(b"good")
+LARGE = b"x" * 20_000_000
+Write = Callable[[bytes], Awaitable[None]]
+
+
+@pytest.fixture
+async def transport() -> AsyncIterator[SimpleTransport]:
+    transport = SimpleTransport(force_instance=True)
+    yield transport
+    transport.close()
+
+
+async def within(seconds: float, awaitable: Awaitable[Any]) -> Any:
+    return await asyncio.wait_for(awaitable, seconds)
+
+
+@pytest.mark.parametrize("raise_error", [True, False])
+async def test_a_redirect_to_a_host_that_fails(
+    transport: SimpleTransport, raw_peer: MakePeer, closed_port: int, raise_error: bool
+) -> None:
+    location = f"Location: http://127.0.0.1:{closed_port}/"
+    peer = await raw_peer(response(b"", location, status="302 Found"))
+    with pytest.raises(ConnectionRefusedError):
+        await within(10, transport.fetch(peer.url(), raise_error=raise_error))
+
+
+variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="nobody")
+
+
+async def test_callbacks_run_in_the_context_of_their_fetch(
+    transport: SimpleTransport, raw_peer: MakePeer
+) -> None:
+    moved = response(b"", "Location: /next", status="302 Found")
+
+    async def script(conn: Connection) -> None:
+        while True:
+            target = (await conn.read_request()).target
+            await conn.send(moved if target == "/moved" else GOOD)
+
+    peer = await raw_peer(script)
+    variable.set("creator")
+    await transport.fetch(peer.url("/first"))
+    seen: set[str] = set()
+
+    async def fetch(name: str, path: str) -> None:
+        variable.set(name)
+
+        def note(_: object) -> None:
+            seen.add(f"{name} {variable.get()}")
+
+        await transport.fetch(peer.url(path), header_callback=note, streaming_callback=note)
+
+    await asyncio.gather(fetch("a", "/"), fetch("b", "/moved"))
+    assert seen == {"a a", "b b"}
+
+
+async def test_a_write_that_is_cancelled_stops_no_other_write(
+    transport: SimpleTransport, raw_peer: MakePeer
+) -> None:
+    read = asyncio.Event()
+    received = bytearray()
+
+    async def script(conn: Connection) -> None:
+        await conn.reader.readuntil(b"\r\n\r\n")
+        await read.wait()
+        while not received.endswith(b"0\r\n\r\n"):
+            received.extend(await conn.reader.read(1 << 20))
+        await conn.send(GOOD)
+
+    async def producer(write: Write) -> None:
+        with pytest.raises(asyncio.TimeoutError):
+            await asyncio.wait_for(write(LARGE), 0.05)
+        read.set()
+        await write(b"end")
+
+    peer = await raw_peer(script)
+    await within(30, transport.fetch(peer.url(), method="POST", body_producer=producer))
+    assert len(received) > len(LARGE)
+    assert b"end" in received[-20:]
+
+
+async def test_a_producer_cannot_write_after_its_end(
+    transport: SimpleTransport, raw_peer: MakePeer
+) -> None:
+    writes: list[Write] = []
+
+    async def producer(write: Write) -> None:
+        writes.append(write)
+        await write(b"body")
+
+    async def script(conn: Connection) -> None:
+        await conn.reader.readuntil(b"0\r\n\r\n")
+        await conn.send(GOOD)
+
+    peer = await raw_peer(script)
+    await transport.fetch(peer.url(), method="POST", body_producer=producer)
+    assert len(transport.pool) == 1
+    with pytest.raises(HTTPOutputError, match="after its end"):
+        await writes[0](b"GET / HTTP/1.1\r\n\r\n")
+
+
+async def test_chunks_are_delivered_one_after_the_other(
+    transport: SimpleTransport, raw_peer: MakePeer
+) -> None:
+    size = 16 << 20
+
+    async def script(conn: Connection) -> None:
+        await conn.read_request()
+        await conn.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size)
+        for _ in range(16):
+            await conn.send(b"z" * (1 << 20))
+        await conn.wait_closed_by_client()
+
+    peer = await raw_peer(script)
+    received, calls, pending = 0, 0, False
+
+    async def slowly(count: int) -> None:
+        nonlocal received, pending
+        await asyncio.sleep(0.001)
+        received += count
+        pending = False
+
+    def callback(chunk: bytes) -> Awaitable[None] | None:
+        nonlocal received, calls, pending
+        assert not pending, "called while the previous call is pending"
+        calls += 1
+        # Sometimes there is something to wait for, and sometimes not.
+        if calls % 33 == 0:
+            pending = True
+            return slowly(len(chunk))
+        received += len(chunk)
+        return None
+
+    await within(30, transport.fetch(peer.url(), streaming_callback=callback))
+    assert received == size
+
+
+async def test_a_reset_is_a_reset_whatever_is_written_then(
+    transport: SimpleTransport, raw_peer: MakePeer
+) -> None:
+    gone = asyncio.Event()
+
+    async def script(conn: Connection) -> None:
+        await conn.reader.readuntil(b"\r\n\r\n")
+        conn.reset()
+        gone.set()
+
+    async def producer(write: Write) -> None:
+        await gone.wait()
+        await asyncio.sleep(0.05)
+        for _ in range(3):
+            write(b"x")
+
+    peer = await raw_peer(script)
+    with pytest.raises(ConnectionResetError):
+        await within(10, transport.fetch(peer.url(), method="POST", body_producer=producer))
+
+
+async def test_the_task_of_a_request_is_cancelled(raw_peer: MakePeer) -> None:
+    class Stuck(Resolver):
+        async def resolve(self, host: str, port: int, family: Any = 0) -> Any:
+            await asyncio.Event().wait()
+
+    transport = SimpleTransport(force_instance=True, resolver=Stuck())
+    future = transport.fetch("http://nowhere.example/", connect_timeout=0, request_timeout=0)
+    for task in transport.tasks:
+        task.cancel()
+    with pytest.raises(Exception, match="cancelled"):
+        await within(10, future)
+    assert not transport.requests.active
+    transport.close()
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="eager tasks came with Python 3.12")
+async def test_an_eager_task_factory(raw_peer: MakePeer, tmp_path: Path) -> None:
+    path = str(tmp_path / "socket")
+    server = await asyncio.start_unix_server(answer_once, path)
+
+    class ToUnix(Resolver):
+        async def resolve(self, host: str, port: int, family: Any = 0) -> Any:
+            return [(socket.AF_UNIX, path)]
+
+    loop = asyncio.get_running_loop()
+    loop.set_task_factory(asyncio.eager_task_factory)  # type: ignore[attr-defined]
+    transport = SimpleTransport(force_instance=True, resolver=ToUnix())
+    chunks: list[bytes] = []
+
+    async def callback(chunk: bytes) -> None:
+        chunks.append(chunk)
+
+    await transport.fetch("http://name/", streaming_callback=callback, connect_timeout=0.2)
+    assert b"".join(chunks) == b"good"
+    transport.close()
+    server.close()
+    loop.set_task_factory(None)
+
+
+async def answer_once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await reader.readuntil(b"\r\n\r\n")
+    await asyncio.sleep(0.3)
+    writer.write(GOOD)
+    await reader.read()
+    writer.close()
+
+
+@pytest.mark.skipif(not hasattr(select, "epoll"), reason="there is no epoll")
+async def test_a_dropped_transport_leaves_nothing(raw_peer: MakePeer) -> None:
+    peer = await raw_peer(GOOD)
+    transport = SimpleTransport(force_instance=True)
+    await transport.fetch(peer.url())
+    handlers: Any = IOLoop.current().handlers  # type: ignore[attr-defined]
+    before = len(handlers)
+    # What a failed assertion would show of the frame refers to it.
+    del transport
+    gc.collect()
+    assert len(handlers) == before - 1
