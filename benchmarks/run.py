@@ -60,6 +60,12 @@ def arguments(argv: list[str] | None) -> argparse.Namespace:
         "--output", type=Path, metavar="DIR", help="write results.json, table.md and chart.svg"
     )
     parser.add_argument(
+        "--profile",
+        type=Path,
+        metavar="DIR",
+        help="write a profile of each run in Python; the figures are then those of the profiler",
+    )
+    parser.add_argument(
         "--quick",
         action="store_true",
         help="one short round on asyncio without the largest bursts, to check that all works",
@@ -115,10 +121,17 @@ def job_of(
     )
 
 
-def measure(job: Job, turbo_lua: Path | None, limit: float) -> dict[str, Any]:
-    """Run a job in its own process and return its result."""
+def measure(
+    job: Job, turbo_lua: Path | None, limit: float, profile: Path | None = None
+) -> dict[str, Any]:
+    """Run a job in its own process and return its result.
+
+    :arg profile: the file that gets the profile of the run, if any.
+    """
     command = [sys.executable, "-m", "benchmarks.clients", job.dump()]
     environment = dict(os.environ)
+    if profile is not None:
+        environment["BENCHMARKS_PROFILE"] = str(profile)
     if CLIENTS[job.client].run is None:
         assert turbo_lua
         command = ["luajit", str(ROOT / "benchmarks" / "turbo.lua"), job.dump()]
@@ -208,7 +221,11 @@ class Benchmark:
         urls = running.urls(workload, len(self.runs))
         job = job_of(client, loop, workload, self.args, urls, running.ca)
         connections, requests = running.counted()
-        result = measure(job, self.args.turbo_lua, LIMIT + 2 * self.args.seconds)
+        profile = None
+        if self.args.profile is not None:
+            self.args.profile.mkdir(parents=True, exist_ok=True)
+            profile = self.args.profile.resolve() / f"{client}-{workload.name}-{loop}.txt"
+        result = measure(job, self.args.turbo_lua, LIMIT + 2 * self.args.seconds, profile)
         after = running.counted()
         result.update(round=number, workload=workload.name, client=client, loop=loop)
         if not workload.burst:
