@@ -46,6 +46,29 @@ async def test_a_redirect_to_a_host_that_fails(
         await within(10, transport.fetch(peer.url(), raise_error=raise_error))
 
 
+async def test_a_redirect_to_get_drops_the_producer(
+    transport: SimpleTransport, raw_peer: MakePeer
+) -> None:
+    methods: list[str] = []
+
+    async def script(conn: Connection) -> None:
+        while True:
+            head = await conn.reader.readuntil(b"\r\n\r\n")
+            methods.append(head.split()[0].decode())
+            if methods[-1] == "GET":
+                await conn.send(GOOD)
+            else:
+                await conn.reader.readuntil(b"0\r\n\r\n")
+                await conn.send(response(b"", "Location: /next", status="303 See Other"))
+
+    async def producer(write: Write) -> None:
+        await write(b"body")
+
+    peer = await raw_peer(script)
+    res = await within(10, transport.fetch(peer.url(), method="POST", body_producer=producer))
+    assert (res.code, res.body, methods) == (200, b"good", ["POST", "GET"])
+
+
 variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="nobody")
 
 

@@ -208,7 +208,7 @@ def redirected(request: Any, response: Response) -> HTTPRequest:
             new.headers.pop(name, None)
     if becomes_get(response.code, request.method):
         new.method = "GET"
-        new.body = None
+        new.body = new.body_producer = None
         for name in BODY_HEADERS:
             new.headers.pop(name, None)
     new.original_request = getattr(request, "original_request", request.request)
