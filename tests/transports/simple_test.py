@@ -15,9 +15,11 @@ from typing import Any
 import pytest
 from tornado.httputil import HTTPOutputError
 from tornado.ioloop import IOLoop
+from tornado.iostream import StreamClosedError
 from tornado.netutil import Resolver
 
 from tests.support import Connection, MakePeer, response
+from tests.support.certificates import Certificates
 from turbo_tornado.transports.simple import SimpleTransport
 
 GOOD = response(b"good")
@@ -201,6 +203,36 @@ async def test_a_reset_is_a_reset_whatever_is_written_then(
         await within(10, transport.fetch(peer.url(), method="POST", body_producer=producer))
 
 
+async def test_tls_that_is_cut_while_a_body_is_sent(
+    transport: SimpleTransport, raw_peer: MakePeer, certificates: Certificates
+) -> None:
+    cut = asyncio.Event()
+
+    async def script(conn: Connection) -> None:
+        await conn.reader.readuntil(b"\r\n\r\n")
+        await conn.send(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf")
+        # Without a close_notify.
+        conn.writer.transport.abort()
+        cut.set()
+
+    async def producer(write: Write) -> None:
+        await cut.wait()
+        for _ in range(50):
+            # Not awaited, so that the writes go on when the first one has failed.
+            write(b"x" * 65536)
+            await asyncio.sleep(0.001)
+
+    peer = await raw_peer(script, certificates.server_context())
+    # The write and the end of the peer must not report each other for ever.
+    with pytest.raises((OSError, StreamClosedError)):
+        await within(
+            10,
+            transport.fetch(
+                peer.url(), method="POST", body_producer=producer, ca_certs=certificates.ca
+            ),
+        )
+
+
 async def test_the_task_of_a_request_is_cancelled(raw_peer: MakePeer) -> None:
     class Stuck(Resolver):
         async def resolve(self, host: str, port: int, family: Any = 0) -> Any:
@@ -218,6 +250,9 @@ async def test_the_task_of_a_request_is_cancelled(raw_peer: MakePeer) -> None:
 
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="eager tasks came with Python 3.12")
 async def test_an_eager_task_factory(raw_peer: MakePeer, tmp_path: Path) -> None:
+    loop = asyncio.get_running_loop()
+    if not isinstance(loop, asyncio.BaseEventLoop):
+        pytest.skip("uvloop passes the factory an argument that it does not take")
     path = str(tmp_path / "socket")
     server = await asyncio.start_unix_server(answer_once, path)
 
@@ -225,7 +260,6 @@ async def test_an_eager_task_factory(raw_peer: MakePeer, tmp_path: Path) -> None
         async def resolve(self, host: str, port: int, family: Any = 0) -> Any:
             return [(socket.AF_UNIX, path)]
 
-    loop = asyncio.get_running_loop()
     loop.set_task_factory(asyncio.eager_task_factory)  # type: ignore[attr-defined]
     transport = SimpleTransport(force_instance=True, resolver=ToUnix())
     chunks: list[bytes] = []
