@@ -13,8 +13,9 @@ from dataclasses import dataclass
 
 from tests.support import Connection
 
-# What a peer sends at most when nobody stops it: far more than the buffers of both sides.
-_ENDLESS = 400_000_000
+# What a peer sends at most when nobody stops it: far more than the buffers of both sides, and
+# more than a client can receive before its timeout expires.
+_ENDLESS = 4_000_000_000
 
 
 class Act(enum.Enum):
