@@ -79,7 +79,9 @@ async def serve() -> AsyncIterator[MakePeer]:
         runner = web.AppRunner(application, access_log=None, **options)
         runners.append(runner)
         await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", port, ssl_context=ssl_context).start()
+        # A test connects more often at once than the default queue of 128 holds.
+        site = web.TCPSite(runner, "127.0.0.1", port, ssl_context=ssl_context, backlog=1024)
+        await site.start()
         peer = Peer(runner, runner.addresses[0][1], "https" if ssl_context else "http")
         return peer
 
