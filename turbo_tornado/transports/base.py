@@ -1,4 +1,4 @@
-"""What the client and the transports share: `Transport`, `Response`, futures and the queue."""
+"""The interface of client and transports: `Transport`, `Response`, futures and the queue."""
 
 from __future__ import annotations
 

@@ -171,7 +171,7 @@ class CurlTransport(CancellableFetch, CurlAsyncHTTPClient):
 
 
 class Handle(Protocol):
-    """What `SpareHandles` needs to know about a handle."""
+    """The attributes of a handle that `SpareHandles` uses."""
 
     curl: pycurl.Curl
 

@@ -34,7 +34,7 @@ class Connector:
         self._resolver = resolver
         self._request = request
         self._where = request.url.host_and_port
-        # What `connect_at_once` has left.
+        # Set by `connect_at_once`, for `connect` to go on with.
         self._is_begun = False
         self._pending: socket.socket | None = None
         self._errno = 0

@@ -50,7 +50,7 @@ class Upload:
 
     def _write(self, chunk: bytes) -> Awaitable[None]:
         if not self._is_open:
-            # The connection can have the request of somebody else by now.
+            # The connection can carry another request by now.
             raise HTTPOutputError("body_producer wrote after its end")
         if self._remaining is not None:
             self._remaining -= len(chunk)
