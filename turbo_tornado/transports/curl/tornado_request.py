@@ -71,7 +71,7 @@ class TornadoTransfer:
         self._request = request
         self._callback: Callable[[HTTPResponse], None] | None = callback
         self._context = contextvars.copy_context()
-        self._created = client.io_loop.time()
+        self._created = time.monotonic()
         self._start_time = time.time()
         self._started = self._created
         self._handle: TornadoHandle | None = None
@@ -82,7 +82,7 @@ class TornadoTransfer:
     def start(self) -> None:
         """Starts the first attempt; called by the queue."""
         request = self._request
-        self._started = self._client.io_loop.time()
+        self._started = time.monotonic()
         self._handle = handle = self._handles.take()
         try:
             check_framing(raw_request(request))
@@ -224,7 +224,7 @@ class TornadoTransfer:
                 effective_url=None if error else curl.getinfo(pycurl.EFFECTIVE_URL),
                 error=error,
                 reason=reason,
-                request_time=self._client.io_loop.time() - self._started,
+                request_time=time.monotonic() - self._started,
                 start_time=self._start_time,
                 time_info=time_info,
             )

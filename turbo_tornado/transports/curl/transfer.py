@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from typing import Protocol
 
 import pycurl
@@ -51,7 +52,8 @@ class Transfer:
         self._queue = queue
         self._request = request
         self._on_done: OnDone | None = on_done
-        self._created = engine.loop.time()
+        # A loop may cache its time for a whole iteration, as uvloop does.
+        self._created = time.monotonic()
         self._queued = 0.0
         self._handle: RequestHandle | None = None
         self._timeout = 0
@@ -60,7 +62,7 @@ class Transfer:
     def start(self) -> None:
         """Starts the first attempt; called by the queue."""
         request = self._request
-        self._queued = self._engine.loop.time() - self._created
+        self._queued = time.monotonic() - self._created
         handle = self._handles.take()
         try:
             handle.set_up(request)
@@ -79,7 +81,7 @@ class Transfer:
         request = self._request
         self._timeout = 0
         if request.request_timeout:
-            elapsed = self._engine.loop.time() - self._created
+            elapsed = time.monotonic() - self._created
             self._timeout = max(milliseconds(request.request_timeout - elapsed), 1)
         self._attempt = RequestAttempt(request, self._engine.connections)
         self._handle.set_attempt(self._attempt, self._timeout, is_fresh)
