@@ -72,13 +72,21 @@ class HTTPHeaders(httputil.HTTPHeaders):
     def __getattr__(self, name: str) -> Any:
         # Called only for a missing attribute. The attributes of the base class, whose names
         # depend on the version of Tornado, do not exist before the first access.
-        block = self.__dict__.pop("_deferred", None)
-        if block is None:
-            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-        httputil.HTTPHeaders.__init__(self)
-        for field, value in _split(block):
-            self.add(field, value)
-        return getattr(self, name)
+        attributes = self.__dict__
+        block = attributes.get("_deferred")
+        if block is not None:
+            parsed = httputil.HTTPHeaders()
+            for field, value in _split(block):
+                parsed.add(field, value)
+            # In one step, because another thread can read the headers as well.
+            attributes.update(parsed.__dict__)
+            attributes.pop("_deferred", None)
+        try:
+            return attributes[name]
+        except KeyError:
+            raise AttributeError(
+                f"{type(self).__name__!r} object has no attribute {name!r}"
+            ) from None
 
     def get(self, key: str, default: Any = None, *, caseinsensitive: bool | None = None) -> Any:
         """Returns the value of a header, or a default.

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import copy
 import pickle
+import sys
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -20,6 +23,25 @@ def headers() -> HTTPHeaders:
     headers.add("Set-Cookie", "a=1")
     headers.add("Set-Cookie", "b=2")
     return headers
+
+
+def test_read_in_several_threads() -> None:
+    block = b"".join(b"X-%d: %d\r\n" % (number, number) for number in range(200))
+
+    def read(headers: HTTPHeaders, barrier: threading.Barrier) -> list[tuple[str, str]]:
+        barrier.wait()
+        return list(headers.get_all())
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with concurrent.futures.ThreadPoolExecutor(4) as pool:
+            for _ in range(200):
+                headers, barrier = HTTPHeaders.deferred(block), threading.Barrier(4)
+                results = [pool.submit(read, headers, barrier) for _ in range(4)]
+                assert {len(result.result()) for result in results} == {200}
+    finally:
+        sys.setswitchinterval(interval)
 
 
 def test_is_tornados() -> None:
