@@ -258,6 +258,16 @@ async def test_body_of_a_length(fetch: Fetch, raw_peer: MakePeer, body: bytes) -
     assert peer.connections == 1
 
 
+@pytest.mark.parametrize("field", ["Content-Length: 10", "Transfer-Encoding: chunked"])
+async def test_204_ends_with_its_head(fetch: Fetch, raw_peer: MakePeer, field: str) -> None:
+    peer = await raw_peer(head(field, status="204 No Content"))
+    for connections in (1, 2):
+        res = await fetch(peer.url())
+        assert (res.code, res.body) == (204, b"")
+        # The peer may send the body that it has announced.
+        assert peer.connections == connections
+
+
 @pytest.mark.parametrize(
     "data",
     [
@@ -502,13 +512,20 @@ async def test_content_length_of_gzip_is_as_received(fetch: Fetch, raw_peer: Mak
     assert (await fetch(peer.url())).headers["Content-Length"] == str(len(data))
 
 
-@pytest.mark.parametrize("name", ["GZIP", "Gzip", "x-gzip"])
+@pytest.mark.parametrize("name", ["GZIP", "Gzip", "x-gzip", ",gzip", "identity, gzip", "gzip,"])
 async def test_names_of_gzip(fetch: Fetch, raw_peer: MakePeer, name: str) -> None:
     peer = await raw_peer(response(gzipped(TEXT), f"Content-Encoding: {name}"))
     assert (await fetch(peer.url())).body == TEXT
 
 
-@pytest.mark.parametrize("name", ["identity", "br", "deflate", "zstd", "unheard-of"])
+async def test_several_codings_are_not_decoded(fetch: Fetch, raw_peer: MakePeer) -> None:
+    data = gzipped(gzipped(TEXT))
+    fields = ["Content-Encoding: gzip", "Content-Encoding:", "Content-Encoding: gzip"]
+    peer = await raw_peer(response(data, *fields))
+    assert (await fetch(peer.url())).body == data
+
+
+@pytest.mark.parametrize("name", ["identity", "br", "deflate", "zstd", "unheard-of", "br, gzip"])
 async def test_what_was_not_offered_is_not_decoded(
     fetch: Fetch, raw_peer: MakePeer, name: str
 ) -> None:

@@ -78,16 +78,16 @@ def parse_head(block: bytes) -> Head:
             assert matched is not None
             raise MalformedResponse(f"bad header line {shown(lines[matched.end() :])}")
     content_length: int | None = None
-    chunked = gzip = False
+    chunked = False
     locations = 0
-    connection = b""
+    connection = encoding = b""
     for name, value in _FRAMING.findall(b"\n" + lines.lower()):
         if name == b"content-length":
             content_length = _parse_length(value, content_length)
         elif name == b"connection":
             connection = b"%b,%b" % (connection, value) if connection else value
         elif name == b"content-encoding":
-            gzip = value.strip() in (b"gzip", b"x-gzip")
+            encoding = b"%b,%b" % (encoding, value) if encoding else value
         elif name == b"location":
             locations += 1
         elif value.strip() != b"chunked" or chunked:
@@ -96,8 +96,12 @@ def parse_head(block: bytes) -> Head:
             chunked = True
     if chunked and content_length is not None:
         raise MalformedResponse("Message with both Transfer-Encoding and Content-Length")
+    is_clean = True
     if (chunked or content_length) and (status < 200 or status == 204):
-        raise MalformedResponse(f"Response with code {status} should not have body")
+        if status < 200:
+            raise MalformedResponse(f"Response with code {status} should not have body")
+        # RFC 9112, section 6.3: the response ends with its head. The peer may send a body.
+        chunked, content_length, is_clean = False, None, False
     headers = HTTPHeaders.deferred(lines)
     headers._version = version
     headers._status_code = status
@@ -111,8 +115,8 @@ def parse_head(block: bytes) -> Head:
         headers,
         content_length,
         chunked,
-        gzip,
-        allows_keep_alive(version, connection, chunked),
+        bool(encoding) and _is_gzip(encoding),
+        is_clean and allows_keep_alive(version, connection, chunked),
     )
 
 
@@ -153,6 +157,13 @@ def allows_keep_alive(version: str, connection: bytes, chunked: bool = False) ->
     # RFC 9112, section 6.1: the framing of a chunked HTTP/1.0 response is not reliable, so its
     # connection is not reused.
     return b"keep-alive" in options and b"close" not in options and not chunked
+
+
+def _is_gzip(encoding: bytes) -> bool:
+    # RFC 9110, section 8.4: a list of codings. A body with several codings stays encoded.
+    codings = [coding.strip() for coding in encoding.split(b",")]
+    applied = [coding for coding in codings if coding not in (b"", b"identity")]
+    return applied in ([b"gzip"], [b"x-gzip"])
 
 
 def _parse_length(value: bytes, before: int | None) -> int:
