@@ -219,54 +219,6 @@ async def test_defaults_are_looked_at_each_time(
     assert [request.field("User-Agent") for request in peer.requests] == ["one", "two"]
 
 
-@pytest.mark.parametrize("headers", [{"Content-Length": "5"}, {"Transfer-Encoding": "chunked"}])
-@pytest.mark.parametrize("streaming", [False, True])
-async def test_headers_that_announce_a_body(
-    headers: dict[str, str], streaming: bool, make_transport: MakeTransport, raw_peer: MakePeer
-) -> None:
-    peer = await raw_peer(GOOD)
-    transport = make_transport()
-    options: dict[str, Any] = {"streaming_callback": lambda chunk: None} if streaming else {}
-    await fails_with(transport.fetch(peer.url(), headers=headers, **options), ValueError)
-    if "Content-Length" in headers:
-        options.update(method="POST", body=b"four")
-        await fails_with(transport.fetch(peer.url(), headers=headers, **options), ValueError)
-    assert not peer.requests
-    headers = {"Content-Length": "4"}
-    await transport.fetch(peer.url(), method="POST", body=b"four", headers=headers)
-    assert peer.requests[0].body == b"four"
-
-
-@pytest.mark.parametrize("streaming", [False, True])
-async def test_connect_ends_at_the_head_and_closes(
-    streaming: bool, make_transport: MakeTransport, raw_peer: MakePeer
-) -> None:
-    peer = await raw_peer(b"HTTP/1.1 200 Connection established\r\n\r\n")
-    transport = make_transport()
-    options: dict[str, Any] = {"streaming_callback": lambda chunk: None} if streaming else {}
-    for _ in range(2):
-        fetch = transport.fetch(
-            peer.url(), method="CONNECT", allow_nonstandard_methods=True, **options
-        )
-        assert (await asyncio.wait_for(fetch, 10)).code == 200
-    assert [(request.method, request.connection) for request in peer.requests] == [
-        ("CONNECT", 1),
-        ("CONNECT", 2),
-    ]
-
-
-@pytest.mark.parametrize("streaming", [False, True])
-async def test_headers_of_the_caller_do_not_change(
-    streaming: bool, make_transport: MakeTransport, raw_peer: MakePeer
-) -> None:
-    peer = await raw_peer(GOOD)
-    callback = (lambda chunk: None) if streaming else None
-    request = HTTPRequest(peer.url(), headers={"X-Field": "value"}, streaming_callback=callback)
-    res = await make_transport().fetch(request)
-    assert res.request is request
-    assert list(request.headers.get_all()) == [("X-Field", "value")]
-
-
 async def test_cancelling_a_deferred_request_aborts_no_other(
     make_transport: MakeTransport, raw_peer: MakePeer
 ) -> None:

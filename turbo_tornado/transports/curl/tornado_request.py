@@ -288,10 +288,18 @@ def _received_headers(lines: list[bytes]) -> tuple[httputil.HTTPHeaders, str | N
     return headers, headers.get("X-Http-Reason")
 
 
-@functools.lru_cache(maxsize=256)
 def _reason(status_line: bytes) -> str | None:
+    # Only short lines are cached: they repeat, and they limit the memory of the cache.
+    parse = _parse_reason if len(status_line) > 64 else _cached_reason
+    return parse(status_line)
+
+
+def _parse_reason(status_line: bytes) -> str | None:
     try:
         line = httputil.parse_response_start_line(status_line.decode("latin-1").rstrip())
     except httputil.HTTPInputError:
         return None
     return line.reason
+
+
+_cached_reason = functools.lru_cache(maxsize=256)(_parse_reason)

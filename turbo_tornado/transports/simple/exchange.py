@@ -65,7 +65,8 @@ class Exchange(ActiveRequest):
         connection.owner = self
         connection.is_written = False
         self._parser = ResponseParser(
-            request.method == "HEAD",
+            # After its head, the response to CONNECT is a tunnel.
+            request.method in ("HEAD", "CONNECT"),
             self._on_head,
             self._on_interim if request.expect_continue else None,
             self._transport.max_header_size or MAX_HEAD_SIZE,

@@ -11,23 +11,28 @@ import socket
 import ssl
 import urllib.parse
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tornado import httputil, version
 from tornado.escape import native_str
 from tornado.httpclient import HTTPRequest
+from tornado.httputil import HTTPOutputError
 from tornado.netutil import is_valid_ip, ssl_options_to_context
 
 from ...http1.head import Head, allows_keep_alive
-from ...request.redirect import BODY_HEADERS, CREDENTIAL_HEADERS, REDIRECT_CODES, becomes_get
+from ...request.build import basic_credentials
+from ...request.redirect import (
+    BODY_HEADERS,
+    CREDENTIAL_HEADERS,
+    REDIRECT_CODES,
+    becomes_get,
+    location_of,
+)
 from ...request.request import Request
 from ...request.tls import TLS
 from ...request.url import DEFAULT_PORTS, URL, parse_url
 from ..base import Response
 from .delivery import logging_errors
-
-if TYPE_CHECKING:
-    pass
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"})
 _METHODS_WITH_BODY = frozenset({"POST", "PATCH", "PUT"})
@@ -57,15 +62,18 @@ def build_request(request: Any, max_body_size: int) -> Request:
     :raises ValueError, KeyError, NotImplementedError: for an unsupported request, as
         Tornado's simple client does.
     """
-    url = _parse(request.url)
+    _check_scheme(request.url)
+    url = parse_url(request.url)
     _check(request)
-    headers = request.headers
+    for name, value in request.headers.get_all():
+        _check_text(native_str(name), native_str(value))
+    # A copy, because the caller can send the request again.
+    request.headers = headers = request.headers.copy()
     connection = headers.get("Connection", "").lower().encode("latin-1")
     _add_default_headers(request, url, headers)
+    _check_framing(request, headers)
     lines = [f"{native_str(name)}: {native_str(value)}" for name, value in headers.get_all()]
-    for line in (request.method, *lines):
-        if "\r" in line or "\n" in line or "\0" in line:
-            raise ValueError(f"Illegal characters (CR, LF or NUL) in header: {line!r}")
+    _check_text(request.method, *lines)
     built = Request(
         url,
         request.method,
@@ -73,7 +81,7 @@ def build_request(request: Any, max_body_size: int) -> Request:
         "HTTP/1.1",
         "".join(f"{line}\r\n" for line in lines).encode("latin-1"),
         request.body,
-        keep_alive=allows_keep_alive("HTTP/1.1", connection),
+        keep_alive=request.method != "CONNECT" and allows_keep_alive("HTTP/1.1", connection),
         decompress=bool(request.decompress_response),
         max_body_size=max_body_size,
         tls=_tls(request),
@@ -94,10 +102,15 @@ def build_request(request: Any, max_body_size: int) -> Request:
     return built
 
 
-def _parse(url: str) -> URL:
+def _check_scheme(url: str) -> None:
     if urllib.parse.urlsplit(url).scheme not in DEFAULT_PORTS:
         raise ValueError(f"Unsupported url scheme: {url}")
-    return parse_url(url)
+
+
+def _check_text(*texts: str) -> None:
+    for text in texts:
+        if "\r" in text or "\n" in text or "\0" in text:
+            raise ValueError(f"Illegal characters (CR, LF or NUL) in header: {text!r}")
 
 
 def _check(request: Any) -> None:
@@ -125,13 +138,12 @@ def _check(request: Any) -> None:
 
 def _add_default_headers(request: Any, url: URL, headers: httputil.HTTPHeaders) -> None:
     if "Host" not in headers:
-        headers["Host"] = url.netloc
-    username, password = url.username, url.password
-    if username is None and request.auth_username is not None:
-        username, password = request.auth_username, request.auth_password or ""
-    if username is not None:
-        credentials = base64.b64encode(httputil.encode_username_password(username, password or ""))
-        headers["Authorization"] = f"Basic {credentials.decode('ascii')}"
+        headers["Host"] = url.host_header
+    if url.username is not None:
+        headers["Authorization"] = basic_credentials(url.username, url.password or "")
+    elif request.auth_username is not None:
+        pair = httputil.encode_username_password(request.auth_username, request.auth_password or "")
+        headers["Authorization"] = f"Basic {base64.b64encode(pair).decode('ascii')}"
     if request.user_agent:
         headers["User-Agent"] = request.user_agent
     elif "User-Agent" not in headers:
@@ -149,6 +161,17 @@ def _add_default_headers(request: Any, url: URL, headers: httputil.HTTPHeaders) 
         headers["Content-Type"] = "application/x-www-form-urlencoded"
     if request.decompress_response:
         headers["Accept-Encoding"] = "gzip"
+
+
+def _check_framing(request: Any, headers: httputil.HTTPHeaders) -> None:
+    # A server would take the next request on the connection for the body.
+    if request.body_producer is not None:
+        return
+    size = len(request.body or b"")
+    if headers.get("Content-Length", str(size)) != str(size):
+        raise HTTPOutputError(f"the body has {size} bytes, which is not the Content-Length")
+    if "Transfer-Encoding" in headers:
+        raise HTTPOutputError("Transfer-Encoding needs a body_producer")
 
 
 def _tls(request: Any) -> TLS | ssl.SSLContext:
@@ -196,14 +219,17 @@ def redirected(request: Any, response: Response) -> HTTPRequest:
     A redirect to another origin drops the credentials, as in Tornado 6.5.7 and newer.
     """
     new: Any = copy.copy(request.request)
-    new.url = urllib.parse.urljoin(request.url, response.headers["Location"])
+    url, location = parse_url(request.url), location_of(response)
+    _check_scheme(urllib.parse.urljoin(request.url, location))
+    target = url.join(location)
+    new.url = target.url
+    if fragment := location.partition("#")[2]:
+        new.url += "#" + urllib.parse.quote(fragment)
     new.headers = request.headers.copy()
     new.max_redirects = request.max_redirects - 1
     new.headers.pop("Host", None)
-    target = _parse(new.url)
-    if parse_url(request.url).origin != target.origin:
+    if url.origin != target.origin:
         new.auth_username = new.auth_password = None
-        new.url = target.url
         for name in CREDENTIAL_HEADERS:
             new.headers.pop(name, None)
     if becomes_get(response.code, request.method):

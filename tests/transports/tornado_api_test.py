@@ -1,0 +1,125 @@
+"""Tornado's API on both transports: what an ``HTTPRequest`` may say, and what is refused."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from tornado.httpclient import AsyncHTTPClient, HTTPRequest
+from tornado.httputil import HTTPOutputError
+from tornado.util import import_object
+
+from tests.support import Connection, MakePeer, response
+
+GOOD = response(b"good")
+
+
+@pytest.fixture(params=["simple", "curl"])
+def transport(request: pytest.FixtureRequest, make_transport: Callable[..., Any]) -> Any:
+    if request.param == "curl":
+        pytest.importorskip("pycurl")
+    kind = f"turbo_tornado.transports.{request.param}.{request.param.title()}Transport"
+    return make_transport(import_object(kind))
+
+
+@pytest.fixture(params=[False, True], ids=["", "streaming"])
+def options(request: pytest.FixtureRequest) -> dict[str, Any]:
+    """The arguments that make the curl transport use a handle of Tornado's client."""
+    return {"streaming_callback": lambda chunk: None} if request.param else {}
+
+
+@pytest.mark.parametrize("headers", [{"Content-Length": "5"}, {"Transfer-Encoding": "chunked"}])
+async def test_headers_that_announce_a_body(
+    transport: AsyncHTTPClient,
+    raw_peer: MakePeer,
+    headers: dict[str, str],
+    options: dict[str, Any],
+) -> None:
+    peer = await raw_peer(GOOD)
+    with pytest.raises((ValueError, HTTPOutputError)):
+        await transport.fetch(peer.url(), headers=headers, **options)
+    assert not peer.requests
+    headers = {"Content-Length": "4"}
+    await transport.fetch(peer.url(), method="POST", body=b"four", headers=headers, **options)
+    assert peer.requests[0].body == b"four"
+
+
+@pytest.mark.parametrize("field", ["Content-Length: 0", "Content-Length: 10", "X-Field: x"])
+async def test_connect_ends_at_the_head_and_closes(
+    transport: AsyncHTTPClient, raw_peer: MakePeer, field: str, options: dict[str, Any]
+) -> None:
+    peer = await raw_peer(f"HTTP/1.1 200 Connection established\r\n{field}\r\n\r\n".encode())
+    for _ in range(2):
+        fetch = transport.fetch(
+            peer.url(), method="CONNECT", allow_nonstandard_methods=True, **options
+        )
+        assert (await asyncio.wait_for(fetch, 10)).code == 200
+    assert [(request.method, request.connection) for request in peer.requests] == [
+        ("CONNECT", 1),
+        ("CONNECT", 2),
+    ]
+
+
+async def test_headers_of_the_caller_do_not_change(
+    transport: AsyncHTTPClient, raw_peer: MakePeer, options: dict[str, Any]
+) -> None:
+    peer, other = await raw_peer(GOOD), await raw_peer(GOOD)
+    request = HTTPRequest(
+        peer.url(),
+        "POST",
+        {"X-Field": "value"},
+        b"body",
+        auth_username="user",
+        auth_password="password",
+        **options,
+    )
+    assert (await transport.fetch(request)).request is request
+    assert list(request.headers.get_all()) == [("X-Field", "value")]
+    request.url, request.body, request.method = other.url(), None, "GET"
+    request.auth_username = request.auth_password = None
+    await transport.fetch(request)
+    (sent,) = other.requests
+    assert sent.field("Host") == f"127.0.0.1:{other.port}"
+    assert not {name for name, _ in sent.fields} & {"Authorization", "Content-Length"}
+
+
+@pytest.mark.parametrize(
+    ("location", "target"),
+    [
+        (b"/caf\xe9", "/caf%E9"),
+        (b"/caf\xc3\xa9", "/caf%C3%A9"),
+        (b"/a b", "/a%20b"),
+    ],
+)
+async def test_bytes_of_a_location(
+    transport: AsyncHTTPClient, raw_peer: MakePeer, location: bytes, target: str
+) -> None:
+    async def script(conn: Connection) -> None:
+        await conn.read_request()
+        head = b"HTTP/1.1 302 Found\r\nContent-Length: 0\r\nLocation: %b\r\n\r\n" % location
+        await conn.send(head)
+        await conn.read_request()
+        await conn.send(GOOD)
+
+    peer = await raw_peer(script)
+    res = await asyncio.wait_for(transport.fetch(peer.url("/start/here")), 10)
+    assert peer.requests[-1].target.lower() == target.lower()
+    assert res.body == b"good"
+
+
+async def test_a_relative_redirect_keeps_the_credentials_of_the_url(
+    transport: AsyncHTTPClient, raw_peer: MakePeer
+) -> None:
+    async def script(conn: Connection) -> None:
+        await conn.read_request()
+        await conn.send(response(b"", "Location: /next", status="302 Found"))
+        await conn.read_request()
+        await conn.send(GOOD)
+
+    peer = await raw_peer(script)
+    url = peer.url().replace("http://", "http://user:password@")
+    await asyncio.wait_for(transport.fetch(url), 10)
+    first, second = peer.requests
+    assert first.field("Authorization") == second.field("Authorization")
