@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import re
 import string
+import tracemalloc
 
 import pytest
 from hypothesis import given, settings
@@ -122,6 +123,7 @@ def test_parts(given: str, netloc: str, target: str, place: str) -> None:
         ("üser:päss@", "üser", "päss"),
         ("a@b:c@", "a@b", "c"),
         ("User:Pass@", "User", "Pass"),
+        ("%E9:%FF@", "\udce9", "\udcff"),
     ],
 )
 def test_user_info(info: str, username: str | None, password: str | None) -> None:
@@ -369,9 +371,20 @@ JOINED = [
     ("\\\\other", "http://host:81/b/c/\\\\other"),
     ("/\\other", "http://host:81/\\other"),
     ("/.//other", "http://host:81//other"),
-    # As UTF-8 that was taken for Latin-1, as Latin-1, and as it is.
-    ("/caf\xc3\xa9", "http://host:81/caf%C3%A9"),
-    ("/caf\xe9", "http://host:81/caf%C3%A9"),
+    ("?", "http://host:81/b/c/d;p?"),
+    ("", "http://host:81/b/c/d;p?q"),
+    ("g?", "http://host:81/b/c/g?"),
+    ("/a//b", "http://host:81/a//b"),
+    ("g//h/", "http://host:81/b/c/g//h/"),
+    ("x//../g", "http://host:81/b/c/x/g"),
+    ("http://other/a/./../b//c/..", "http://other/b//"),
+    ("/a b?c d", "http://host:81/a%20b?c%20d"),
+    (" /g", "http://host:81/b/c/%20/g"),
+    ("/g ", "http://host:81/g%20"),
+    ("/\xa0\x85", "http://host:81/%A0%85"),
+    # Bytes in UTF-8, bytes in Latin-1, and a header that a transport has decoded.
+    ("/caf\xc3\xa9?\xc3\xa9", "http://host:81/caf%C3%A9?%C3%A9"),
+    ("/caf\xe9", "http://host:81/caf%E9"),
     ("/caf\xe9€", "http://host:81/caf%C3%A9%E2%82%AC"),
     ("//b\xc3\xbccher.example/", "http://xn--bcher-kva.example/"),
 ]
@@ -421,9 +434,9 @@ def test_user_info_of_a_reference() -> None:
         "//host:99999/",
         "http://[::1/",
         "localhost:80/g",
-        "a b",
-        " /g",
-        "/g ",
+        "//a b/",
+        "http://b\xfccher.example/",
+        "/g\th",
         "/g\r\nX: y",
         "\t/g",
         "/\x7f",
@@ -482,3 +495,14 @@ def test_any_reference(text: str, base: str) -> None:
     except (InvalidURL, InvalidSchema):
         return
     check(joined)
+
+
+def test_a_peer_does_not_fill_the_cache() -> None:
+    base = parse_url("http://host/")
+    tracemalloc.start()
+    for number in range(2000):
+        joined = base.join(f"http://host/{number}/" + "\xe9" * 10_000)
+        assert joined.join(f"/{number}").path == f"/{number}"
+        parse_url(f"http://host/{number}/" + "x" * 10_000)
+    assert tracemalloc.get_traced_memory()[0] < 1_000_000
+    tracemalloc.stop()

@@ -544,7 +544,7 @@ async def test_redirect_max(
         ("http://127.0.0.1:port/", errors.INVALID_URL),
         ("http://", errors.INVALID_URL),
         ("http://[::1/", errors.INVALID_URL),
-        ("/a b", errors.INVALID_URL),
+        ("/a\tb", errors.INVALID_URL),
     ],
 )
 async def test_redirect_to_nowhere(

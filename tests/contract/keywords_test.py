@@ -35,7 +35,7 @@ Refused = Callable[..., Awaitable[BaseException]]
 
 
 def basic(credentials: str) -> str:
-    return "Basic " + base64.b64encode(credentials.encode()).decode()
+    return "Basic " + base64.b64encode(credentials.encode("utf-8", "surrogateescape")).decode()
 
 
 def assert_error(res: HTTPResponse, code: errors) -> None:
@@ -747,6 +747,7 @@ async def test_auth_at_a_server(fetch: Fetch, server: Any) -> None:
         ("user", "user:"),
         ("user:", "user:"),
         ("us%40er:p%3Aa%2Fss", "us@er:p:a/ss"),
+        ("caf%E9:%FF", "caf\udce9:\udcff"),
         ("us%C3%BCr:p", "usür:p"),
         ("üser:€", "üser:€"),
         ("a@b:c", "a@b:c"),

@@ -270,7 +270,6 @@ async def test_another_scheme(make_client: MakeClient, raw_peer: MakePeer, locat
         "http://[::1/",
         "//[zz]/",
         "http://ho st/",
-        "/a b",
         "/a\tb",
         "http://user@/",
     ],
@@ -283,6 +282,36 @@ async def test_an_unparsable_location(
     assert_error(await client.fetch(peer.url("/start")), errors.INVALID_URL)
     assert len(peer.requests) == 1
     assert (await client.fetch(peer.url("/free"))).body == b"end"
+
+
+@pytest.mark.parametrize(
+    ("location", "target"),
+    [
+        (b"/caf\xe9?\xe9", "/caf%E9?%E9"),
+        (b"/caf\xc3\xa9", "/caf%C3%A9"),
+        (b"/a b", "/a%20b"),
+        (b"//HOST//b//", "//b//"),
+        (b"x//./..//y?", "/start/x//y?"),
+        (b"/%7e%2e%2E/", "/%7e%2e%2E/"),
+    ],
+)
+async def test_the_bytes_of_a_location(
+    fetch: Fetch, raw_peer: MakePeer, location: bytes, target: str
+) -> None:
+    async def script(conn: Connection) -> None:
+        await conn.read_request()
+        host = f"127.0.0.1:{peer.port}".encode()
+        await conn.send(
+            b"HTTP/1.1 302 Found\r\nContent-Length: 0\r\nLocation: %b\r\n\r\n"
+            % location.replace(b"HOST", host)
+        )
+        await conn.read_request()
+        await conn.send(response(b"end"))
+
+    peer = await raw_peer(script)
+    res = await fetch(peer.url("/start/here"))
+    assert peer.requests[-1].target == target
+    assert res.url == peer.url(target)
 
 
 async def test_a_hop_that_fails(fetch: Fetch, raw_peer: MakePeer, closed_port: int) -> None:

@@ -87,7 +87,8 @@ def _as_bytes(body: object) -> bytes:
 
 def basic_credentials(username: str, password: str) -> str:
     """Returns the value of an Authorization header."""
-    return "Basic " + base64.b64encode(f"{username}:{password}".encode()).decode("ascii")
+    pair = f"{username}:{password}".encode("utf-8", "surrogateescape")
+    return "Basic " + base64.b64encode(pair).decode("ascii")
 
 
 @functools.lru_cache(maxsize=256)
@@ -99,7 +100,7 @@ def _default_lines(host: str, user_agent: str, use_gzip: bool) -> str:
 
 
 def _header_block(url: URL, options: FetchOptions, body: bytes | None, is_form: bool) -> bytes:
-    lines = [_default_lines(url.netloc, options.user_agent, options.use_gzip)]
+    lines = [_default_lines(url.host_header, options.user_agent, options.use_gzip)]
     username, password = options.auth_username, options.auth_password
     if username is None or username == url.username:
         username = url.username

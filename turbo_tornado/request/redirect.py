@@ -67,7 +67,7 @@ def redirect(request: Request, code: int, location: str, request_timeout: float)
         for name in CREDENTIAL_HEADERS:
             headers.remove(name)
         if "Host" in headers:
-            headers.set("Host", url.netloc)
+            headers.set("Host", url.host_header)
     redirected = Request(
         url,
         method,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 from typing import NamedTuple
-from urllib.parse import quote, unquote, urljoin
+from urllib.parse import quote, unquote
 
 from tornado.netutil import is_valid_ip
 
@@ -17,12 +17,19 @@ from ..failures import InvalidSchema, InvalidURL
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
+# A cached URL is kept for the life of the process. The limit of its length is the limit of the
+# memory of the cache.
+_MAX_CACHED_LENGTH = 1024
+
 _UNPRINTABLE = re.compile(r"[\x00-\x20\x7f-\xa0\u2028\u2029\ud800-\udfff]")
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.\-]*):")
 _AUTHORITY = re.compile(r"//([^/?#]*)")
 _PORT_AND_PATH = re.compile(r"[0-9]{1,5}(?:[/?#]|$)")
 _HOST = re.compile(r"[A-Za-z0-9\-._~]+")
 _IPV6 = re.compile(r"\[([0-9A-Fa-f:.]+(?:%25[A-Za-z0-9\-._~]+)?)\]")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+# RFC 3986, appendix B. A fragment is not sent.
+_REFERENCE = re.compile(r"(?:([A-Za-z][A-Za-z0-9+.\-]*):)?(//[^/?#]*)?([^?#]*)(\?[^#]*)?")
 # Characters of a path or query that are not percent-encoded: all of printable ASCII, because
 # the target is sent as the caller wrote it.
 _AS_IT_IS = "".join(map(chr, range(0x21, 0x7F)))
@@ -37,6 +44,9 @@ class URL(NamedTuple):
     port: int
     #: The host as in a URL, with the port unless it is the default one.
     netloc: str
+    #: The value of the Host header: ``netloc`` without the zone of an IPv6 address, which is
+    #: local to this machine.
+    host_header: str
     #: Path and query as in ``url``; may be empty.
     path: str
     username: str | None
@@ -82,17 +92,25 @@ class URL(NamedTuple):
 
         :raises InvalidURL, InvalidSchema: as `parse_url`.
         """
-        reference = _from_header(location)
-        if _SCHEME.match(reference):
-            return parse_url(reference)
-        if reference.startswith("//"):
-            return parse_url(f"{self.scheme}:{reference}")
-        # urljoin would remove characters that parse_url rejects.
-        _check_printable(reference)
-        return parse_url(urljoin(self.url, reference))
+        if control := _CONTROL.search(location):
+            raise InvalidURL(f"the Location has a control character: {control[0]!r}")
+        matched = _REFERENCE.match(_octets(location))
+        assert matched is not None
+        scheme, authority, path, query = matched.groups("")
+        authority = _host_text(authority)
+        path, query = (quote(part.encode("latin-1"), safe=_AS_IT_IS) for part in (path, query))
+        if scheme or authority:
+            return _parse(f"{scheme or self.scheme}:{authority}{_without_dots(path)}{query}")
+        base_path, question_mark, base_query = self.path.partition("?")
+        if not path:
+            path, query = base_path, query or question_mark + base_query
+        elif path.startswith("/"):
+            path = _without_dots(path)
+        else:
+            path = _without_dots(f"{base_path.rpartition('/')[0]}/{path}")
+        return self._replace(path=f"{path}{query}", username=None, password=None)
 
 
-@lru_cache(maxsize=1024)
 def parse_url(url: str) -> URL:
     """Parses an absolute URL.
 
@@ -100,6 +118,10 @@ def parse_url(url: str) -> URL:
         character. The message never contains the user info.
     :raises InvalidSchema: for a scheme other than http and https.
     """
+    return _parse(url) if len(url) > _MAX_CACHED_LENGTH else _cached_parse(url)
+
+
+def _parse(url: str) -> URL:
     # A subclass of str can return another text for each access.
     url = str.__str__(url)
     if not url:
@@ -133,16 +155,30 @@ def parse_url(url: str) -> URL:
     if port != DEFAULT_PORTS[scheme]:
         netloc = f"{netloc}:{port}"
     path = rest[authority_match.end() :].partition("#")[0]
+    host_header = re.sub("%25[^]]*", "", netloc) if ":" in host else netloc
     return URL(
         scheme,
         host,
         port,
         netloc,
+        host_header,
         path if path.isascii() else quote(path, safe=_AS_IT_IS),
-        unquote(user) if user_info else None,
-        unquote(password) if user_info else None,
+        _username(user) if user_info else None,
+        # Bytes that are not UTF-8 are sent unchanged.
+        unquote(password, errors="surrogateescape") if user_info else None,
         is_valid_ip(host),
     )
+
+
+_cached_parse = lru_cache(maxsize=1024)(_parse)
+
+
+def _username(user: str) -> str:
+    name = unquote(user, errors="surrogateescape")
+    if ":" in name:
+        # RFC 7617, section 2. The server would take the rest for the password.
+        raise InvalidURL("the user name in the URL has a colon")
+    return name
 
 
 def _check_printable(url: str) -> None:
@@ -200,9 +236,33 @@ def _ascii_name(host: str) -> str:
     return idna.encode(host, uts46=True).decode("ascii")
 
 
-def _from_header(location: str) -> str:
-    # A header value is decoded as Latin-1, but servers send UTF-8.
+def _octets(location: str) -> str:
+    """Returns the text whose characters are the bytes of a Location header."""
     try:
-        return location.encode("latin-1").decode("utf-8")
-    except UnicodeError:
-        return location
+        location.encode("latin-1")
+    except UnicodeEncodeError:
+        # A transport has decoded the header.
+        return location.encode("utf-8", "surrogateescape").decode("latin-1")
+    return location
+
+
+def _host_text(authority: str) -> str:
+    """Returns an authority whose characters are bytes as text."""
+    try:
+        return authority.encode("latin-1").decode("utf-8")
+    except UnicodeDecodeError:
+        raise InvalidURL("the host in the Location is not UTF-8") from None
+
+
+def _without_dots(path: str) -> str:
+    """Removes the segments ``.`` and ``..`` (RFC 3986, section 5.2.4)."""
+    if "/." not in path:
+        return path
+    segments: list[str] = []
+    for segment in path.split("/")[1:]:
+        if segment == "..":
+            del segments[-1:]
+        elif segment != ".":
+            segments.append(segment)
+    is_directory = path.endswith(("/.", "/.."))
+    return "".join(f"/{segment}" for segment in segments) + "/" * is_directory
