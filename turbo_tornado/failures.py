@@ -7,8 +7,22 @@ as a plain `AsyncHTTPClient`.
 
 from __future__ import annotations
 
+from typing import Any
+
 from tornado.iostream import UnsatisfiableReadError
 from tornado.simple_httpclient import HTTPStreamClosedError, HTTPTimeoutError
+
+
+class Picklable(Exception):
+    """An exception of Tornado's that can be copied and pickled.
+
+    Tornado's pass other arguments to `Exception` than their constructors take.
+    """
+
+    message: str
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.message,), self.__dict__
 
 
 class InvalidURL(ValueError):
@@ -35,27 +49,27 @@ class TooManyRedirects(Exception):
     """The response redirects once more than allowed."""
 
 
-class ConnectFailed(HTTPStreamClosedError):
+class ConnectFailed(Picklable, HTTPStreamClosedError):
     """DNS has no address for the host, or no address accepts a connection."""
 
 
-class HandshakeFailed(HTTPStreamClosedError):
+class HandshakeFailed(Picklable, HTTPStreamClosedError):
     """The TLS settings are unusable, or the handshake or the verification failed."""
 
 
-class ConnectTimeout(HTTPTimeoutError):
+class ConnectTimeout(Picklable, HTTPTimeoutError):
     """``connect_timeout`` expired in DNS, TCP or TLS."""
 
 
-class RequestTimeout(HTTPTimeoutError):
+class RequestTimeout(Picklable, HTTPTimeoutError):
     """``request_timeout`` expired."""
 
 
-class NoResponse(HTTPStreamClosedError):
+class NoResponse(Picklable, HTTPStreamClosedError):
     """The connection was closed in order before any byte of a response."""
 
 
-class MalformedResponse(HTTPStreamClosedError):
+class MalformedResponse(Picklable, HTTPStreamClosedError):
     """The peer did not send a valid HTTP response head."""
 
 
@@ -63,14 +77,13 @@ class HeadTooLarge(MalformedResponse, UnsatisfiableReadError):
     """The response head is over its limit."""
 
 
-class BrokenConnection(HTTPStreamClosedError):
+class BrokenConnection(Picklable, HTTPStreamClosedError):
     """The connection was reset, or closed within a response."""
 
 
-class BodyError(HTTPStreamClosedError):
+class BodyError(Picklable, HTTPStreamClosedError):
     """The response body is over its limit, badly chunked, or invalid gzip."""
 
 
-def client_closed() -> HTTPStreamClosedError:
-    """Returns the failure of a request in progress when its transport is closed."""
-    return HTTPStreamClosedError("client closed")
+class ClientClosed(Picklable, HTTPStreamClosedError):
+    """The transport was closed while the request was in progress."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import copy
+import pickle
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +14,7 @@ from tornado.httputil import HTTPOutputError
 from tornado.util import import_object
 
 from tests.support import Connection, MakePeer, response
+from turbo_tornado import failures
 
 GOOD = response(b"good")
 
@@ -123,3 +126,31 @@ async def test_a_relative_redirect_keeps_the_credentials_of_the_url(
     await asyncio.wait_for(transport.fetch(url), 10)
     first, second = peer.requests
     assert first.field("Authorization") == second.field("Authorization")
+
+
+async def test_exceptions_can_be_copied_and_pickled(
+    transport: AsyncHTTPClient, raw_peer: MakePeer, closed_port: int, options: dict[str, Any]
+) -> None:
+    peer = await raw_peer(b"no HTTP at all\r\n\r\n")
+    silent = await raw_peer(b"")
+    for url in (peer.url(), silent.url(), f"http://127.0.0.1:{closed_port}/"):
+        with pytest.raises(Exception) as caught:
+            await transport.fetch(url, request_timeout=0.2, **options)
+        error = caught.value
+        for copied in (copy.copy(error), copy.deepcopy(error), pickle.loads(pickle.dumps(error))):
+            assert type(copied) is type(error)
+            assert (str(copied), copied.args) == (str(error), error.args)
+            assert getattr(copied, "errno", None) == getattr(error, "errno", None)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [kind for kind in vars(failures).values() if isinstance(kind, type)],
+)
+def test_failures_can_be_copied_and_pickled(kind: Any) -> None:
+    if kind.__module__ != failures.__name__ or kind is failures.Picklable:
+        return
+    error = kind("message")
+    for copied in (copy.copy(error), copy.deepcopy(error), pickle.loads(pickle.dumps(error))):
+        assert type(copied) is kind
+        assert (str(copied), copied.args) == (str(error), error.args)

@@ -11,7 +11,7 @@ from tornado.concurrent import Future
 from tornado.httpclient import AsyncHTTPClient, HTTPRequest, HTTPResponse
 from tornado.ioloop import IOLoop
 
-from ..failures import client_closed
+from ..failures import ClientClosed
 from ..headers import HTTPHeaders
 from ..request.request import Request
 
@@ -196,7 +196,7 @@ class RequestQueue:
         # In this order, or the end of an active request would start a waiting one.
         for request in [*self.waiting, *self.active]:
             try:
-                request.fail(client_closed())
+                request.fail(ClientClosed("client closed"))
             except RuntimeError:
                 # A closed loop calls nobody back.
                 if not self._loop.is_closed():

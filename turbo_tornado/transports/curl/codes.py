@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copyreg
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pycurl
+from tornado.curl_httpclient import CurlError
 
 from ...failures import (
     BodyError,
@@ -89,3 +91,12 @@ def _is_tls_error(message: str) -> bool:
     if match is None:
         return False
     return int(match[1], 16) & 0xFFF not in (_SYSTEM_ERROR, _UNEXPECTED_EOF)
+
+
+def _reduce(error: CurlError) -> tuple[Any, ...]:
+    return CurlError, (error.errno, error.message), error.__dict__
+
+
+# Tornado's exception passes other arguments to `Exception` than its constructor takes, and could
+# be neither copied nor unpickled.
+copyreg.pickle(CurlError, _reduce)

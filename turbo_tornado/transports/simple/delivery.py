@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 from tornado.log import app_log
 from tornado.simple_httpclient import HTTPStreamClosedError
 
-from ...failures import BodyError
+from ...failures import BodyError, Picklable
 from ...http1.body import Body
 
 if TYPE_CHECKING:
     from .exchange import Exchange
 
 
-class CallbackFailed(HTTPStreamClosedError):
+class CallbackFailed(Picklable, HTTPStreamClosedError):
     """A callback of the caller raised an exception, which has been logged."""
 
 
