@@ -99,7 +99,6 @@ def test_signature(name: str) -> None:
 def test_attributes_of_a_response() -> None:
     public = [name for name in dir(turbo_tornado.HTTPResponse) if not name.startswith("_")]
     assert public == RESPONSE
-    assert turbo_tornado.FetchError._fields == ("code", "message")
 
 
 def test_keywords_are_those_of_the_table() -> None:

@@ -16,7 +16,8 @@ class HTTPResponse:
 
     .. attribute:: error
 
-       `FetchError` with ``code`` (a member of `errors`) and ``message``, or ``None``.
+       `FetchError` with ``code`` (a member of `errors`) and ``message``, or ``None``. It is an
+       exception. Each access returns another object.
 
     .. attribute:: request
 
@@ -59,18 +60,17 @@ class HTTPResponse:
     """
 
     __slots__ = (
+        "_error",
         "_request",
         "_request_headers",
         "body",
         "code",
-        "error",
         "headers",
         "reason",
         "request_time",
         "time_info",
     )
 
-    error: FetchError | None
     # Not typed as optional: they are set for a caller that has checked `error`.
     code: int
     reason: str
@@ -87,7 +87,7 @@ class HTTPResponse:
         response: Response | None = None,
     ) -> None:
         self.request_time = request_time
-        self.error = error
+        self._error = error
         self._request = request
         self._request_headers: HTTPHeaders | None = None
         if response is None:
@@ -99,6 +99,14 @@ class HTTPResponse:
             self.headers = response.headers
             self.body = response.body
             self.time_info = response.time_info
+
+    @property
+    def error(self) -> FetchError | None:
+        if self._error is None:
+            return None
+        # A raised error refers to the frames that it has passed, and their variables refer to
+        # the response. A reference back to the raised error would be a cycle.
+        return FetchError(self._error.code, self._error.message)
 
     # Computed on demand, because most callers look at neither.
 
@@ -113,6 +121,6 @@ class HTTPResponse:
         return None if self._request is None else self._request.url.url  # type: ignore[return-value]
 
     def __repr__(self) -> str:
-        if self.error is not None:
-            return f"<HTTPResponse {self.error.code.name}: {self.error.message}>"
+        if self._error is not None:
+            return f"<HTTPResponse {self._error}>"
         return f"<HTTPResponse {self.code} {self.reason}, {len(self.body)} bytes>"
