@@ -63,24 +63,30 @@ def test_equality() -> None:
     assert (ERROR.code, ERROR.message) != ERROR
 
 
+def raise_attribute(res: HTTPResponse, local: object) -> None:
+    assert res.error is not None
+    raise res.error
+
+
+def raise_for_error(res: HTTPResponse, local: object) -> None:
+    res.raise_for_error()
+
+
 @pytest.mark.usefixtures("without_collection")
-def test_raising_leaves_no_cycle() -> None:
+@pytest.mark.parametrize("raise_it", [raise_attribute, raise_for_error])
+def test_raising_leaves_no_cycle(raise_it: Callable[[HTTPResponse, object], None]) -> None:
     class Large:
         pass
 
-    def handler(res: HTTPResponse) -> weakref.ref[Large]:
+    def handler() -> weakref.ref[Large]:
         large = Large()
         reference = weakref.ref(large)
         with contextlib.suppress(FetchError):
             raise_it(res, large)
         return reference
 
-    def raise_it(res: HTTPResponse, large: Large) -> None:
-        assert res.error is not None
-        raise res.error
-
     res = failed()
-    assert handler(res)() is None
+    assert handler()() is None
     assert res.error is not None
     assert res.error.__traceback__ is None
 

@@ -52,8 +52,8 @@ SIGNATURES = {
     "HTTPHeaders.stringify_as_request": ["self"],
 }
 RESPONSE = [
-    *("body", "code", "error", "headers", "reason", "request", "request_time"),
-    *("time_info", "url"),
+    *("body", "code", "error", "headers", "json", "raise_for_error", "reason", "request"),
+    *("request_time", "text", "time_info", "url"),
 ]
 
 

@@ -68,6 +68,18 @@ def responses(res: HTTPResponse) -> None:
     assert_type(res.time_info, dict[str, float])
     assert_type(res.headers.get_status_code(), int | None)
     assert res.code == HTTPStatus.OK
+    assert_type(res.text, str)
+    assert_type(res.raise_for_error(), HTTPResponse)
+    assert_type(errors.NOT_SENT, frozenset[errors])
+
+
+def raised(res: HTTPResponse) -> None:
+    try:
+        print(res.raise_for_error().json()["key"])
+    except FetchError as error:
+        assert_type(error.code, errors)
+    if res.error:
+        raise res.error
 
 
 async def tasks(io_loop: IOLoop) -> None:
