@@ -31,7 +31,7 @@ from tornado.simple_httpclient import (
 from tests.support import Connection, MakePeer, Request, response
 from tests.support.certificates import Certificates
 from tests.support.server import Server
-from turbo_tornado import HTTPClient, HTTPHeaders, HTTPResponse, configure, errors
+from turbo_tornado import HTTPClient, HTTPHeaders, HTTPResponse, configure, errors, reset
 
 MakeServer = Callable[..., Awaitable[Server]]
 Fetch = Callable[..., Awaitable[HTTPResponse]]
@@ -143,7 +143,7 @@ async def test_by_instance(instance: AsyncHTTPClient, server: Server) -> None:
     try:
         assert (await HTTPClient().fetch(server.url())).code == 200
     finally:
-        configure()
+        reset()
     assert len(server.requests) == 3
 
 
@@ -152,7 +152,7 @@ async def test_by_class_for_all(kind: type[AsyncHTTPClient], server: Server) -> 
     try:
         res = await HTTPClient().fetch(server.url())
     finally:
-        configure()
+        reset()
     assert res.code == 200
     assert ("User-Agent", "Configured") in server.requests[0]["headers"]
 

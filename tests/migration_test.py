@@ -211,7 +211,7 @@ def nothing(closed_port: int) -> str:
 def default_transport(transport: str) -> Iterator[None]:
     turbo_tornado.configure(transport)
     yield
-    turbo_tornado.configure()
+    turbo_tornado.reset()
 
 
 async def ask(url: str, case: Case) -> HTTPResponse:

@@ -22,6 +22,7 @@ NAMES = {
     "__version__",
     "configure",
     "errors",
+    "reset",
     "task",
 }
 TESTING = {
@@ -36,6 +37,7 @@ SIGNATURES = {
     "HTTPClient": ["ssl_options", "io_loop", "max_buffer_size", "transport"],
     "HTTPClient.fetch": ["self", "url", "kwargs", "options"],
     "configure": ["transport", "fetch_defaults"],
+    "reset": [],
     "task": ["func", "args", "convention", "kwargs"],
     "HTTPHeaders.get": ["self", "key", "default", "caseinsensitive"],
     "HTTPHeaders.add": ["self", "name", "value", "kwargs"],

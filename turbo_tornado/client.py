@@ -1,4 +1,4 @@
-"""`HTTPClient` and `configure`."""
+"""`HTTPClient`, `configure` and `reset`."""
 
 from __future__ import annotations
 
@@ -33,23 +33,39 @@ elif TYPE_CHECKING:
 DEFAULT_MAX_BUFFER_SIZE = 128 * 1024 * 1024
 
 
-def configure(transport: TransportChoice = "auto", **fetch_defaults: Unpack[FetchKeywords]) -> None:
+def configure(
+    transport: TransportChoice | None = None, **fetch_defaults: Unpack[FetchKeywords]
+) -> None:
     """Sets the transport and the default keywords of every fetch.
 
+    An omitted argument stays as it is. `reset` restores the built-in defaults.
+
     :arg transport: ``"auto"`` (simple, and curl for HTTP/2), ``"simple"``, ``"curl"``, a
-        subclass of `AsyncHTTPClient`, or an instance. Default: ``"auto"``.
-    :arg fetch_defaults: keywords of `HTTPClient.fetch`, such as ``keep_alive=False``. An
-        omitted keyword gets its built-in default.
+        subclass of `AsyncHTTPClient`, or an instance. The built-in default is ``"auto"``.
+        ``None`` has the same effect as omitting it.
+    :arg fetch_defaults: keywords of `HTTPClient.fetch`, such as ``keep_alive=False``.
+        ``None`` as a value restores the built-in default of this keyword.
     :raises ImportError: for ``"curl"`` without pycurl.
     :raises TypeError: for an invalid transport, an unknown keyword, or a value of the wrong
         type.
     :raises ValueError: for an unknown transport name or an invalid value.
 
+    After any of these exceptions, nothing is changed.
+
     Turbo has no equivalent.
     """
-    choice = check_transport(transport)
+    choice = registry.default if transport is None else check_transport(transport)
     keywords.set_defaults(fetch_defaults)
     registry.default = choice
+
+
+def reset() -> None:
+    """Restores the built-in transport and the built-in default of every keyword.
+
+    Turbo has no equivalent.
+    """
+    keywords.reset_defaults()
+    registry.default = "auto"
 
 
 class HTTPClient:

@@ -28,7 +28,7 @@ from tests.support import (
     response,
     watched,
 )
-from turbo_tornado import HTTPClient, HTTPHeaders, HTTPResponse, configure, errors
+from turbo_tornado import HTTPClient, HTTPHeaders, HTTPResponse, configure, errors, reset
 
 Sent = Callable[..., Awaitable[Request]]
 Refused = Callable[..., Awaitable[BaseException]]
@@ -243,7 +243,7 @@ async def test_no_keep_alive(sent: Sent, peer: RawPeer) -> None:
 @pytest.fixture
 def configured() -> Iterator[Callable[..., None]]:
     yield configure
-    configure()
+    reset()
 
 
 @pytest.mark.kept

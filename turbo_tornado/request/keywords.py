@@ -179,14 +179,23 @@ _defaults = FetchOptions(_BUILT_IN)
 
 
 def set_defaults(values: Mapping[str, Any]) -> None:
-    """Makes ``values`` the defaults of every fetch, over the built-in ones.
+    """Makes ``values`` the defaults of every fetch, and leaves the other defaults unchanged.
+
+    ``None`` restores the built-in default.
 
     :raises TypeError, ValueError: as `resolve`.
     """
     global _defaults
-    defaults = _BUILT_IN.copy()
+    restored = {name: _BUILT_IN[name] for name in values if name in _BUILT_IN}
+    defaults = _defaults.__dict__ | restored
     _check_into(defaults, "configure()", values)
     _defaults = FetchOptions(defaults)
+
+
+def reset_defaults() -> None:
+    """Restores the built-in defaults."""
+    global _defaults
+    _defaults = FetchOptions(_BUILT_IN)
 
 
 def resolve(table: Mapping[str, Any] | None, keywords: Mapping[str, Any]) -> FetchOptions:
