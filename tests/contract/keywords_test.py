@@ -9,7 +9,7 @@ import gzip
 import logging
 import math
 import socket
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from types import MappingProxyType
 from typing import Any
@@ -24,14 +24,12 @@ from tests.support import (
     MakeClient,
     MakePeer,
     RawPeer,
-    Request,
+    Refused,
+    Sent,
     response,
     watched,
 )
 from turbo_tornado import HTTPClient, HTTPHeaders, HTTPResponse, configure, errors, reset
-
-Sent = Callable[..., Awaitable[Request]]
-Refused = Callable[..., Awaitable[BaseException]]
 
 
 def basic(credentials: str) -> str:
@@ -45,47 +43,6 @@ def assert_error(res: HTTPResponse, code: errors) -> None:
     for name in ("request", "code", "reason", "headers", "body", "url"):
         assert getattr(res, name) is None, name
     assert isinstance(res.request_time, float)
-
-
-@pytest.fixture
-async def peer(raw_peer: MakePeer) -> RawPeer:
-    return await raw_peer(response(b"ok"))
-
-
-@pytest.fixture
-def sent(fetch: Fetch, peer: RawPeer) -> Sent:
-    """Fetches from the peer; returns the request that arrived."""
-
-    async def sent(path: str = "/", kwargs: Any = None, **options: Any) -> Request:
-        res = await fetch(peer.url(path), kwargs, **options)
-        assert res.error is None, res.error
-        assert res.code == 200
-        return peer.requests[-1]
-
-    return sent
-
-
-@pytest.fixture
-def refused(make_client: MakeClient, peer: RawPeer) -> Refused:
-    """Fetches, expecting that the call itself raises, sends nothing and frees the client."""
-
-    async def refused(
-        error: type[BaseException], kwargs: Any = None, **options: Any
-    ) -> BaseException:
-        client = make_client()
-        try:
-            client.fetch(peer.url(), kwargs, **options)
-        except error as raised:
-            refusal = raised
-        else:
-            pytest.fail(f"{kwargs or options} was not refused with {error.__name__}")
-        peer.requests.clear()
-        res = await client.fetch(peer.url("/after"))
-        assert res.error is None, res.error
-        assert [request.target for request in peer.requests] == ["/after"]
-        return refusal
-
-    return refused
 
 
 # method

@@ -153,6 +153,10 @@ LIKELY: dict[str, st.SearchStrategy[Any]] = {
     "auth_username": TEXTS,
     "auth_password": TEXTS,
     "user_agent": TEXTS,
+    "headers": st.one_of(
+        mappings(st.one_of(TEXTS, NUMBERS)),
+        st.lists(st.tuples(st.sampled_from(["A", "Host", "Connection"]), TEXTS), max_size=3),
+    ),
 }
 assert LIKELY.keys() == KEYWORDS.keys()
 

@@ -49,6 +49,9 @@ async def fetches() -> None:
     await client.fetch("http://localhost/", params=[("a", 1), ("a", "2"), ("b", (1.5, True))])
     await client.fetch("http://localhost/", body=bytearray(b"x"), on_headers=add_fields)
     await client.fetch("http://localhost/", on_headers=lambda headers: headers.add("A", "b"))
+    await client.fetch("http://localhost/", headers={"A": "b", "C": 1})
+    await client.fetch("http://localhost/", headers=[("A", "b"), ("A", 1)])
+    await client.fetch("http://localhost/", headers=HTTPHeaders({"A": "b"}))
     await client.fetch("http://localhost/", auth_username="u", auth_password=None, cookie="a=1")
 
 

@@ -21,6 +21,8 @@ def keywords() -> None:
     client.fetch("http://localhost/", params="a=1")  # type: ignore[arg-type]
     client.fetch("http://localhost/", cookie=["a"])  # type: ignore[arg-type]
     client.fetch("http://localhost/", on_headers=lambda: None)  # type: ignore[misc, arg-type]
+    client.fetch("http://localhost/", headers="A: b")  # type: ignore[arg-type]
+    client.fetch("http://localhost/", headers={"A": None})  # type: ignore[dict-item]
     client.fetch(b"http://localhost/")  # type: ignore[arg-type]
     client.fetch()  # type: ignore[call-arg]
 

@@ -7,7 +7,7 @@ import functools
 import re
 
 from ..failures import BodyRequired, InvalidBody, InvalidURL
-from ..headers import header_lines
+from ..headers import HTTPHeaders, header_lines
 from ..http1.head import allows_keep_alive
 from .checks import check_method, check_version
 from .keywords import FetchOptions
@@ -62,6 +62,8 @@ def build_request(url: object, options: FetchOptions, tls: TLS, max_body_size: i
         request.on_head = keeps_body
     if options.on_headers is not None:
         _apply_on_headers(request, options)
+    elif options.headers is not None and "connection" in options.headers:
+        _apply_connection(request, request.headers())
     elif request.version == "HTTP/1.0":
         request.keep_alive = False
     return request
@@ -115,7 +117,11 @@ def _header_block(url: URL, options: FetchOptions, body: bytes | None, is_form: 
         lines.append(f"Content-Length: {len(body)}\r\n")
     if not options.keep_alive:
         lines.append("Connection: close\r\n")
-    return "".join(lines).encode("latin-1")
+    block = "".join(lines)
+    if options.headers is not None:
+        own = {line.partition(":")[0].lower(): f"{line}\r\n" for line in block.split("\r\n")[:-1]}
+        block = "".join((own | options.headers).values())
+    return block.encode("latin-1")
 
 
 def _apply_on_headers(request: Request, options: FetchOptions) -> None:
@@ -138,6 +144,10 @@ def _apply_on_headers(request: Request, options: FetchOptions) -> None:
         request.url = request.url._replace(path=path)
     request.version = check_version("http_version", headers.get_version())
     request.header_block = header_lines(headers).encode("latin-1")
+    _apply_connection(request, headers)
+
+
+def _apply_connection(request: Request, headers: HTTPHeaders) -> None:
     connection = headers.get("Connection", "").lower().encode("latin-1")
     if not allows_keep_alive(request.version, connection):
         request.keep_alive = False

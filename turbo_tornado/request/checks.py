@@ -10,11 +10,13 @@ import difflib
 import inspect
 import re
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 from urllib.parse import quote
 
-from ..headers import TOKEN, check_value, exact_text
+from tornado import httputil
+
+from ..headers import TOKEN, HTTPHeaders, check_value, exact_text
 
 HTTP_VERSIONS = ("HTTP/1.0", "HTTP/1.1", "HTTP/2")
 _TOKEN = re.compile(TOKEN)
@@ -120,23 +122,54 @@ def _cookie_part(name: str, value: Any, delimiters: str) -> str:
     return text
 
 
+def check_headers(name: str, value: Any) -> dict[str, str]:
+    """Returns the header lines of each name, by the name in lower case.
+
+    Content-Length is omitted, because the client sets it.
+    """
+    headers = HTTPHeaders()
+    for key, item in _pairs(name, value):
+        try:
+            headers.add(key, item)
+        except TypeError as error:
+            raise TypeError(f"{name}: {error}") from None
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from None
+    if "Transfer-Encoding" in headers:
+        raise ValueError(f"{name} cannot have Transfer-Encoding, which the client sets")
+    headers.remove("Content-Length")
+    lines: dict[str, str] = {}
+    for key, item in headers.get_all():
+        lines[key.lower()] = f"{lines.get(key.lower(), '')}{key}: {item}\r\n"
+    return lines
+
+
 def check_params(name: str, value: Any) -> str:
     """Returns the percent-encoded query or form body."""
-    if isinstance(value, Mapping):
-        pairs: Iterable[Any] = value.items()
+    encoded = []
+    for key, item in _pairs(name, value):
+        text = _percent_encoded(name, key)
+        values = item if isinstance(item, (list, tuple)) else (item,)
+        encoded += [f"{text}={_percent_encoded(name, one)}" for one in values]
+    return "&".join(encoded)
+
+
+def _pairs(name: str, value: Any) -> Iterator[tuple[Any, Any]]:
+    """Yields the pairs of a mapping or of an iterable of pairs."""
+    if isinstance(value, httputil.HTTPHeaders):
+        # Its items are joined by commas, which some headers cannot be.
+        pairs: Iterable[Any] = value.get_all()
+    elif isinstance(value, Mapping):
+        pairs = value.items()
     elif isinstance(value, Iterable) and not isinstance(value, (str, bytes, bytearray)):
         pairs = value
     else:
         raise _wrong_type(name, "a mapping or pairs", value)
-    encoded = []
     for pair in pairs:
         if not isinstance(pair, (tuple, list)) or len(pair) != 2:
             kind = type(pair).__name__
             raise TypeError(f"{name} must be a mapping or pairs, not of {kind} items")
-        key = _percent_encoded(name, pair[0])
-        values = pair[1] if isinstance(pair[1], (list, tuple)) else (pair[1],)
-        encoded += [f"{key}={_percent_encoded(name, item)}" for item in values]
-    return "&".join(encoded)
+        yield pair[0], pair[1]
 
 
 def _percent_encoded(name: str, value: Any) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, TypedDict
 
 from .._version import __version__
@@ -113,6 +113,13 @@ KEYWORDS: dict[str, Keyword] = {
         "str",
         'The User-Agent header. `""`: no header.',
     ),
+    "headers": Keyword(
+        None,
+        checks.check_headers,
+        "mapping or pairs",
+        "Request headers, which replace the client's own. Pairs can repeat a name. Content-Length "
+        "is always the client's.",
+    ),
 }
 
 
@@ -144,6 +151,7 @@ class FetchKeywords(TypedDict, total=False):
     auth_username: str | None
     auth_password: str | None
     user_agent: str | None
+    headers: Mapping[str, str | int | float] | Sequence[tuple[str, str | int | float]] | None
 
 
 class FetchOptions:
@@ -166,6 +174,8 @@ class FetchOptions:
     auth_username: str | None
     auth_password: str | None
     user_agent: str
+    #: The lines of each header name, by the name in lower case.
+    headers: dict[str, str] | None
 
     def __init__(self, values: dict[str, Any]) -> None:
         # A copy into attributes would cost each fetch a microsecond.
