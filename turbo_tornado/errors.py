@@ -42,7 +42,7 @@ class errors(enum.IntEnum):
     REQUEST_TIMEOUT = -6
     #: The connection was closed in order before any byte of a response.
     NO_HEADERS = -7
-    #: POST, PUT or PATCH with neither body nor params.
+    #: POST, PUT or PATCH without body, json and params.
     REQUIRES_BODY = -8
     #: The body has an unsupported type.
     INVALID_BODY = -9

@@ -9,7 +9,7 @@ import pytest
 from tornado import httputil
 
 from tests.support import Connection, Fetch, MakePeer, RawPeer, Refused, Sent, response
-from turbo_tornado import HTTPHeaders, configure, reset
+from turbo_tornado import HTTPHeaders, configure, errors, reset
 
 # headers
 
@@ -197,3 +197,109 @@ async def test_headers_after_a_redirect(fetch: Fetch, raw_peer: MakePeer, code: 
     assert elsewhere.field("Authorization") is None
     assert elsewhere.field("Cookie") is None
     assert elsewhere.field("Host") == f"127.0.0.1:{other.port}"
+
+
+# json
+
+
+@pytest.mark.parametrize(
+    ("value", "body"),
+    [
+        ({"a": [1, 2.5, None, True]}, b'{"a":[1,2.5,null,true]}'),
+        ([], b"[]"),
+        ({}, b"{}"),
+        ("", b'""'),
+        ("é€\u2028", '"é€\u2028"'.encode()),
+        (0, b"0"),
+        (False, b"false"),
+        ((1, 2), b"[1,2]"),
+        ({1: "a"}, b'{"1":"a"}'),
+    ],
+    ids=str,
+)
+async def test_json(sent: Sent, value: Any, body: bytes) -> None:
+    request = await sent(method="POST", json=value)
+    assert request.body == body
+    assert request.field("Content-Type") == "application/json"
+    assert request.field("Content-Length") == str(len(body))
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT", "PATCH", "DELETE"])
+async def test_json_with_every_method(sent: Sent, method: str) -> None:
+    request = await sent("/p", method=method, json={}, params={"a": 1})
+    assert (request.method, request.target, request.body) == (method, "/p?a=1", b"{}")
+
+
+async def test_json_with_a_content_type_of_headers(sent: Sent) -> None:
+    headers = {"content-type": "application/problem+json"}
+    request = await sent(method="POST", json={}, headers=headers)
+    assert request.field("Content-Type") == "application/problem+json"
+    assert request.raw.count(b"Content-Type") == 1
+
+
+async def test_json_none_is_omitted(sent: Sent, fetch: Fetch, peer: RawPeer) -> None:
+    request = await sent(json=None)
+    assert (request.body, request.field("Content-Type")) == (b"", None)
+    res = await fetch(peer.url(), method="POST", json=None)
+    assert res.error is not None
+    assert res.error.code is errors.REQUIRES_BODY
+    assert "json" in res.error.message
+    assert (await sent(method="POST", json=None, body="null")).body == b"null"
+
+
+@pytest.mark.parametrize("body", ["", b"x", object()])
+async def test_json_with_a_body(refused: Refused, body: Any) -> None:
+    assert "json or body" in str(await refused(TypeError, json={}, body=body))
+    assert "json or body" in str(await refused(TypeError, {"body": body}, json={}))
+
+
+CYCLE: list[Any] = []
+CYCLE.append(CYCLE)
+DEEP: list[Any] = []
+for _ in range(100_000):
+    DEEP = [DEEP]
+
+
+@pytest.mark.parametrize(
+    ("value", "error"),
+    [
+        ({"a": object()}, TypeError),
+        (b"bytes", TypeError),
+        ({1, 2}, TypeError),
+        ({(1, 2): 1}, TypeError),
+        (float("nan"), ValueError),
+        ([float("-inf")], ValueError),
+        ("\ud800", ValueError),
+        (CYCLE, ValueError),
+        (DEEP, ValueError),
+        (10**5000, ValueError),
+    ],
+    ids=range(10),
+)
+async def test_json_that_cannot_be_encoded(
+    refused: Refused, value: Any, error: type[Exception]
+) -> None:
+    assert str(await refused(error, method="POST", json=value)).startswith("json")
+
+
+@pytest.mark.parametrize("code", [303, 308])
+async def test_json_after_a_redirect(fetch: Fetch, raw_peer: MakePeer, code: int) -> None:
+    peer = await raw_peer(redirecting(code, lambda: "/end"))
+    await fetch(peer.url("/start"), method="POST", json={"a": 1})
+    kept = code == 308
+    assert peer.requests[1].body == (b'{"a":1}' if kept else b"")
+    assert peer.requests[1].field("Content-Type") == ("application/json" if kept else None)
+
+
+@pytest.mark.kept
+async def test_json_repeated_on_a_new_connection(fetch: Fetch, raw_peer: MakePeer) -> None:
+    async def script(conn: Connection) -> None:
+        await conn.read_request()
+        await conn.send(response(b"ok"))
+        await conn.read_request()
+        conn.close()
+
+    peer = await raw_peer(script)
+    for _ in range(2):
+        await fetch(peer.url(), method="PUT", json={"a": 1})
+    assert [request.body for request in peer.requests] == [b'{"a":1}'] * 3

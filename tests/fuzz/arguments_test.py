@@ -157,6 +157,7 @@ LIKELY: dict[str, st.SearchStrategy[Any]] = {
         mappings(st.one_of(TEXTS, NUMBERS)),
         st.lists(st.tuples(st.sampled_from(["A", "Host", "Connection"]), TEXTS), max_size=3),
     ),
+    "json": st.one_of(TEXTS, NUMBERS, st.dictionaries(TEXTS, NUMBERS, max_size=2)),
 }
 assert LIKELY.keys() == KEYWORDS.keys()
 

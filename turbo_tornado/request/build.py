@@ -34,12 +34,16 @@ def build_request(url: object, options: FetchOptions, tls: TLS, max_body_size: i
     # The exact str: a subclass can compare and hash as it likes.
     address = parse_url(str.__str__(url))
     method = options.method
-    body = None if options.body is None else _as_bytes(options.body)
-    is_form = False
+    content_type = ""
+    if options.json is not None:
+        body: bytes | None = options.json
+        content_type = "application/json"
+    else:
+        body = None if options.body is None else _as_bytes(options.body)
     if options.params is not None:
-        is_form = body is None and method in _METHODS_WITH_FORM
-        if is_form:
+        if body is None and method in _METHODS_WITH_FORM:
             body = options.params.encode("ascii")
+            content_type = "application/x-www-form-urlencoded"
         else:
             address = address.with_query(options.params)
     if body is None:
@@ -49,7 +53,7 @@ def build_request(url: object, options: FetchOptions, tls: TLS, max_body_size: i
         method,
         address.target,
         options.http_version,
-        _header_block(address, options, body, is_form),
+        _header_block(address, options, body, content_type),
         body,
         keep_alive=options.keep_alive,
         decompress=options.use_gzip,
@@ -71,7 +75,7 @@ def build_request(url: object, options: FetchOptions, tls: TLS, max_body_size: i
 
 def _require_body(method: str) -> None:
     if method in _METHODS_WITH_BODY:
-        raise BodyRequired(f"{method} needs a body or params, and has neither")
+        raise BodyRequired(f"{method} needs a body, json or params, and has none of them")
 
 
 def _as_bytes(body: object) -> bytes:
@@ -100,7 +104,7 @@ def _default_lines(host: str, user_agent: str, use_gzip: bool) -> str:
     return f"{lines}Accept-Encoding: gzip\r\n" if use_gzip else lines
 
 
-def _header_block(url: URL, options: FetchOptions, body: bytes | None, is_form: bool) -> bytes:
+def _header_block(url: URL, options: FetchOptions, body: bytes | None, content_type: str) -> bytes:
     lines = [_default_lines(url.netloc, options.user_agent, options.use_gzip)]
     username, password = options.auth_username, options.auth_password
     if username is None or username == url.username:
@@ -111,8 +115,8 @@ def _header_block(url: URL, options: FetchOptions, body: bytes | None, is_form: 
         lines.append(f"Authorization: {credentials}\r\n")
     if options.cookie is not None:
         lines.append(f"Cookie: {options.cookie}\r\n")
-    if is_form:
-        lines.append("Content-Type: application/x-www-form-urlencoded\r\n")
+    if content_type:
+        lines.append(f"Content-Type: {content_type}\r\n")
     if body is not None:
         lines.append(f"Content-Length: {len(body)}\r\n")
     if not options.keep_alive:

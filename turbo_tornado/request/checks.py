@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import json
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -152,6 +153,20 @@ def check_params(name: str, value: Any) -> str:
         values = item if isinstance(item, (list, tuple)) else (item,)
         encoded += [f"{text}={_percent_encoded(name, one)}" for one in values]
     return "&".join(encoded)
+
+
+def check_json(name: str, value: Any) -> bytes:
+    """Returns the JSON text of a value."""
+    try:
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    except TypeError as error:
+        raise TypeError(f"{name}: {error}") from None
+    except ValueError as error:
+        # NaN, a cycle, or an int of too many digits.
+        raise ValueError(f"{name}: {error}") from None
+    except RecursionError:
+        raise ValueError(f"{name} is nested too deeply") from None
+    return _utf8(name, text)
 
 
 def _pairs(name: str, value: Any) -> Iterator[tuple[Any, Any]]:

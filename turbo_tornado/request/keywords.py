@@ -120,6 +120,13 @@ KEYWORDS: dict[str, Keyword] = {
         "Request headers, which replace the client's own. Pairs can repeat a name. Content-Length "
         "is always the client's.",
     ),
+    "json": Keyword(
+        None,
+        checks.check_json,
+        "any JSON value",
+        "The request body as JSON, with `Content-Type: application/json`. Not together with "
+        "`body`. For `null`, use `body`.",
+    ),
 }
 
 
@@ -152,6 +159,7 @@ class FetchKeywords(TypedDict, total=False):
     auth_password: str | None
     user_agent: str | None
     headers: Mapping[str, str | int | float] | Sequence[tuple[str, str | int | float]] | None
+    json: Any
 
 
 class FetchOptions:
@@ -176,6 +184,8 @@ class FetchOptions:
     user_agent: str
     #: The lines of each header name, by the name in lower case.
     headers: dict[str, str] | None
+    #: The text of the value.
+    json: bytes | None
 
     def __init__(self, values: dict[str, Any]) -> None:
         # A copy into attributes would cost each fetch a microsecond.
@@ -213,7 +223,8 @@ def resolve(table: Mapping[str, Any] | None, keywords: Mapping[str, Any]) -> Fet
 
     ``None`` as a value has the same effect as omitting the keyword, like ``nil`` in Lua.
 
-    :raises TypeError: for an unknown keyword or a value of the wrong type.
+    :raises TypeError: for an unknown keyword, a value of the wrong type, or keywords that
+        exclude each other.
     :raises ValueError: for an invalid value of the right type.
     """
     if table is not None and not isinstance(table, Mapping):
@@ -228,6 +239,8 @@ def resolve(table: Mapping[str, Any] | None, keywords: Mapping[str, Any]) -> Fet
         _check_into(values, "fetch()", table)
     if keywords:
         _check_into(values, "fetch()", keywords)
+    if values["json"] is not None and values["body"] is not None:
+        raise TypeError("fetch() takes either json or body, not both")
     return FetchOptions(values)
 
 
