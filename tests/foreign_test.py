@@ -836,3 +836,17 @@ async def test_closed_transport(kind: type[AsyncHTTPClient], server: Server) -> 
         with pytest.raises(RuntimeError, match="closed"):
             client.fetch(server.url())
     assert IOLoop.current() is instance.io_loop
+
+
+async def test_ssl_context(
+    stock: type[AsyncHTTPClient], tls_server: MakeServer, certificates: Certificates
+) -> None:
+    server = await tls_server()
+    context = ssl.create_default_context(cafile=certificates.ca)
+    client = HTTPClient(context, transport=stock)
+    if stock is SimpleAsyncHTTPClient:
+        assert (await client.fetch(server.url())).code == 200
+        return
+    with pytest.raises(ValueError, match="does not support an SSLContext"):
+        client.fetch(server.url())
+    assert server.requests == []

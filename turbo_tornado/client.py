@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 import sys
 import threading
 import time
@@ -18,7 +19,7 @@ from .failures import ClientBusy
 from .request import keywords
 from .request.build import build_request
 from .request.keywords import FetchKeywords
-from .request.tls import TLS, SSLOptions
+from .request.tls import CONTEXT_ON_CURL, TLS, SSLOptions, check_ssl_options
 from .response import HTTPResponse
 from .transports.base import asyncio_loop
 from .transports.classify import REFUSED, classify
@@ -75,8 +76,8 @@ class HTTPClient:
     connections belong to the transport of the IOLoop. Create several clients to fetch
     concurrently.
 
-    :arg ssl_options: mapping, see `SSLOptions`. Default: verify against the system's trust
-        store.
+    :arg ssl_options: mapping, see `SSLOptions`, or an `ssl.SSLContext`, which only the simple
+        transport supports. Default: verify against the system's trust store.
     :arg IOLoop io_loop: the loop to fetch on. Default: the current loop at `fetch`.
     :arg int max_buffer_size: bytes of decoded body that one response may have. Default:
         128 MiB.
@@ -84,7 +85,7 @@ class HTTPClient:
         one.
     :raises TypeError: for an unknown key of ``ssl_options`` or a wrong type.
     :raises ValueError: for a ``max_buffer_size`` below 1, or ``priv_file`` without
-        ``cert_file``.
+        ``cert_file``, or an ``SSLContext`` of a server or with ``transport="curl"``.
     :raises ImportError: for ``transport="curl"`` without pycurl.
 
     Equivalent to ``turbo.async.HTTPClient(ssl_options, io_loop, max_buffer_size)``.
@@ -94,7 +95,7 @@ class HTTPClient:
 
     def __init__(
         self,
-        ssl_options: SSLOptions | None = None,
+        ssl_options: SSLOptions | ssl.SSLContext | None = None,
         io_loop: IOLoop | None = None,
         max_buffer_size: int | None = None,
         *,
@@ -108,10 +109,12 @@ class HTTPClient:
             raise TypeError(f"max_buffer_size must be an int, not {type(max_buffer_size).__name__}")
         elif max_buffer_size < 1:
             raise ValueError("max_buffer_size must be at least 1")
-        self._tls = TLS.from_options(ssl_options)
+        self._tls = check_ssl_options(ssl_options)
         self._io_loop = io_loop
         self._max_buffer_size = max_buffer_size
         self._transport = None if transport is None else check_transport(transport)
+        if self._transport == "curl" and not isinstance(self._tls, TLS):
+            raise ValueError(CONTEXT_ON_CURL)
         self._busy = False
 
     def fetch(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import ssl
 from http import HTTPStatus
 from pathlib import Path
 
@@ -99,6 +100,7 @@ def configurations() -> None:
     configure("curl", keep_alive=False, request_timeout=15.5)
     configure(OwnTransport)
     HTTPClient(transport="simple")
+    HTTPClient(ssl.create_default_context())
     HTTPClient(transport=OwnTransport())
 
 

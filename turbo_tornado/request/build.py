@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import functools
 import re
+import ssl
 
 from ..failures import BodyRequired, InvalidBody, InvalidURL
 from ..headers import HTTPHeaders, header_lines
@@ -21,7 +22,9 @@ _METHODS_WITH_FORM = _METHODS_WITH_BODY | {"DELETE"}
 _TARGET = re.compile(r"[!-\"$-~]+")
 
 
-def build_request(url: object, options: FetchOptions, tls: TLS, max_body_size: int) -> Request:
+def build_request(
+    url: object, options: FetchOptions, tls: TLS | ssl.SSLContext, max_body_size: int
+) -> Request:
     """Builds the first request of a fetch.
 
     :raises InvalidURL, InvalidSchema, BodyRequired, InvalidBody: for a request that ends as
