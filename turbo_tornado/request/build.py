@@ -7,6 +7,8 @@ import functools
 import re
 import ssl
 
+from tornado.httpclient import HTTPRequest
+
 from ..failures import BodyRequired, InvalidBody, InvalidURL
 from ..headers import HTTPHeaders, header_lines
 from ..http1.head import allows_keep_alive
@@ -29,9 +31,15 @@ def build_request(
 
     :raises InvalidURL, InvalidSchema, BodyRequired, InvalidBody: for a request that ends as
         ``response.error``.
+    :raises TypeError: for an ``HTTPRequest`` as ``url``.
     :raises TypeError, ValueError: for invalid changes by ``on_headers``. An exception of
         ``on_headers`` itself passes through.
     """
+    if isinstance(url, HTTPRequest):
+        raise TypeError(
+            "url must be a str, not an HTTPRequest; pass its URL and keywords to fetch(), or pass "
+            "it to the fetch() of an AsyncHTTPClient"
+        )
     if not isinstance(url, str):
         raise InvalidURL(f"the URL must be a str, not {type(url).__name__}")
     # The exact str: a subclass can compare and hash as it likes.

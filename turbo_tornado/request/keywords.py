@@ -8,6 +8,7 @@ from typing import Any, Literal, NamedTuple, TypedDict
 from .._version import __version__
 from ..headers import HTTPHeaders
 from . import checks
+from .other_clients import ADVICE
 
 
 class Keyword(NamedTuple):
@@ -248,6 +249,8 @@ def _check_into(values: dict[str, Any], where: str, given: Mapping[str, Any]) ->
     for name, value in given.items():
         check = _CHECKS.get(name)
         if check is None:
+            if name in ADVICE:
+                raise TypeError(f"{where} has no {name!r}; {ADVICE[name]}")
             raise checks.unknown_name(where, name, KEYWORDS)
         if value is not None:
             values[name] = check(name, value)
