@@ -51,7 +51,8 @@ def parameters_of(value: Any) -> set[str]:
         value = vars(value).get("initialize") or vars(value).get("__init__")
     if not inspect.isfunction(value):
         return set()
-    return set(inspect.signature(value).parameters) - {"self"}
+    # The table of the guide documents the keywords.
+    return set(inspect.signature(value).parameters) - {"self", *KEYWORDS}
 
 
 @pytest.mark.parametrize("name", PUBLIC)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import turbo_tornado
+from turbo_tornado.request.keywords import KEYWORDS
 
 ROOT = Path(__file__).parents[1]
 NAMES = {
@@ -35,8 +36,8 @@ TESTING = {
 }
 SIGNATURES = {
     "HTTPClient": ["ssl_options", "io_loop", "max_buffer_size", "transport"],
-    "HTTPClient.fetch": ["self", "url", "kwargs", "options"],
-    "configure": ["transport", "fetch_defaults"],
+    "HTTPClient.fetch": ["self", "url", "kwargs", *KEYWORDS],
+    "configure": ["transport", *KEYWORDS],
     "reset": [],
     "task": ["func", "args", "convention", "kwargs"],
     "HTTPHeaders.get": ["self", "key", "default", "caseinsensitive"],
@@ -98,14 +99,21 @@ def test_signature(name: str) -> None:
     assert list(inspect.signature(value).parameters) == SIGNATURES[name]
 
 
+def test_signature_has_the_defaults() -> None:
+    # What IPython and jedi show and complete.
+    for function in (turbo_tornado.HTTPClient().fetch, turbo_tornado.configure):
+        parameters = inspect.signature(function).parameters
+        for name, keyword in KEYWORDS.items():
+            assert parameters[name].kind is inspect.Parameter.KEYWORD_ONLY
+            assert parameters[name].default == keyword.default
+
+
 def test_attributes_of_a_response() -> None:
     public = [name for name in dir(turbo_tornado.HTTPResponse) if not name.startswith("_")]
     assert public == RESPONSE
 
 
 def test_keywords_are_those_of_the_table() -> None:
-    from turbo_tornado.request.keywords import KEYWORDS
-
     assert list(turbo_tornado.FetchKeywords.__annotations__) == list(KEYWORDS)
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import ssl
 import sys
 import threading
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from tornado.concurrent import Future
 from tornado.ioloop import IOLoop
@@ -30,10 +32,28 @@ if sys.version_info >= (3, 11):
 elif TYPE_CHECKING:
     from typing_extensions import Unpack
 
+_F = TypeVar("_F", bound=Callable[..., Any])
+
 #: Bytes of decoded body that a response may have if ``max_buffer_size`` is omitted.
 DEFAULT_MAX_BUFFER_SIZE = 128 * 1024 * 1024
 
 
+def _lists_keywords(function: _F) -> _F:
+    """Makes the runtime signature of ``function`` list the keywords of `FetchKeywords`.
+
+    IPython and jedi complete by the runtime signature, which does not show a ``TypedDict``.
+    """
+    signature = inspect.signature(function)
+    parameters = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
+    parameters += [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=keyword.default)
+        for name, keyword in keywords.KEYWORDS.items()
+    ]
+    function.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    return function
+
+
+@_lists_keywords
 def configure(
     transport: TransportChoice | None = None, **fetch_defaults: Unpack[FetchKeywords]
 ) -> None:
@@ -117,6 +137,7 @@ class HTTPClient:
             raise ValueError(CONTEXT_ON_CURL)
         self._busy = False
 
+    @_lists_keywords
     def fetch(
         self, url: str, kwargs: FetchKeywords | None = None, **options: Unpack[FetchKeywords]
     ) -> Future[HTTPResponse]:

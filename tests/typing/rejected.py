@@ -39,6 +39,8 @@ def clients() -> None:
     HTTPClient({"verify_ca": "no"})  # type: ignore[arg-type]
     HTTPClient(max_buffer_size="1")  # type: ignore[arg-type]
     HTTPClient(transport=5)  # type: ignore[arg-type]
+    HTTPClient(transport="urllib")  # type: ignore[arg-type]
+    configure("urllib")  # type: ignore[arg-type]
     configure("auto", timeout=5)  # type: ignore[call-arg]
 
 
