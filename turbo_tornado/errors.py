@@ -42,9 +42,9 @@ class errors(enum.IntEnum):
     REQUEST_TIMEOUT = -6
     #: The connection was closed in order before any byte of a response.
     NO_HEADERS = -7
-    #: POST, PUT or PATCH without body, json and params.
+    #: POST, PUT or PATCH without body, json, files and params.
     REQUIRES_BODY = -8
-    #: The body has an unsupported type.
+    #: The body has an unsupported type, or a file cannot be read.
     INVALID_BODY = -9
     #: The connection broke during the exchange, or the body is corrupt or too large.
     SOCKET_ERROR = -10

@@ -124,6 +124,7 @@ async def test_headers_come_before_on_headers(sent: Sent) -> None:
         ({":authority": "1"}, ValueError, "not a valid header name"),
         ({"Transfer-Encoding": "chunked"}, ValueError, "Transfer-Encoding"),
         ([("transfer-encoding", "identity")], ValueError, "Transfer-Encoding"),
+        ([("Host", "a"), ("host", "b")], ValueError, "only one Host"),
         ({"X-A": None}, TypeError, "X-A"),
         ({"X-A": True}, TypeError, "X-A"),
         ({"X-A": b"1"}, TypeError, "X-A"),
@@ -150,6 +151,11 @@ async def test_a_default_of_headers(sent: Sent) -> None:
         assert (request.field("X-A"), request.field("X-B")) == (None, "2")
     finally:
         reset()
+
+
+async def test_on_headers_cannot_add_a_host(refused: Refused) -> None:
+    raised = await refused(ValueError, on_headers=lambda headers: headers.add("Host", "b"))
+    assert "on_headers can have only one Host" in str(raised)
 
 
 def redirecting(code: int, location: Callable[[], str]) -> Any:
@@ -249,8 +255,10 @@ async def test_json_none_is_omitted(sent: Sent, fetch: Fetch, peer: RawPeer) -> 
 
 @pytest.mark.parametrize("body", ["", b"x", object()])
 async def test_json_with_a_body(refused: Refused, body: Any) -> None:
-    assert "json or body" in str(await refused(TypeError, json={}, body=body))
-    assert "json or body" in str(await refused(TypeError, {"body": body}, json={}))
+    assert "only one of body, json and files" in str(await refused(TypeError, json={}, body=body))
+    assert "only one of body, json and files" in str(
+        await refused(TypeError, {"body": body}, json={})
+    )
 
 
 CYCLE: list[Any] = []

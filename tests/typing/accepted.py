@@ -53,6 +53,10 @@ async def fetches() -> None:
     await client.fetch("http://localhost/", headers={"A": "b", "C": 1})
     await client.fetch("http://localhost/", headers=[("A", "b"), ("A", 1)])
     await client.fetch("http://localhost/", headers=HTTPHeaders({"A": "b"}))
+    await client.fetch("http://localhost/", json={"a": [1, None]})
+    await client.fetch("http://localhost/", files={"a": b"x", "b": Path("x"), "c": ("n", b"x")})
+    with open("x", "rb") as file:
+        await client.fetch("http://localhost/", files=[("a", file), ("a", ("n", file, "a/b"))])
     await client.fetch("http://localhost/", auth_username="u", auth_password=None, cookie="a=1")
 
 

@@ -23,6 +23,7 @@ def keywords() -> None:
     client.fetch("http://localhost/", on_headers=lambda: None)  # type: ignore[misc, arg-type]
     client.fetch("http://localhost/", headers="A: b")  # type: ignore[arg-type]
     client.fetch("http://localhost/", headers={"A": None})  # type: ignore[dict-item]
+    client.fetch("http://localhost/", files={"a": "x.txt"})  # type: ignore[dict-item]
     client.fetch(b"http://localhost/")  # type: ignore[arg-type]
     client.fetch()  # type: ignore[call-arg]
 

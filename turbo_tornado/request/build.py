@@ -12,8 +12,9 @@ from tornado.httpclient import HTTPRequest
 from ..failures import BodyRequired, InvalidBody, InvalidURL
 from ..headers import HTTPHeaders, header_lines
 from ..http1.head import allows_keep_alive
-from .checks import check_method, check_version
+from .checks import check_method, check_one_host, check_version
 from .keywords import FetchOptions
+from .multipart import Multipart
 from .redirect import keeps_body
 from .request import Request
 from .tls import TLS
@@ -51,7 +52,10 @@ def build_request(
         content_type = "application/json"
     else:
         body = None if options.body is None else _as_bytes(options.body)
-    if options.params is not None:
+    if options.files is not None:
+        multipart = Multipart(options.params, options.files)
+        body, content_type = b"".join(multipart), multipart.content_type
+    elif options.params is not None:
         if body is None and method in _METHODS_WITH_FORM:
             body = options.params.encode("ascii")
             content_type = "application/x-www-form-urlencoded"
@@ -86,7 +90,7 @@ def build_request(
 
 def _require_body(method: str) -> None:
     if method in _METHODS_WITH_BODY:
-        raise BodyRequired(f"{method} needs a body, json or params, and has none of them")
+        raise BodyRequired(f"{method} needs a body, json, files or params, and has none of them")
 
 
 def _as_bytes(body: object) -> bytes:
@@ -145,6 +149,7 @@ def _apply_on_headers(request: Request, options: FetchOptions) -> None:
     options.on_headers(headers)
     if "Transfer-Encoding" in headers:
         raise ValueError("on_headers set Transfer-Encoding; the whole body is sent at once")
+    check_one_host("on_headers", headers)
     if request.body is None:
         headers.remove("Content-Length")
     else:

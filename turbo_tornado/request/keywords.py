@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Literal, NamedTuple, TypedDict
+from typing import Any, BinaryIO, Literal, NamedTuple, TypedDict
 
 from .._version import __version__
 from ..headers import HTTPHeaders
 from . import checks
+from .multipart import FilePart, check_files
 from .other_clients import ADVICE
 
 
@@ -126,9 +128,20 @@ KEYWORDS: dict[str, Keyword] = {
         checks.check_json,
         "any JSON value",
         "The request body as JSON, with `Content-Type: application/json`. Not together with "
-        "`body`. For `null`, use `body`.",
+        "`body` or `files`. For `null`, use `body`.",
+    ),
+    "files": Keyword(
+        None,
+        check_files,
+        "mapping or pairs",
+        "Files to upload as `multipart/form-data`, with `params` as its fields. A file is bytes, a "
+        "binary file, a `pathlib.Path`, or a tuple `(filename, file)` or `(filename, file, type)`.",
     ),
 }
+
+
+FileContent = bytes | bytearray | memoryview | os.PathLike[str] | BinaryIO
+FileEntry = FileContent | tuple[str, FileContent] | tuple[str, FileContent, str | None]
 
 
 class FetchKeywords(TypedDict, total=False):
@@ -161,6 +174,7 @@ class FetchKeywords(TypedDict, total=False):
     user_agent: str | None
     headers: Mapping[str, str | int | float] | Sequence[tuple[str, str | int | float]] | None
     json: Any
+    files: Mapping[str, FileEntry] | Sequence[tuple[str, FileEntry]] | None
 
 
 class FetchOptions:
@@ -187,6 +201,7 @@ class FetchOptions:
     headers: dict[str, str] | None
     #: The text of the value.
     json: bytes | None
+    files: list[FilePart] | None
 
     def __init__(self, values: dict[str, Any]) -> None:
         # A copy into attributes would cost each fetch a microsecond.
@@ -240,9 +255,14 @@ def resolve(table: Mapping[str, Any] | None, keywords: Mapping[str, Any]) -> Fet
         _check_into(values, "fetch()", table)
     if keywords:
         _check_into(values, "fetch()", keywords)
-    if values["json"] is not None and values["body"] is not None:
-        raise TypeError("fetch() takes either json or body, not both")
+    if values["json"] is not None or values["files"] is not None:
+        _check_one_body(values)
     return FetchOptions(values)
+
+
+def _check_one_body(values: dict[str, Any]) -> None:
+    if sum(values[name] is not None for name in ("body", "json", "files")) > 1:
+        raise TypeError("fetch() takes only one of body, json and files")
 
 
 def _check_into(values: dict[str, Any], where: str, given: Mapping[str, Any]) -> None:
