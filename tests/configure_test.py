@@ -5,6 +5,7 @@ import importlib.util
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from tornado.simple_httpclient import SimpleAsyncHTTPClient
 
 from tests.support import MakePeer, StartProgram, response
 from tests.support.server import Server
-from turbo_tornado import HTTPClient, HTTPHeaders, configure, errors
+from turbo_tornado import HTTPClient, HTTPHeaders, configure, errors, reset
 from turbo_tornado.request.request import Request
 from turbo_tornado.transports.base import Abort, OnDone
 from turbo_tornado.transports.registry import registry
@@ -27,9 +28,9 @@ needs_pycurl = pytest.mark.skipif(not HAS_PYCURL, reason="pycurl is not installe
 
 @pytest.fixture(autouse=True)
 def configuration() -> Iterator[None]:
-    configure()
+    reset()
     yield
-    configure()
+    reset()
 
 
 def in_use() -> set[str]:
@@ -70,17 +71,19 @@ async def test_by_name(transport: str, server: Server) -> None:
     assert in_use() == {{"simple": "SimpleTransport", "curl": "CurlTransport"}[transport]}
 
 
-AUTO = pytest.mark.parametrize("arguments", [{}, {"transport": "auto"}], ids=["none", "auto"])
+AUTO = pytest.mark.parametrize(
+    "make_auto", [reset, partial(configure, "auto")], ids=["reset", "auto"]
+)
 
 
 @AUTO
 @pytest.mark.parametrize("version", ["HTTP/1.0", "HTTP/1.1", None])
 async def test_auto_is_simple(
-    arguments: dict[str, Any], version: Any, recording: list[Recording], raw_peer: MakePeer
+    make_auto: Callable[[], None], version: Any, recording: list[Recording], raw_peer: MakePeer
 ) -> None:
     peer = await raw_peer(response(b"body"))
     configure(Recording)
-    configure(**arguments)
+    make_auto()
     assert (await HTTPClient().fetch(peer.url(), http_version=version)).body == b"body"
     assert in_use() == {"SimpleTransport"}
     assert recording == []
@@ -108,9 +111,9 @@ HTTP_2: dict[str, Callable[[str], Any]] = {
 @AUTO
 @pytest.mark.parametrize("fetch", HTTP_2.values(), ids=HTTP_2)
 async def test_auto_is_curl_for_http_2(
-    arguments: dict[str, Any], fetch: Callable[[str], Any], closed_port: int, server: Server
+    make_auto: Callable[[], None], fetch: Callable[[str], Any], closed_port: int, server: Server
 ) -> None:
-    configure(**arguments)
+    make_auto()
     # The choice shows in who tries to connect.
     res = await fetch(f"http://127.0.0.1:{closed_port}/")
     assert res.error is not None
@@ -219,7 +222,6 @@ NO_TRANSPORTS: list[tuple[Any, type[Exception], str]] = [
     ("", ValueError, "'auto', 'simple' or 'curl'"),
     ("Simple", ValueError, "'Simple'"),
     (5, TypeError, "AsyncHTTPClient"),
-    (None, TypeError, "None"),
     (dict, TypeError, "dict"),
     (HTTPClient(), TypeError, "HTTPClient"),
 ]
@@ -239,9 +241,6 @@ async def test_what_is_no_transport(
 
 @pytest.mark.parametrize(("choice", "kind", "words"), NO_TRANSPORTS)
 def test_what_is_no_transport_of_one_client(choice: Any, kind: type[Exception], words: str) -> None:
-    if choice is None:
-        HTTPClient(transport=None)
-        return
     with pytest.raises(kind, match=words):
         HTTPClient(transport=choice)
 
@@ -396,7 +395,7 @@ async def test_a_default_of_the_timeouts(transport: str, server: Server, blackho
     res = await HTTPClient().fetch(server.url("/slow/30"))
     assert res.error is not None
     assert res.error.code is errors.REQUEST_TIMEOUT
-    configure(transport, connect_timeout=0.05)
+    configure(request_timeout=None, connect_timeout=0.05)
     res = await HTTPClient().fetch(blackhole)
     assert res.error is not None
     assert res.error.code is errors.CONNECT_TIMEOUT
@@ -418,21 +417,44 @@ async def test_what_is_given_wins(fetch: Callable[..., Any], server: Server) -> 
 
 
 async def test_none_is_not_given(server: Server) -> None:
-    configure(user_agent="Configured", cookie=None)
+    configure(user_agent="Configured")
     sent = (await HTTPClient().fetch(server.url(), user_agent=None)).request
     assert sent["User-Agent"] == "Configured"
-    assert "Cookie" not in sent
 
 
-async def test_the_next_configure_replaces_all(server: Server) -> None:
-    built_in = (await HTTPClient().fetch(server.url())).request["User-Agent"]
-    configure("simple", user_agent="First")
+async def test_the_next_configure_leaves_what_it_does_not_name(
+    recording: list[Recording], server: Server
+) -> None:
+    configure(Recording, user_agent="First", keep_alive=False)
     configure(cookie="a=1")
+    configure(None, user_agent="Second")
     sent = (await HTTPClient().fetch(server.url())).request
-    assert sent["User-Agent"] == built_in
+    assert sent["User-Agent"] == "Second"
     assert sent["Cookie"] == "a=1"
-    configure()
-    assert "Cookie" not in (await HTTPClient().fetch(server.url())).request
+    assert sent["Connection"] == "close"
+    assert len(recording) == 1
+    configure("simple")
+    assert (await HTTPClient().fetch(server.url())).request == sent
+    assert recording[0].hops == 1
+
+
+async def test_none_restores_one_default(server: Server) -> None:
+    built_in = (await HTTPClient().fetch(server.url())).request
+    configure(user_agent="Configured", cookie="a=1", keep_alive=False)
+    configure(user_agent=None, keep_alive=None)
+    sent = (await HTTPClient().fetch(server.url())).request
+    assert sent["User-Agent"] == built_in["User-Agent"]
+    assert sent["Cookie"] == "a=1"
+    assert "Connection" not in sent
+
+
+async def test_reset(recording: list[Recording], server: Server) -> None:
+    built_in = (await HTTPClient().fetch(server.url())).request
+    configure(Recording, user_agent="Configured", cookie="a=1", max_redirects=0)
+    reset()
+    assert (await HTTPClient().fetch(server.url())).request == built_in
+    assert (await HTTPClient().fetch(server.url("/redirect/1"))).code == 200
+    assert recording == []
 
 
 async def test_a_fetch_keeps_the_defaults_that_it_began_with(raw_peer: MakePeer) -> None:

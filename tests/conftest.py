@@ -25,7 +25,7 @@ from tests.support.blackhole import blackhole
 from tests.support.certificates import Certificates
 from tests.support.leaks import ErrorRecords, close_transports, pending_tasks
 from tests.support.server import Server
-from turbo_tornado import HTTPClient, HTTPResponse, configure
+from turbo_tornado import HTTPClient, HTTPResponse, configure, reset
 
 ROOT = Path(__file__).parent.parent
 
@@ -59,7 +59,7 @@ def default_of_keep_alive(request: pytest.FixtureRequest) -> Iterator[None]:
         pytest.skip("counts on a kept connection, or on the fields of a request that keeps one")
     configure(keep_alive=False)
     yield
-    configure()
+    reset()
 
 
 @settings(max_examples=1, database=None)

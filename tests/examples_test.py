@@ -39,7 +39,7 @@ def gateway() -> ModuleType:
 def default_transport(transport: str) -> Iterator[None]:
     turbo_tornado.configure(transport)
     yield
-    turbo_tornado.configure("auto")
+    turbo_tornado.reset()
 
 
 @pytest.fixture

@@ -31,7 +31,7 @@ from tornado.simple_httpclient import (
 from tests.support import Connection, MakePeer, Request, response
 from tests.support.certificates import Certificates
 from tests.support.server import Server
-from turbo_tornado import HTTPClient, HTTPHeaders, HTTPResponse, configure, errors
+from turbo_tornado import HTTPClient, HTTPHeaders, HTTPResponse, configure, errors, reset
 
 MakeServer = Callable[..., Awaitable[Server]]
 Fetch = Callable[..., Awaitable[HTTPResponse]]
@@ -143,7 +143,7 @@ async def test_by_instance(instance: AsyncHTTPClient, server: Server) -> None:
     try:
         assert (await HTTPClient().fetch(server.url())).code == 200
     finally:
-        configure()
+        reset()
     assert len(server.requests) == 3
 
 
@@ -152,7 +152,7 @@ async def test_by_class_for_all(kind: type[AsyncHTTPClient], server: Server) -> 
     try:
         res = await HTTPClient().fetch(server.url())
     finally:
-        configure()
+        reset()
     assert res.code == 200
     assert ("User-Agent", "Configured") in server.requests[0]["headers"]
 
@@ -836,3 +836,17 @@ async def test_closed_transport(kind: type[AsyncHTTPClient], server: Server) -> 
         with pytest.raises(RuntimeError, match="closed"):
             client.fetch(server.url())
     assert IOLoop.current() is instance.io_loop
+
+
+async def test_ssl_context(
+    stock: type[AsyncHTTPClient], tls_server: MakeServer, certificates: Certificates
+) -> None:
+    server = await tls_server()
+    context = ssl.create_default_context(cafile=certificates.ca)
+    client = HTTPClient(context, transport=stock)
+    if stock is SimpleAsyncHTTPClient:
+        assert (await client.fetch(server.url())).code == 200
+        return
+    with pytest.raises(ValueError, match="does not support an SSLContext"):
+        client.fetch(server.url())
+    assert server.requests == []

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import turbo_tornado
+from turbo_tornado.request.keywords import KEYWORDS
 
 ROOT = Path(__file__).parents[1]
 NAMES = {
@@ -22,6 +23,7 @@ NAMES = {
     "__version__",
     "configure",
     "errors",
+    "reset",
     "task",
 }
 TESTING = {
@@ -34,8 +36,9 @@ TESTING = {
 }
 SIGNATURES = {
     "HTTPClient": ["ssl_options", "io_loop", "max_buffer_size", "transport"],
-    "HTTPClient.fetch": ["self", "url", "kwargs", "options"],
-    "configure": ["transport", "fetch_defaults"],
+    "HTTPClient.fetch": ["self", "url", "kwargs", *KEYWORDS],
+    "configure": ["transport", *KEYWORDS],
+    "reset": [],
     "task": ["func", "args", "convention", "kwargs"],
     "HTTPHeaders.get": ["self", "key", "default", "caseinsensitive"],
     "HTTPHeaders.add": ["self", "name", "value", "kwargs"],
@@ -52,8 +55,8 @@ SIGNATURES = {
     "HTTPHeaders.stringify_as_request": ["self"],
 }
 RESPONSE = [
-    *("body", "code", "error", "headers", "reason", "request", "request_time"),
-    *("time_info", "url"),
+    *("body", "code", "error", "headers", "json", "raise_for_error", "reason", "request"),
+    *("request_time", "text", "time_info", "url"),
 ]
 
 
@@ -96,15 +99,21 @@ def test_signature(name: str) -> None:
     assert list(inspect.signature(value).parameters) == SIGNATURES[name]
 
 
+def test_signature_has_the_defaults() -> None:
+    # What IPython and jedi show and complete.
+    for function in (turbo_tornado.HTTPClient().fetch, turbo_tornado.configure):
+        parameters = inspect.signature(function).parameters
+        for name, keyword in KEYWORDS.items():
+            assert parameters[name].kind is inspect.Parameter.KEYWORD_ONLY
+            assert parameters[name].default == keyword.default
+
+
 def test_attributes_of_a_response() -> None:
     public = [name for name in dir(turbo_tornado.HTTPResponse) if not name.startswith("_")]
     assert public == RESPONSE
-    assert turbo_tornado.FetchError._fields == ("code", "message")
 
 
 def test_keywords_are_those_of_the_table() -> None:
-    from turbo_tornado.request.keywords import KEYWORDS
-
     assert list(turbo_tornado.FetchKeywords.__annotations__) == list(KEYWORDS)
 
 

@@ -33,7 +33,7 @@ from tornado.testing import ExpectLog
 from tornado.web import Application, RequestHandler
 
 from tests.support import MakePeer, response
-from turbo_tornado import HTTPClient, HTTPResponse, configure, errors, failures
+from turbo_tornado import HTTPClient, HTTPResponse, configure, errors, failures, reset
 from turbo_tornado.testing import Answer, StubRequest, StubTransport, UnexpectedRequest
 from turbo_tornado.transports.classify import SIMULATED, classify
 from turbo_tornado.transports.registry import registry
@@ -675,7 +675,7 @@ async def test_what_was_configured_is_left_alone(raw_peer: MakePeer) -> None:
         res = await fetch(peer.url())
         assert (res.body, res.request["User-Agent"]) == (b"real", "Again")
     finally:
-        configure()
+        reset()
     assert len(peer.requests) == 1
 
 

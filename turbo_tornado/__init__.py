@@ -10,7 +10,7 @@ else:
 """
 
 from ._version import __version__
-from .client import HTTPClient, configure
+from .client import HTTPClient, configure, reset
 from .errors import FetchError, errors
 from .headers import HTTPHeaders
 from .request.keywords import FetchKeywords
@@ -28,5 +28,6 @@ __all__ = [
     "__version__",
     "configure",
     "errors",
+    "reset",
     "task",
 ]

@@ -1,12 +1,15 @@
-"""`HTTPClient` and `configure`."""
+"""`HTTPClient`, `configure` and `reset`."""
 
 from __future__ import annotations
 
 import asyncio
+import inspect
+import ssl
 import sys
 import threading
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from tornado.concurrent import Future
 from tornado.ioloop import IOLoop
@@ -18,7 +21,7 @@ from .failures import ClientBusy
 from .request import keywords
 from .request.build import build_request
 from .request.keywords import FetchKeywords
-from .request.tls import TLS, SSLOptions
+from .request.tls import CONTEXT_ON_CURL, TLS, SSLOptions, check_ssl_options
 from .response import HTTPResponse
 from .transports.base import asyncio_loop
 from .transports.classify import REFUSED, classify
@@ -29,27 +32,61 @@ if sys.version_info >= (3, 11):
 elif TYPE_CHECKING:
     from typing_extensions import Unpack
 
+_F = TypeVar("_F", bound=Callable[..., Any])
+
 #: Bytes of decoded body that a response may have if ``max_buffer_size`` is omitted.
 DEFAULT_MAX_BUFFER_SIZE = 128 * 1024 * 1024
 
 
-def configure(transport: TransportChoice = "auto", **fetch_defaults: Unpack[FetchKeywords]) -> None:
+def _lists_keywords(function: _F) -> _F:
+    """Makes the runtime signature of ``function`` list the keywords of `FetchKeywords`.
+
+    IPython and jedi complete by the runtime signature, which does not show a ``TypedDict``.
+    """
+    signature = inspect.signature(function)
+    parameters = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
+    parameters += [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=keyword.default)
+        for name, keyword in keywords.KEYWORDS.items()
+    ]
+    function.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    return function
+
+
+@_lists_keywords
+def configure(
+    transport: TransportChoice | None = None, **fetch_defaults: Unpack[FetchKeywords]
+) -> None:
     """Sets the transport and the default keywords of every fetch.
 
+    An omitted argument stays as it is. `reset` restores the built-in defaults.
+
     :arg transport: ``"auto"`` (simple, and curl for HTTP/2), ``"simple"``, ``"curl"``, a
-        subclass of `AsyncHTTPClient`, or an instance. Default: ``"auto"``.
-    :arg fetch_defaults: keywords of `HTTPClient.fetch`, such as ``keep_alive=False``. An
-        omitted keyword gets its built-in default.
+        subclass of `AsyncHTTPClient`, or an instance. The built-in default is ``"auto"``.
+        ``None`` has the same effect as omitting it.
+    :arg fetch_defaults: keywords of `HTTPClient.fetch`, such as ``keep_alive=False``.
+        ``None`` as a value restores the built-in default of this keyword.
     :raises ImportError: for ``"curl"`` without pycurl.
     :raises TypeError: for an invalid transport, an unknown keyword, or a value of the wrong
         type.
     :raises ValueError: for an unknown transport name or an invalid value.
 
+    After any of these exceptions, nothing is changed.
+
     Turbo has no equivalent.
     """
-    choice = check_transport(transport)
+    choice = registry.default if transport is None else check_transport(transport)
     keywords.set_defaults(fetch_defaults)
     registry.default = choice
+
+
+def reset() -> None:
+    """Restores the built-in transport and the built-in default of every keyword.
+
+    Turbo has no equivalent.
+    """
+    keywords.reset_defaults()
+    registry.default = "auto"
 
 
 class HTTPClient:
@@ -59,8 +96,8 @@ class HTTPClient:
     connections belong to the transport of the IOLoop. Create several clients to fetch
     concurrently.
 
-    :arg ssl_options: mapping, see `SSLOptions`. Default: verify against the system's trust
-        store.
+    :arg ssl_options: mapping, see `SSLOptions`, or an `ssl.SSLContext`, which only the simple
+        transport supports. Default: verify against the system's trust store.
     :arg IOLoop io_loop: the loop to fetch on. Default: the current loop at `fetch`.
     :arg int max_buffer_size: bytes of decoded body that one response may have. Default:
         128 MiB.
@@ -68,7 +105,7 @@ class HTTPClient:
         one.
     :raises TypeError: for an unknown key of ``ssl_options`` or a wrong type.
     :raises ValueError: for a ``max_buffer_size`` below 1, or ``priv_file`` without
-        ``cert_file``.
+        ``cert_file``, or an ``SSLContext`` of a server or with ``transport="curl"``.
     :raises ImportError: for ``transport="curl"`` without pycurl.
 
     Equivalent to ``turbo.async.HTTPClient(ssl_options, io_loop, max_buffer_size)``.
@@ -78,7 +115,7 @@ class HTTPClient:
 
     def __init__(
         self,
-        ssl_options: SSLOptions | None = None,
+        ssl_options: SSLOptions | ssl.SSLContext | None = None,
         io_loop: IOLoop | None = None,
         max_buffer_size: int | None = None,
         *,
@@ -92,12 +129,15 @@ class HTTPClient:
             raise TypeError(f"max_buffer_size must be an int, not {type(max_buffer_size).__name__}")
         elif max_buffer_size < 1:
             raise ValueError("max_buffer_size must be at least 1")
-        self._tls = TLS.from_options(ssl_options)
+        self._tls = check_ssl_options(ssl_options)
         self._io_loop = io_loop
         self._max_buffer_size = max_buffer_size
         self._transport = None if transport is None else check_transport(transport)
+        if self._transport == "curl" and not isinstance(self._tls, TLS):
+            raise ValueError(CONTEXT_ON_CURL)
         self._busy = False
 
+    @_lists_keywords
     def fetch(
         self, url: str, kwargs: FetchKeywords | None = None, **options: Unpack[FetchKeywords]
     ) -> Future[HTTPResponse]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from typing import NamedTuple
+from typing import Any, ClassVar
 
 
 class errors(enum.IntEnum):
@@ -14,8 +14,19 @@ class errors(enum.IntEnum):
     >>> errors(-3).name
     'COULD_NOT_CONNECT'
 
+    ``errors.TIMEOUTS`` is the frozenset of the codes of an expired timeout.
+
+    ``errors.NOT_SENT`` is the frozenset of the codes of a request that was not sent. After a
+    redirect, this is the last request of the fetch, and the earlier ones were sent. Only with
+    ``allow_redirects=False`` has the server processed nothing. Other codes, such as ``SSL_ERROR``
+    and ``INVALID_BODY``, can be the result of a request that was sent in part.
+
     Equivalent to ``turbo.async.errors``; the numbers are Turbo.lua's.
     """
+
+    # Annotations alone, because an assignment would create a member.
+    NOT_SENT: ClassVar[frozenset[errors]]
+    TIMEOUTS: ClassVar[frozenset[errors]]
 
     #: Not a str, empty, no host, a bad port, a space or control character.
     INVALID_URL = -1
@@ -31,9 +42,9 @@ class errors(enum.IntEnum):
     REQUEST_TIMEOUT = -6
     #: The connection was closed in order before any byte of a response.
     NO_HEADERS = -7
-    #: POST, PUT or PATCH with neither body nor params.
+    #: POST, PUT or PATCH without body, json, files and params.
     REQUIRES_BODY = -8
-    #: The body has an unsupported type.
+    #: The body has an unsupported type, or a file cannot be read.
     INVALID_BODY = -9
     #: The connection broke during the exchange, or the body is corrupt or too large.
     SOCKET_ERROR = -10
@@ -45,8 +56,27 @@ class errors(enum.IntEnum):
     REDIRECT_MAX = -13
 
 
-class FetchError(NamedTuple):
+errors.NOT_SENT = frozenset(
+    {
+        errors.INVALID_URL,
+        errors.INVALID_SCHEMA,
+        errors.COULD_NOT_CONNECT,
+        errors.CONNECT_TIMEOUT,
+        errors.REQUIRES_BODY,
+        errors.BUSY,
+    }
+)
+errors.TIMEOUTS = frozenset({errors.CONNECT_TIMEOUT, errors.REQUEST_TIMEOUT})
+
+
+class FetchError(Exception):
     """``response.error``: the reason why a fetch has no response.
+
+    An exception that you can raise, copy and pickle. Two errors with the same code and message
+    are equal.
+
+    :arg errors code: the kind of failure.
+    :arg str message: a description for people.
 
     Equivalent to the ``error`` table of ``turbo.async.HTTPResponse``.
     """
@@ -55,6 +85,22 @@ class FetchError(NamedTuple):
     code: errors
     #: A description for people: host and port, the limit, the words of the system.
     message: str
+
+    def __init__(self, code: errors, message: str) -> None:
+        super().__init__(code, message)
+        self.code = code
+        self.message = message
+
+    def __str__(self) -> str:
+        return f"{self.code.name}: {self.message}"
+
+    def __eq__(self, other: Any) -> bool:
+        if not isinstance(other, FetchError):
+            return NotImplemented
+        return self.args == other.args
+
+    def __hash__(self) -> int:
+        return hash(self.args)
 
 
 def printable(text: str) -> str:

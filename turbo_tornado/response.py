@@ -2,10 +2,27 @@
 
 from __future__ import annotations
 
+import encodings
+import json
+import re
+import sys
+from encodings.aliases import aliases
+from typing import TYPE_CHECKING, Any
+
 from .errors import FetchError
 from .headers import HTTPHeaders
 from .request.request import Request
 from .transports.base import Response
+
+if sys.version_info >= (3, 11):
+    from typing import Self
+elif TYPE_CHECKING:
+    from typing_extensions import Self
+
+# Not every codec of Python: idna and punycode take quadratic time, and Python keeps the name of
+# each codec that it has not found.
+_CHARSETS = frozenset({*aliases, *aliases.values(), "koi8_u"})
+_CHARSET = re.compile(r";\s*charset\s*=\s*[\"']?([\w.:+-]{1,40})", re.ASCII | re.IGNORECASE)
 
 
 class HTTPResponse:
@@ -16,7 +33,8 @@ class HTTPResponse:
 
     .. attribute:: error
 
-       `FetchError` with ``code`` (a member of `errors`) and ``message``, or ``None``.
+       `FetchError` with ``code`` (a member of `errors`) and ``message``, or ``None``. It is an
+       exception. Each access returns another object.
 
     .. attribute:: request
 
@@ -37,6 +55,12 @@ class HTTPResponse:
     .. attribute:: body
 
        bytes: the decoded body; ``b""`` for a response without a body.
+
+    .. attribute:: text
+
+       str: the body, decoded by the charset of the Content-Type header. Without a charset, or
+       with an unknown one, UTF-8. Invalid bytes become U+FFFD. Raises ``error`` if it is set.
+       Turbo has no equivalent.
 
     .. attribute:: url
 
@@ -59,18 +83,17 @@ class HTTPResponse:
     """
 
     __slots__ = (
+        "_error",
         "_request",
         "_request_headers",
         "body",
         "code",
-        "error",
         "headers",
         "reason",
         "request_time",
         "time_info",
     )
 
-    error: FetchError | None
     # Not typed as optional: they are set for a caller that has checked `error`.
     code: int
     reason: str
@@ -87,7 +110,7 @@ class HTTPResponse:
         response: Response | None = None,
     ) -> None:
         self.request_time = request_time
-        self.error = error
+        self._error = error
         self._request = request
         self._request_headers: HTTPHeaders | None = None
         if response is None:
@@ -99,6 +122,14 @@ class HTTPResponse:
             self.headers = response.headers
             self.body = response.body
             self.time_info = response.time_info
+
+    @property
+    def error(self) -> FetchError | None:
+        if self._error is None:
+            return None
+        # A raised error refers to the frames that it has passed, and their variables refer to
+        # the response. A reference back to the raised error would be a cycle.
+        return FetchError(*self._error.args)
 
     # Computed on demand, because most callers look at neither.
 
@@ -112,7 +143,57 @@ class HTTPResponse:
     def url(self) -> str:
         return None if self._request is None else self._request.url.url  # type: ignore[return-value]
 
+    @property
+    def text(self) -> str:
+        self.raise_for_error()
+        charset = _charset_of(self.headers.get("Content-Type", ""))
+        try:
+            return self.body.decode(charset, "replace")
+        except (LookupError, UnicodeError):
+            # A codec of Python that is not an encoding of text, such as hex.
+            return self.body.decode("utf-8", "replace")
+
+    def json(self) -> Any:
+        """Returns the value of a JSON body, in UTF-8, UTF-16 or UTF-32.
+
+        The status code and the Content-Type are not checked.
+
+        :raises FetchError: ``error``, if it is set.
+        :raises ValueError: for a body that is not valid JSON. A body that is nested too deeply
+            is such a body.
+
+        Turbo has no equivalent.
+        """
+        self.raise_for_error()
+        try:
+            return json.loads(self.body)
+        except RecursionError:
+            raise ValueError("the JSON body is nested too deeply") from None
+
+    def raise_for_error(self) -> Self:
+        """Raises ``error`` if it is set, and returns the response otherwise.
+
+        A status code of 400 or above is not an error.
+
+        :rtype: HTTPResponse
+        :raises FetchError: ``error``.
+
+        Turbo has no equivalent.
+        """
+        if self._error is not None:
+            # Without a local variable, which would be a cycle.
+            raise FetchError(*self._error.args)
+        return self
+
     def __repr__(self) -> str:
-        if self.error is not None:
-            return f"<HTTPResponse {self.error.code.name}: {self.error.message}>"
+        if self._error is not None:
+            return f"<HTTPResponse {self._error}>"
         return f"<HTTPResponse {self.code} {self.reason}, {len(self.body)} bytes>"
+
+
+def _charset_of(content_type: str) -> str:
+    match = _CHARSET.search(content_type)
+    if match is None:
+        return "utf-8"
+    name = encodings.normalize_encoding(match[1]).lower()
+    return name if name in _CHARSETS else "utf-8"

@@ -8,14 +8,16 @@ import copy
 import gzip
 import logging
 import math
+import re
 import socket
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from types import MappingProxyType
 from typing import Any
 from urllib.parse import parse_qsl
 
 import pytest
+from tornado.httpclient import HTTPRequest
 
 import turbo_tornado
 from tests.support import (
@@ -24,14 +26,14 @@ from tests.support import (
     MakeClient,
     MakePeer,
     RawPeer,
-    Request,
+    Refused,
+    Sent,
     response,
     watched,
 )
-from turbo_tornado import HTTPClient, HTTPHeaders, HTTPResponse, configure, errors
-
-Sent = Callable[..., Awaitable[Request]]
-Refused = Callable[..., Awaitable[BaseException]]
+from turbo_tornado import HTTPClient, HTTPHeaders, HTTPResponse, configure, errors, reset
+from turbo_tornado.request.keywords import KEYWORDS
+from turbo_tornado.request.other_clients import ADVICE
 
 
 def basic(credentials: str) -> str:
@@ -45,47 +47,6 @@ def assert_error(res: HTTPResponse, code: errors) -> None:
     for name in ("request", "code", "reason", "headers", "body", "url"):
         assert getattr(res, name) is None, name
     assert isinstance(res.request_time, float)
-
-
-@pytest.fixture
-async def peer(raw_peer: MakePeer) -> RawPeer:
-    return await raw_peer(response(b"ok"))
-
-
-@pytest.fixture
-def sent(fetch: Fetch, peer: RawPeer) -> Sent:
-    """Fetches from the peer; returns the request that arrived."""
-
-    async def sent(path: str = "/", kwargs: Any = None, **options: Any) -> Request:
-        res = await fetch(peer.url(path), kwargs, **options)
-        assert res.error is None, res.error
-        assert res.code == 200
-        return peer.requests[-1]
-
-    return sent
-
-
-@pytest.fixture
-def refused(make_client: MakeClient, peer: RawPeer) -> Refused:
-    """Fetches, expecting that the call itself raises, sends nothing and frees the client."""
-
-    async def refused(
-        error: type[BaseException], kwargs: Any = None, **options: Any
-    ) -> BaseException:
-        client = make_client()
-        try:
-            client.fetch(peer.url(), kwargs, **options)
-        except error as raised:
-            refusal = raised
-        else:
-            pytest.fail(f"{kwargs or options} was not refused with {error.__name__}")
-        peer.requests.clear()
-        res = await client.fetch(peer.url("/after"))
-        assert res.error is None, res.error
-        assert [request.target for request in peer.requests] == ["/after"]
-        return refusal
-
-    return refused
 
 
 # method
@@ -243,7 +204,7 @@ async def test_no_keep_alive(sent: Sent, peer: RawPeer) -> None:
 @pytest.fixture
 def configured() -> Iterator[Callable[..., None]]:
     yield configure
-    configure()
+    reset()
 
 
 @pytest.mark.kept
@@ -817,6 +778,64 @@ async def test_user_agent(sent: Sent) -> None:
 async def test_unknown_keyword(refused: Refused, name: str, nearest: str) -> None:
     raised = await refused(TypeError, **{name: "value"})
     assert name in str(raised) and repr(nearest) in str(raised)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("timeout", "'request_timeout' for the whole fetch and 'connect_timeout'"),
+        ("follow_redirects", "'allow_redirects'"),
+        ("allow_redirect", "'allow_redirects'"),
+        ("verify", '{"verify_ca": False}'),
+        ("validate_cert", '{"verify_ca": False}'),
+        ("ssl", "HTTPClient(ssl_options)"),
+        ("ca_certs", '{"ca_path": ...}'),
+        ("client_key", '{"cert_file": ..., "priv_file": ...}'),
+        ("client_cert", '{"cert_file": ..., "priv_file": ...}'),
+        ("cert", '{"cert_file": ..., "priv_file": ...}'),
+        ("data", "'params' for a form, or 'body'"),
+        ("content", "'body'"),
+        ("json_", "'json'"),
+        ("stream", "'streaming_callback'"),
+        ("header_callback", "response.headers"),
+        ("body_producer", "'body'"),
+        ("raise_error", "raise_for_error()"),
+        ("auth", "'auth_username' and 'auth_password'"),
+        ("proxies", "'proxy'"),
+        ("proxy_host", "'proxy'"),
+        ("cookies", "'cookie'"),
+        ("decompress_response", "'use_gzip'"),
+        ("expect_100_continue", "SimpleTransport"),
+        ("network_interface", "SimpleTransport"),
+        ("if_modified_since", "'headers'"),
+    ],
+)
+async def test_keyword_of_another_client(refused: Refused, name: str, words: str) -> None:
+    for arguments in ({"kwargs": {name: 1}}, {name: 1}):
+        message = str(await refused(TypeError, **arguments))
+        assert message.startswith(f"fetch() has no {name!r}; ")
+        assert words in message
+    with pytest.raises(TypeError, match=f"configure.*has no {name!r}; "):
+        configure(**{name: 1})
+
+
+def test_advice_names_keywords() -> None:
+    # Keywords that are not in the table yet.
+    known = {*KEYWORDS, "proxy", "streaming_callback"}
+    for name, advice in ADVICE.items():
+        assert name not in KEYWORDS
+        assert set(re.findall(r"'(\w+)'", advice)) <= known
+
+
+@pytest.mark.parametrize("options", [{}, {"method": "POST", "body": ""}])
+async def test_a_request_of_tornado(
+    make_client: MakeClient, peer: RawPeer, options: dict[str, Any]
+) -> None:
+    client = make_client()
+    with pytest.raises(TypeError, match="not an HTTPRequest; pass its URL and keywords"):
+        client.fetch(HTTPRequest(peer.url()), **options)  # type: ignore[arg-type]
+    assert (await client.fetch(peer.url())).body == b"ok"
+    assert len(peer.requests) == 1
 
 
 @pytest.mark.parametrize("value", ["value", None])

@@ -11,7 +11,7 @@ import pytest
 from tornado import gen
 
 from tests.support import Connection, Fetch, MakeClient, MakePeer, Script, response
-from turbo_tornado import HTTPHeaders, HTTPResponse, errors
+from turbo_tornado import FetchError, HTTPHeaders, HTTPResponse, errors
 
 ALL_BYTES = bytes(range(256))
 TEXT = b"compressed " * 1000
@@ -538,6 +538,71 @@ async def test_what_was_not_offered_is_not_decoded(
 async def test_gzip_that_nobody_names_is_not_decoded(fetch: Fetch, raw_peer: MakePeer) -> None:
     peer = await raw_peer(response(gzipped(TEXT)))
     assert gzip.decompress((await fetch(peer.url())).body) == TEXT
+
+
+# text and JSON
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body", "text"),
+    [
+        (None, "é€".encode(), "é€"),
+        ("text/plain", "é€".encode(), "é€"),
+        ("text/plain; charset=utf-8", "é€".encode(), "é€"),
+        ("text/plain; charset=ISO-8859-1", b"\xe9", "é"),
+        ('text/plain; x=y ;Charset = "windows-1252"', b"\x80", "€"),
+        ("text/plain; charset=utf-16", "é".encode("utf-16"), "é"),
+        ("text/plain; charset=koi8-u", "ї".encode("koi8-u"), "ї"),
+        ("text/plain; charset=unheard-of", "é".encode(), "é"),
+        ("text/plain; charset=", "é".encode(), "é"),
+        ("text/plain; charset=os.path", b"a", "a"),
+        # Codecs of Python that are not charsets.
+        ("text/plain; charset=hex", b"6162", "6162"),
+        ("text/plain; charset=rot13", b"abc", "abc"),
+        ("text/plain; charset=idna", b"xn--mnchen-3ya", "xn--mnchen-3ya"),
+        ("text/plain; charset=punycode", b"mnchen-3ya", "mnchen-3ya"),
+        ("text/plain; charset=unicode_escape", b"\\u20ac", "\\u20ac"),
+        (None, b"a\xffb", "a\ufffdb"),
+        (None, b"", ""),
+    ],
+)
+async def test_text(
+    fetch: Fetch, raw_peer: MakePeer, content_type: str | None, body: bytes, text: str
+) -> None:
+    fields = [] if content_type is None else [f"Content-Type: {content_type}"]
+    peer = await raw_peer(response(body, *fields))
+    assert (await fetch(peer.url())).text == text
+
+
+async def test_json(fetch: Fetch, raw_peer: MakePeer) -> None:
+    peer = await raw_peer(response('{"é": [1, null]}'.encode(), "Content-Type: text/plain"))
+    assert (await fetch(peer.url())).raise_for_error().json() == {"é": [1, None]}
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"{", b"\xff", b"[" * 200_000, b"1" * 10_000 + b"]"], ids=range(5)
+)
+async def test_invalid_json(fetch: Fetch, raw_peer: MakePeer, body: bytes) -> None:
+    peer = await raw_peer(response(body))
+    res = await fetch(peer.url())
+    with pytest.raises(ValueError):
+        res.json()
+
+
+async def test_a_status_is_not_raised(fetch: Fetch, raw_peer: MakePeer) -> None:
+    peer = await raw_peer(response(b"{}", status="500 Oh"))
+    res = await fetch(peer.url())
+    assert res.raise_for_error() is res
+    assert (res.json(), res.text) == ({}, "{}")
+
+
+async def test_text_and_json_raise_the_error(fetch: Fetch, closed_port: int) -> None:
+    res = await fetch(f"http://127.0.0.1:{closed_port}/")
+    for use in (res.raise_for_error, res.json, lambda: res.text):
+        with pytest.raises(FetchError) as info:
+            use()
+        assert info.value == res.error
+        assert info.value.code is errors.COULD_NOT_CONNECT
 
 
 # a sane server

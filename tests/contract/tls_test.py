@@ -517,3 +517,77 @@ async def test_broken_off_in_tls(
     assert res.error is not None
     assert res.error.code in allowed
     assert len(peer.requests) == 1
+
+
+# An SSLContext
+
+
+def client_context(certificates: Certificates) -> ssl.SSLContext:
+    return ssl.create_default_context(cafile=certificates.ca)
+
+
+async def test_ssl_context(
+    tls_server: MakeServer, certificates: Certificates, server: Server
+) -> None:
+    trusting = await tls_server("valid")
+    client = HTTPClient(client_context(certificates), transport="simple")
+    for _ in range(2):
+        assert_fine(await client.fetch(trusting.url()))
+    assert trusting.connections == 1
+    # It has no effect on http.
+    assert_fine(await client.fetch(server.url()))
+
+
+async def test_ssl_context_with_a_client_certificate(
+    tls_server: MakeServer, certificates: Certificates
+) -> None:
+    server = await tls_server("valid", certificates.ca)
+    context = client_context(certificates)
+    context.load_cert_chain(certificates.client_cert, certificates.client_key)
+    assert_fine(await HTTPClient(context).fetch(server.url()))
+
+
+async def test_ssl_context_that_does_not_trust(tls_server: MakeServer) -> None:
+    server = await tls_server("valid")
+    context = ssl.create_default_context()
+    res = await HTTPClient(context, transport="simple").fetch(server.url(), **TIMEOUTS)
+    assert_ssl_error(res, "verify failed")
+    assert server.requests == []
+
+
+async def test_each_ssl_context_has_its_connections(
+    tls_server: MakeServer, certificates: Certificates
+) -> None:
+    server = await tls_server("valid")
+    one, other = client_context(certificates), client_context(certificates)
+    for context, connections in ((one, 1), (other, 2), (one, 2), (other, 2)):
+        assert_fine(await HTTPClient(context, transport="simple").fetch(server.url()))
+        assert server.connections == connections
+    options: Any = {"ca_path": certificates.ca}
+    assert_fine(await HTTPClient(options, transport="simple").fetch(server.url()))
+    assert server.connections == 3
+
+
+async def test_ssl_context_on_curl(
+    tls_server: MakeServer, certificates: Certificates, server: Server
+) -> None:
+    pytest.importorskip("pycurl")
+    from turbo_tornado.transports.curl import CurlTransport
+
+    context = client_context(certificates)
+    with pytest.raises(ValueError, match="curl transport does not support an SSLContext"):
+        HTTPClient(context, transport="curl")
+    url = (await tls_server("valid")).url()
+    for client, options in (
+        (HTTPClient(context, transport=CurlTransport), {}),
+        (HTTPClient(context, transport="auto"), {"http_version": "HTTP/2"}),
+    ):
+        for _ in range(2):
+            with pytest.raises(ValueError, match=r"SSLContext.*simple transport"):
+                client.fetch(url, options)
+        assert_fine(await client.fetch(server.url()))
+
+
+def test_ssl_context_of_a_server() -> None:
+    with pytest.raises(ValueError, match="for servers"):
+        HTTPClient(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER))

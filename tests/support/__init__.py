@@ -12,6 +12,8 @@ from .watched import watched
 MakeClient = Callable[..., HTTPClient]
 Fetch = Callable[..., Awaitable[HTTPResponse]]
 MakePeer = Callable[..., Awaitable[RawPeer]]
+Sent = Callable[..., Awaitable[Request]]
+Refused = Callable[..., Awaitable[BaseException]]
 StartProgram = Callable[..., Awaitable[Process]]
 RunPython = Callable[..., Awaitable[None]]
 
@@ -21,9 +23,11 @@ __all__ = [
     "MakeClient",
     "MakePeer",
     "RawPeer",
+    "Refused",
     "Request",
     "RunPython",
     "Script",
+    "Sent",
     "StartProgram",
     "response",
     "watched",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import ssl
 from http import HTTPStatus
 from pathlib import Path
 
@@ -49,6 +50,13 @@ async def fetches() -> None:
     await client.fetch("http://localhost/", params=[("a", 1), ("a", "2"), ("b", (1.5, True))])
     await client.fetch("http://localhost/", body=bytearray(b"x"), on_headers=add_fields)
     await client.fetch("http://localhost/", on_headers=lambda headers: headers.add("A", "b"))
+    await client.fetch("http://localhost/", headers={"A": "b", "C": 1})
+    await client.fetch("http://localhost/", headers=[("A", "b"), ("A", 1)])
+    await client.fetch("http://localhost/", headers=HTTPHeaders({"A": "b"}))
+    await client.fetch("http://localhost/", json={"a": [1, None]})
+    await client.fetch("http://localhost/", files={"a": b"x", "b": Path("x"), "c": ("n", b"x")})
+    with open("x", "rb") as file:
+        await client.fetch("http://localhost/", files=[("a", file), ("a", ("n", file, "a/b"))])
     await client.fetch("http://localhost/", auth_username="u", auth_password=None, cookie="a=1")
 
 
@@ -68,6 +76,18 @@ def responses(res: HTTPResponse) -> None:
     assert_type(res.time_info, dict[str, float])
     assert_type(res.headers.get_status_code(), int | None)
     assert res.code == HTTPStatus.OK
+    assert_type(res.text, str)
+    assert_type(res.raise_for_error(), HTTPResponse)
+    assert_type(errors.NOT_SENT, frozenset[errors])
+
+
+def raised(res: HTTPResponse) -> None:
+    try:
+        print(res.raise_for_error().json()["key"])
+    except FetchError as error:
+        assert_type(error.code, errors)
+    if res.error:
+        raise res.error
 
 
 async def tasks(io_loop: IOLoop) -> None:
@@ -84,6 +104,7 @@ def configurations() -> None:
     configure("curl", keep_alive=False, request_timeout=15.5)
     configure(OwnTransport)
     HTTPClient(transport="simple")
+    HTTPClient(ssl.create_default_context())
     HTTPClient(transport=OwnTransport())
 
 

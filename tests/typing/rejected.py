@@ -21,6 +21,9 @@ def keywords() -> None:
     client.fetch("http://localhost/", params="a=1")  # type: ignore[arg-type]
     client.fetch("http://localhost/", cookie=["a"])  # type: ignore[arg-type]
     client.fetch("http://localhost/", on_headers=lambda: None)  # type: ignore[misc, arg-type]
+    client.fetch("http://localhost/", headers="A: b")  # type: ignore[arg-type]
+    client.fetch("http://localhost/", headers={"A": None})  # type: ignore[dict-item]
+    client.fetch("http://localhost/", files={"a": "x.txt"})  # type: ignore[dict-item]
     client.fetch(b"http://localhost/")  # type: ignore[arg-type]
     client.fetch()  # type: ignore[call-arg]
 
@@ -37,6 +40,8 @@ def clients() -> None:
     HTTPClient({"verify_ca": "no"})  # type: ignore[arg-type]
     HTTPClient(max_buffer_size="1")  # type: ignore[arg-type]
     HTTPClient(transport=5)  # type: ignore[arg-type]
+    HTTPClient(transport="urllib")  # type: ignore[arg-type]
+    configure("urllib")  # type: ignore[arg-type]
     configure("auto", timeout=5)  # type: ignore[call-arg]
 
 

@@ -5,12 +5,16 @@ from __future__ import annotations
 import base64
 import functools
 import re
+import ssl
+
+from tornado.httpclient import HTTPRequest
 
 from ..failures import BodyRequired, InvalidBody, InvalidURL
-from ..headers import header_lines
+from ..headers import HTTPHeaders, header_lines
 from ..http1.head import allows_keep_alive
-from .checks import check_method, check_version
+from .checks import check_method, check_one_host, check_version
 from .keywords import FetchOptions
+from .multipart import Multipart
 from .redirect import keeps_body
 from .request import Request
 from .tls import TLS
@@ -21,25 +25,40 @@ _METHODS_WITH_FORM = _METHODS_WITH_BODY | {"DELETE"}
 _TARGET = re.compile(r"[!-\"$-~]+")
 
 
-def build_request(url: object, options: FetchOptions, tls: TLS, max_body_size: int) -> Request:
+def build_request(
+    url: object, options: FetchOptions, tls: TLS | ssl.SSLContext, max_body_size: int
+) -> Request:
     """Builds the first request of a fetch.
 
     :raises InvalidURL, InvalidSchema, BodyRequired, InvalidBody: for a request that ends as
         ``response.error``.
+    :raises TypeError: for an ``HTTPRequest`` as ``url``.
     :raises TypeError, ValueError: for invalid changes by ``on_headers``. An exception of
         ``on_headers`` itself passes through.
     """
+    if isinstance(url, HTTPRequest):
+        raise TypeError(
+            "url must be a str, not an HTTPRequest; pass its URL and keywords to fetch(), or pass "
+            "it to the fetch() of an AsyncHTTPClient"
+        )
     if not isinstance(url, str):
         raise InvalidURL(f"the URL must be a str, not {type(url).__name__}")
     # The exact str: a subclass can compare and hash as it likes.
     address = parse_url(str.__str__(url))
     method = options.method
-    body = None if options.body is None else _as_bytes(options.body)
-    is_form = False
-    if options.params is not None:
-        is_form = body is None and method in _METHODS_WITH_FORM
-        if is_form:
+    content_type = ""
+    if options.json is not None:
+        body: bytes | None = options.json
+        content_type = "application/json"
+    else:
+        body = None if options.body is None else _as_bytes(options.body)
+    if options.files is not None:
+        multipart = Multipart(options.params, options.files)
+        body, content_type = b"".join(multipart), multipart.content_type
+    elif options.params is not None:
+        if body is None and method in _METHODS_WITH_FORM:
             body = options.params.encode("ascii")
+            content_type = "application/x-www-form-urlencoded"
         else:
             address = address.with_query(options.params)
     if body is None:
@@ -49,7 +68,7 @@ def build_request(url: object, options: FetchOptions, tls: TLS, max_body_size: i
         method,
         address.target,
         options.http_version,
-        _header_block(address, options, body, is_form),
+        _header_block(address, options, body, content_type),
         body,
         keep_alive=options.keep_alive,
         decompress=options.use_gzip,
@@ -62,6 +81,8 @@ def build_request(url: object, options: FetchOptions, tls: TLS, max_body_size: i
         request.on_head = keeps_body
     if options.on_headers is not None:
         _apply_on_headers(request, options)
+    elif options.headers is not None and "connection" in options.headers:
+        _apply_connection(request, request.headers())
     elif request.version == "HTTP/1.0":
         request.keep_alive = False
     return request
@@ -69,7 +90,7 @@ def build_request(url: object, options: FetchOptions, tls: TLS, max_body_size: i
 
 def _require_body(method: str) -> None:
     if method in _METHODS_WITH_BODY:
-        raise BodyRequired(f"{method} needs a body or params, and has neither")
+        raise BodyRequired(f"{method} needs a body, json, files or params, and has none of them")
 
 
 def _as_bytes(body: object) -> bytes:
@@ -99,7 +120,7 @@ def _default_lines(host: str, user_agent: str, use_gzip: bool) -> str:
     return f"{lines}Accept-Encoding: gzip\r\n" if use_gzip else lines
 
 
-def _header_block(url: URL, options: FetchOptions, body: bytes | None, is_form: bool) -> bytes:
+def _header_block(url: URL, options: FetchOptions, body: bytes | None, content_type: str) -> bytes:
     lines = [_default_lines(url.host_header, options.user_agent, options.use_gzip)]
     username, password = options.auth_username, options.auth_password
     if username is None or username == url.username:
@@ -110,13 +131,17 @@ def _header_block(url: URL, options: FetchOptions, body: bytes | None, is_form: 
         lines.append(f"Authorization: {credentials}\r\n")
     if options.cookie is not None:
         lines.append(f"Cookie: {options.cookie}\r\n")
-    if is_form:
-        lines.append("Content-Type: application/x-www-form-urlencoded\r\n")
+    if content_type:
+        lines.append(f"Content-Type: {content_type}\r\n")
     if body is not None:
         lines.append(f"Content-Length: {len(body)}\r\n")
     if not options.keep_alive:
         lines.append("Connection: close\r\n")
-    return "".join(lines).encode("latin-1")
+    block = "".join(lines)
+    if options.headers is not None:
+        own = {line.partition(":")[0].lower(): f"{line}\r\n" for line in block.split("\r\n")[:-1]}
+        block = "".join((own | options.headers).values())
+    return block.encode("latin-1")
 
 
 def _apply_on_headers(request: Request, options: FetchOptions) -> None:
@@ -125,6 +150,7 @@ def _apply_on_headers(request: Request, options: FetchOptions) -> None:
     options.on_headers(headers)
     if "Transfer-Encoding" in headers:
         raise ValueError("on_headers set Transfer-Encoding; the whole body is sent at once")
+    check_one_host("on_headers", headers)
     if request.body is None:
         headers.remove("Content-Length")
     else:
@@ -139,6 +165,10 @@ def _apply_on_headers(request: Request, options: FetchOptions) -> None:
         request.url = request.url._replace(path=path)
     request.version = check_version("http_version", headers.get_version())
     request.header_block = header_lines(headers).encode("latin-1")
+    _apply_connection(request, headers)
+
+
+def _apply_connection(request: Request, headers: HTTPHeaders) -> None:
     connection = headers.get("Connection", "").lower().encode("latin-1")
     if not allows_keep_alive(request.version, connection):
         request.keep_alive = False

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import json
 import re
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 from urllib.parse import quote
 
-from ..headers import TOKEN, check_value, exact_text
+from tornado import httputil
+
+from ..headers import TOKEN, HTTPHeaders, check_value, exact_text
 
 HTTP_VERSIONS = ("HTTP/1.0", "HTTP/1.1", "HTTP/2")
 _TOKEN = re.compile(TOKEN)
@@ -23,7 +26,7 @@ _COMMON_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"})
 
 def check_text(name: str, value: Any) -> str:
     if not isinstance(value, str):
-        raise _wrong_type(name, "a str", value)
+        raise wrong_type(name, "a str", value)
     return exact_text(value)
 
 
@@ -53,7 +56,7 @@ def check_version(name: str, value: Any) -> str:
 
 def check_flag(name: str, value: Any) -> bool:
     if not isinstance(value, bool):
-        raise _wrong_type(name, "a bool", value)
+        raise wrong_type(name, "a bool", value)
     return value
 
 
@@ -61,7 +64,7 @@ def check_seconds(name: str, value: Any) -> float:
     if type(value) is not float and (
         isinstance(value, bool) or not isinstance(value, (int, float))
     ):
-        raise _wrong_type(name, "a number of seconds", value)
+        raise wrong_type(name, "a number of seconds", value)
     if not value >= 0:
         raise ValueError(f"{name} must not be negative or NaN; 0 means no limit")
     # An int can be larger than any float. Like infinity, it means no limit.
@@ -70,7 +73,7 @@ def check_seconds(name: str, value: Any) -> float:
 
 def check_count(name: str, value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
-        raise _wrong_type(name, "an int", value)
+        raise wrong_type(name, "an int", value)
     if value < 0:
         raise ValueError(f"{name} must not be negative")
     return value
@@ -78,7 +81,7 @@ def check_count(name: str, value: Any) -> int:
 
 def check_function(name: str, value: Any) -> Callable[..., Any]:
     if not callable(value):
-        raise _wrong_type(name, "callable", value)
+        raise wrong_type(name, "callable", value)
     if inspect.iscoroutinefunction(value):
         raise TypeError(f"{name} is called while the request is built; it cannot be a coroutine")
     return value  # type: ignore[no-any-return]
@@ -108,7 +111,7 @@ def check_cookie(name: str, value: Any) -> str | None:
             for key, item in value.items()
         )
     elif not isinstance(value, str):
-        raise _wrong_type(name, "a mapping or a str", value)
+        raise wrong_type(name, "a mapping or a str", value)
     return check_header_text(name, value) or None
 
 
@@ -120,23 +123,75 @@ def _cookie_part(name: str, value: Any, delimiters: str) -> str:
     return text
 
 
+def check_headers(name: str, value: Any) -> dict[str, str]:
+    """Returns the header lines of each name, by the name in lower case.
+
+    Content-Length is omitted, because the client sets it.
+    """
+    headers = HTTPHeaders()
+    for key, item in pairs_of(name, value):
+        try:
+            headers.add(key, item)
+        except TypeError as error:
+            raise TypeError(f"{name}: {error}") from None
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from None
+    if "Transfer-Encoding" in headers:
+        raise ValueError(f"{name} cannot have Transfer-Encoding, which the client sets")
+    check_one_host(name, headers)
+    headers.remove("Content-Length")
+    lines: dict[str, str] = {}
+    for key, item in headers.get_all():
+        lines[key.lower()] = f"{lines.get(key.lower(), '')}{key}: {item}\r\n"
+    return lines
+
+
 def check_params(name: str, value: Any) -> str:
     """Returns the percent-encoded query or form body."""
-    if isinstance(value, Mapping):
-        pairs: Iterable[Any] = value.items()
+    encoded = []
+    for key, item in pairs_of(name, value):
+        text = _percent_encoded(name, key)
+        values = item if isinstance(item, (list, tuple)) else (item,)
+        encoded += [f"{text}={_percent_encoded(name, one)}" for one in values]
+    return "&".join(encoded)
+
+
+def check_one_host(name: str, headers: httputil.HTTPHeaders) -> None:
+    if len(headers.get_list("Host")) > 1:
+        # Two servers on the way could each use another one (RFC 9112, section 3.2).
+        raise ValueError(f"{name} can have only one Host")
+
+
+def check_json(name: str, value: Any) -> bytes:
+    """Returns the JSON text of a value."""
+    try:
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    except TypeError as error:
+        raise TypeError(f"{name}: {error}") from None
+    except ValueError as error:
+        # NaN, a cycle, or an int of too many digits.
+        raise ValueError(f"{name}: {error}") from None
+    except RecursionError:
+        raise ValueError(f"{name} is nested too deeply") from None
+    return _utf8(name, text)
+
+
+def pairs_of(name: str, value: Any) -> Iterator[tuple[Any, Any]]:
+    """Yields the pairs of a mapping or of an iterable of pairs."""
+    if isinstance(value, httputil.HTTPHeaders):
+        # Its items are joined by commas, which some headers cannot be.
+        pairs: Iterable[Any] = value.get_all()
+    elif isinstance(value, Mapping):
+        pairs = value.items()
     elif isinstance(value, Iterable) and not isinstance(value, (str, bytes, bytearray)):
         pairs = value
     else:
-        raise _wrong_type(name, "a mapping or pairs", value)
-    encoded = []
+        raise wrong_type(name, "a mapping or pairs", value)
     for pair in pairs:
         if not isinstance(pair, (tuple, list)) or len(pair) != 2:
             kind = type(pair).__name__
             raise TypeError(f"{name} must be a mapping or pairs, not of {kind} items")
-        key = _percent_encoded(name, pair[0])
-        values = pair[1] if isinstance(pair[1], (list, tuple)) else (pair[1],)
-        encoded += [f"{key}={_percent_encoded(name, item)}" for item in values]
-    return "&".join(encoded)
+        yield pair[0], pair[1]
 
 
 def _percent_encoded(name: str, value: Any) -> str:
@@ -181,5 +236,5 @@ def unknown_name(where: str, name: object, known: Iterable[str]) -> TypeError:
     return TypeError(f"{where} has no {name!r}{hint}")
 
 
-def _wrong_type(name: str, expected: str, value: Any) -> TypeError:
+def wrong_type(name: str, expected: str, value: Any) -> TypeError:
     return TypeError(f"{name} must be {expected}, not {type(value).__name__}")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Literal, NamedTuple, TypedDict
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, BinaryIO, Literal, NamedTuple, TypedDict
 
 from .._version import __version__
 from ..headers import HTTPHeaders
 from . import checks
+from .multipart import FilePart, check_files
+from .other_clients import ADVICE
 
 
 class Keyword(NamedTuple):
@@ -113,7 +116,32 @@ KEYWORDS: dict[str, Keyword] = {
         "str",
         'The User-Agent header. `""`: no header.',
     ),
+    "headers": Keyword(
+        None,
+        checks.check_headers,
+        "mapping or pairs",
+        "Request headers, which replace the client's own. Pairs can repeat a name. Content-Length "
+        "is always the client's.",
+    ),
+    "json": Keyword(
+        None,
+        checks.check_json,
+        "any JSON value",
+        "The request body as JSON, with `Content-Type: application/json`. Not together with "
+        "`body` or `files`. For `null`, use `body`.",
+    ),
+    "files": Keyword(
+        None,
+        check_files,
+        "mapping or pairs",
+        "Files to upload as `multipart/form-data`, with `params` as its fields. A file is bytes, a "
+        "binary file, a `pathlib.Path`, or a tuple `(filename, file)` or `(filename, file, type)`.",
+    ),
 }
+
+
+FileContent = bytes | bytearray | memoryview | os.PathLike[str] | BinaryIO
+FileEntry = FileContent | tuple[str, FileContent] | tuple[str, FileContent, str | None]
 
 
 class FetchKeywords(TypedDict, total=False):
@@ -144,6 +172,9 @@ class FetchKeywords(TypedDict, total=False):
     auth_username: str | None
     auth_password: str | None
     user_agent: str | None
+    headers: Mapping[str, str | int | float] | Sequence[tuple[str, str | int | float]] | None
+    json: Any
+    files: Mapping[str, FileEntry] | Sequence[tuple[str, FileEntry]] | None
 
 
 class FetchOptions:
@@ -166,6 +197,11 @@ class FetchOptions:
     auth_username: str | None
     auth_password: str | None
     user_agent: str
+    #: The lines of each header name, by the name in lower case.
+    headers: dict[str, str] | None
+    #: The text of the value.
+    json: bytes | None
+    files: list[FilePart] | None
 
     def __init__(self, values: dict[str, Any]) -> None:
         # A copy into attributes would cost each fetch a microsecond.
@@ -179,14 +215,23 @@ _defaults = FetchOptions(_BUILT_IN)
 
 
 def set_defaults(values: Mapping[str, Any]) -> None:
-    """Makes ``values`` the defaults of every fetch, over the built-in ones.
+    """Makes ``values`` the defaults of every fetch, and leaves the other defaults unchanged.
+
+    ``None`` restores the built-in default.
 
     :raises TypeError, ValueError: as `resolve`.
     """
     global _defaults
-    defaults = _BUILT_IN.copy()
+    restored = {name: _BUILT_IN[name] for name in values if name in _BUILT_IN}
+    defaults = _defaults.__dict__ | restored
     _check_into(defaults, "configure()", values)
     _defaults = FetchOptions(defaults)
+
+
+def reset_defaults() -> None:
+    """Restores the built-in defaults."""
+    global _defaults
+    _defaults = FetchOptions(_BUILT_IN)
 
 
 def resolve(table: Mapping[str, Any] | None, keywords: Mapping[str, Any]) -> FetchOptions:
@@ -194,7 +239,8 @@ def resolve(table: Mapping[str, Any] | None, keywords: Mapping[str, Any]) -> Fet
 
     ``None`` as a value has the same effect as omitting the keyword, like ``nil`` in Lua.
 
-    :raises TypeError: for an unknown keyword or a value of the wrong type.
+    :raises TypeError: for an unknown keyword, a value of the wrong type, or keywords that
+        exclude each other.
     :raises ValueError: for an invalid value of the right type.
     """
     if table is not None and not isinstance(table, Mapping):
@@ -209,13 +255,22 @@ def resolve(table: Mapping[str, Any] | None, keywords: Mapping[str, Any]) -> Fet
         _check_into(values, "fetch()", table)
     if keywords:
         _check_into(values, "fetch()", keywords)
+    if values["json"] is not None or values["files"] is not None:
+        _check_one_body(values)
     return FetchOptions(values)
+
+
+def _check_one_body(values: dict[str, Any]) -> None:
+    if sum(values[name] is not None for name in ("body", "json", "files")) > 1:
+        raise TypeError("fetch() takes only one of body, json and files")
 
 
 def _check_into(values: dict[str, Any], where: str, given: Mapping[str, Any]) -> None:
     for name, value in given.items():
         check = _CHECKS.get(name)
         if check is None:
+            if name in ADVICE:
+                raise TypeError(f"{where} has no {name!r}; {ADVICE[name]}")
             raise checks.unknown_name(where, name, KEYWORDS)
         if value is not None:
             values[name] = check(name, value)

@@ -55,7 +55,7 @@ class TLS:
 
     @classmethod
     def from_options(cls, ssl_options: SSLOptions | None) -> TLS:
-        """Checks Turbo's ``ssl_options``.
+        """Checks a mapping of ``ssl_options``.
 
         :raises TypeError: for anything other than a mapping, an unknown key, or a value of
             the wrong type.
@@ -64,7 +64,8 @@ class TLS:
         if ssl_options is None:
             return _DEFAULT
         if not isinstance(ssl_options, Mapping):
-            raise TypeError(f"ssl_options must be a mapping, not {type(ssl_options).__name__}")
+            kind = type(ssl_options).__name__
+            raise TypeError(f"ssl_options must be a mapping or an ssl.SSLContext, not {kind}")
         settings: dict[str, Any] = {}
         value: Any
         for name, value in ssl_options.items():
@@ -103,6 +104,25 @@ class TLS:
 
 
 _DEFAULT = TLS()
+
+#: The error for an `ssl.SSLContext` on the curl transport. pycurl cannot pass it to libcurl.
+CONTEXT_ON_CURL = (
+    "ssl_options: the curl transport does not support an SSLContext; use a mapping of "
+    "ssl_options, or the simple transport, which supports HTTP/1.1 only"
+)
+
+
+def check_ssl_options(ssl_options: SSLOptions | ssl.SSLContext | None) -> TLS | ssl.SSLContext:
+    """Checks the ``ssl_options`` of a client.
+
+    :raises TypeError, ValueError: as `TLS.from_options`, and `ValueError` for a context of a
+        server.
+    """
+    if not isinstance(ssl_options, ssl.SSLContext):
+        return TLS.from_options(ssl_options)
+    if ssl_options.protocol is ssl.PROTOCOL_TLS_SERVER:
+        raise ValueError("ssl_options: the SSLContext is one for servers (PROTOCOL_TLS_SERVER)")
+    return ssl_options
 
 
 @lru_cache(maxsize=64)

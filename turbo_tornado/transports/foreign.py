@@ -112,8 +112,8 @@ def foreign_request(client: AsyncHTTPClient, request: Request) -> HTTPRequest:
     """Returns the ``HTTPRequest`` that makes ``client`` send ``request``.
 
     :raises ValueError: for a version other than HTTP/1.1, for a directory as ``ca_path`` if the
-        client does not take an `ssl.SSLContext`, and for a body with GET or HEAD on Tornado's
-        curl client.
+        client does not take an `ssl.SSLContext`, and for a body with GET or HEAD or an
+        ``SSLContext`` on Tornado's curl client.
     :raises HandshakeFailed: for a missing or invalid file in the TLS settings.
     """
     name = type(client).__name__
@@ -143,6 +143,8 @@ def foreign_request(client: AsyncHTTPClient, request: Request) -> HTTPRequest:
     tls = request.tls
     if context is None:
         return http_request
+    if not isinstance(tls, TLS) and _is_stock_curl(client):
+        raise ValueError(f"ssl_options: {name} does not support an SSLContext")
     if isinstance(client, SimpleAsyncHTTPClient) or not isinstance(tls, TLS):
         http_request.ssl_options = context
         return http_request

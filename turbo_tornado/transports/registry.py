@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import os
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 from tornado.httpclient import AsyncHTTPClient
 from tornado.ioloop import IOLoop
@@ -15,7 +15,7 @@ from .base import CancellableFetch, Transport, asyncio_loop
 from .foreign import ForeignTransport
 
 #: A transport as a user names it.
-TransportChoice = str | type[AsyncHTTPClient] | AsyncHTTPClient
+TransportChoice = Literal["auto", "simple", "curl"] | type[AsyncHTTPClient] | AsyncHTTPClient
 
 _NAMES = ("auto", "simple", "curl")
 
@@ -32,7 +32,7 @@ def check_transport(choice: object) -> TransportChoice:
             raise ValueError(f"transport must be 'auto', 'simple' or 'curl', not {choice!r}")
         if choice == "curl":
             _curl()
-        return choice
+        return cast("TransportChoice", choice)
     if isinstance(choice, AsyncHTTPClient):
         return choice
     if isinstance(choice, type) and issubclass(choice, AsyncHTTPClient):
@@ -65,7 +65,7 @@ def _class_of(name: str) -> type[AsyncHTTPClient]:
     return _curl() if name == "curl" else _simple()
 
 
-def _curl_for_http2() -> str:
+def _curl_for_http2() -> Literal["curl"]:
     try:
         _curl()
     except ImportError as error:

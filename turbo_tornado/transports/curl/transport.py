@@ -24,7 +24,7 @@ from tornado.ioloop import IOLoop
 
 from ...failures import RequestTimeout
 from ...request.request import Request
-from ...request.tls import TLS
+from ...request.tls import CONTEXT_ON_CURL, TLS
 from ..base import Abort, CancellableFetch, OnDone, RequestQueue
 from .engine import CurlEngine
 from .options import MAX_REQUEST_HEAD, RequestHandle
@@ -124,7 +124,7 @@ class CurlTransport(CancellableFetch, CurlAsyncHTTPClient):
             raise ValueError(f"headers: libcurl sends at most {MAX_REQUEST_HEAD} bytes")
         if request.url.scheme == "https":
             if not isinstance(request.tls, TLS):
-                raise ValueError("ssl_options: the curl transport does not take an SSLContext")
+                raise ValueError(CONTEXT_ON_CURL)
             # Missing and invalid files are the same failure on both transports.
             request.ssl_context()
         transfer = Transfer(self._engine, self._handles, self._queue, request, on_done)

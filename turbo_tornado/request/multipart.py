@@ -1,0 +1,194 @@
+"""`Multipart`: the ``multipart/form-data`` body of the keyword ``files`` (RFC 7578)."""
+
+from __future__ import annotations
+
+import io
+import mimetypes
+import os
+import re
+import stat
+from collections.abc import Iterable, Iterator
+from typing import Any, BinaryIO, NamedTuple
+from urllib.parse import unquote_to_bytes
+
+from ..failures import InvalidBody
+from .checks import check_header_text, pairs_of, wrong_type
+
+_CHUNK_SIZE = 65536
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+# Only the tables of Python: those of the system differ from machine to machine.
+_TYPES = mimetypes.MimeTypes()
+
+
+class FilePart(NamedTuple):
+    """A checked entry of ``files``."""
+
+    #: The header lines of the part.
+    head: bytes
+    #: Bytes, the path of a file, or a file that is open for reading in binary mode.
+    content: bytes | str | BinaryIO
+
+
+def check_files(name: str, value: Any) -> list[FilePart]:
+    """Returns the parts of a mapping or of pairs. Opens no file."""
+    return [_file_part(name, field, entry) for field, entry in pairs_of(name, value)]
+
+
+def _file_part(name: str, field: Any, entry: Any) -> FilePart:
+    if not isinstance(field, str):
+        raise TypeError(f"{name}: a field name must be a str, not {type(field).__name__}")
+    what = f"{name}[{field!r}]"
+    filename = content_type = None
+    if isinstance(entry, (tuple, list)):
+        if len(entry) not in (2, 3):
+            raise TypeError(f"{what} must be (filename, content) or (filename, content, type)")
+        filename, content_type = entry[0], entry[2] if len(entry) == 3 else None
+        if not isinstance(filename, str):
+            raise wrong_type(f"the filename of {what}", "a str", filename)
+        entry = entry[1]
+    content, own_name = _content(what, entry)
+    if filename is None:
+        filename = own_name or field
+    if content_type is None:
+        content_type = _TYPES.guess_type(filename)[0] or "application/octet-stream"
+    content_type = check_header_text(f"the content type of {what}", content_type)
+    head = (
+        f'Content-Disposition: form-data; name="{_quoted(name, field)}"; '
+        f'filename="{_quoted(name, filename)}"\r\nContent-Type: {content_type}\r\n'
+    )
+    return FilePart(_encoded(name, head), content)
+
+
+def _content(what: str, content: Any) -> tuple[bytes | str | BinaryIO, str | None]:
+    """Returns the content of a part, and the name of its file."""
+    if isinstance(content, os.PathLike):
+        path = os.fsdecode(content)
+        return path, os.path.basename(path)
+    if isinstance(content, (bytes, bytearray, memoryview)):
+        return bytes(content), None
+    if isinstance(content, io.TextIOBase):
+        raise TypeError(f"{what} is a file in text mode; open it in binary mode")
+    if callable(getattr(content, "read", None)):
+        own_name = getattr(content, "name", None)
+        return content, os.path.basename(own_name) if isinstance(own_name, str) else None
+    if isinstance(content, str):
+        # Text from outside must not become the path of a file.
+        raise TypeError(f"{what} cannot be a str; use a pathlib.Path, or bytes for the content")
+    expected = "bytes, a binary file, a pathlib.Path or a tuple with a filename"
+    raise wrong_type(what, expected, content)
+
+
+def _quoted(name: str, text: str) -> str:
+    if _CONTROL.search(text):
+        raise ValueError(f"{name}: {text!r} has a control character")
+    # As browsers do. A backslash would be part of the name.
+    return text.replace('"', "%22")
+
+
+def _encoded(name: str, text: str) -> bytes:
+    try:
+        # A name of a file that is not UTF-8 is sent as its bytes.
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError as error:
+        bad = text[error.start]
+        raise ValueError(f"{name} has {bad!r}, which UTF-8 cannot carry") from None
+
+
+class Multipart:
+    """A body of fields and files, whose chunks can be read more than once.
+
+    :arg fields: the percent-encoded form, as `check_params` returns it.
+    :arg files: the parts, as `check_files` returns them.
+    :raises InvalidBody: for a file that is missing or not seekable.
+    :raises ValueError: for a control character in the name of a field.
+    """
+
+    def __init__(self, fields: str | None, files: Iterable[FilePart]) -> None:
+        self._boundary = os.urandom(16).hex()
+        # A head, the content, the position in a file, and the number of bytes.
+        self._parts: list[tuple[bytes, bytes | str | BinaryIO, int, int]] = []
+        for pair in fields.split("&") if fields else ():
+            field, _, value = pair.partition("=")
+            self._add(_field_head(field), unquote_to_bytes(value))
+        for part in files:
+            self._add(*part)
+        self._end = f"--{self._boundary}--\r\n".encode()
+        #: The number of bytes of the body.
+        self.length = len(self._end) + sum(len(p[0]) + p[3] + 2 for p in self._parts)
+
+    @property
+    def content_type(self) -> str:
+        """The value of the Content-Type header."""
+        return f"multipart/form-data; boundary={self._boundary}"
+
+    def _add(self, head: bytes, content: bytes | str | BinaryIO) -> None:
+        position, size = 0, 0
+        try:
+            if isinstance(content, bytes):
+                size = len(content)
+            elif isinstance(content, str):
+                status = os.stat(content)
+                if not stat.S_ISREG(status.st_mode):
+                    # Opening a named pipe would block the loop.
+                    raise OSError("it is not a regular file")
+                size = status.st_size
+            else:
+                position = content.tell()
+                size = content.seek(0, os.SEEK_END) - position
+                content.seek(position)
+        except (OSError, ValueError, AttributeError) as error:
+            raise _unreadable(content, error) from None
+        head = b"--%b\r\n%b\r\n" % (self._boundary.encode(), head)
+        self._parts.append((head, content, position, max(0, size)))
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Yields the chunks of the body.
+
+        :raises InvalidBody: for a file that has vanished or has become shorter.
+        """
+        for head, content, position, size in self._parts:
+            yield head
+            if isinstance(content, bytes):
+                yield content
+            elif isinstance(content, str):
+                try:
+                    file = open(content, "rb")  # noqa: SIM115
+                except OSError as error:
+                    raise _unreadable(content, error) from None
+                with file:
+                    yield from _chunks_of(file, 0, size)
+            else:
+                yield from _chunks_of(content, position, size)
+            yield b"\r\n"
+        yield self._end
+
+
+def _field_head(field: str) -> bytes:
+    name = unquote_to_bytes(field).decode("utf-8", "surrogateescape")
+    head = f'Content-Disposition: form-data; name="{_quoted("params", name)}"\r\n'
+    return _encoded("params", head)
+
+
+def _chunks_of(file: BinaryIO, position: int, size: int) -> Iterator[bytes]:
+    try:
+        file.seek(position)
+        while size:
+            chunk = file.read(min(size, _CHUNK_SIZE))
+            if not isinstance(chunk, bytes) or len(chunk) > size:
+                raise InvalidBody(f"{_name(file)} does not return bytes of the given size")
+            if not chunk:
+                raise InvalidBody(f"{_name(file)} has become shorter while it was sent")
+            size -= len(chunk)
+            yield chunk
+    except (OSError, ValueError) as error:
+        # ValueError: the file has been closed.
+        raise _unreadable(file, error) from None
+
+
+def _unreadable(content: bytes | str | BinaryIO, error: Exception) -> InvalidBody:
+    reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+    return InvalidBody(f"cannot read {_name(content)}: {reason}")
+
+
+def _name(content: Any) -> str:
+    return content if isinstance(content, str) else str(getattr(content, "name", "the file"))
