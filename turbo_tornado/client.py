@@ -154,7 +154,8 @@ class HTTPClient:
             their types, units and defaults. ``None`` has the same effect as omitting the
             keyword.
         :rtype: Future of an `HTTPResponse`
-        :raises TypeError: for an unknown keyword or a value of the wrong type.
+        :raises TypeError: for an unknown keyword, a value of the wrong type, more than one of
+            ``body``, ``json`` and ``files``, or an ``HTTPRequest`` as ``url``.
         :raises ValueError: for an invalid value: a CR, LF or NUL in a header, an invalid
             method, a negative timeout, an unknown ``http_version`` or one that the transport
             does not support.

@@ -116,10 +116,10 @@ class HTTPHeaders(httputil.HTTPHeaders):
 
         Equivalent to ``turbo.httputil.HTTPHeaders:add(key, value)``.
         """
-        super().add(check_name(name), _value(name, value), **kwargs)
+        super().add(check_name(name), check_header_value(name, value), **kwargs)
 
     def __setitem__(self, name: str, value: str | int) -> None:
-        super().__setitem__(check_name(name), _value(name, value))
+        super().__setitem__(check_name(name), check_header_value(name, value))
 
     def set(self, key: str, value: str | int, caseinsensitive: bool | None = None) -> None:
         """Sets a header and replaces all that have the same name.
@@ -300,7 +300,13 @@ def _text(what: str, value: str) -> str:
     return exact_text(value)
 
 
-def _value(name: str, value: str | int) -> str:
+def check_header_value(name: str, value: object) -> str:
+    """Checks the value of a header and returns its text.
+
+    :arg str name: the name of the header, for the message.
+    :raises TypeError: for anything but a str or a number.
+    :raises ValueError: as `check_value`.
+    """
     if not isinstance(value, (str, int, float)) or isinstance(value, bool):
         raise TypeError(
             f"value of header {name!r} must be a str or a number, not {type(value).__name__}"

@@ -48,6 +48,13 @@ PLACES: dict[str, Callable[[str, str], tuple[str, dict[str, Any]]]] = {
     "user_agent": lambda url, text: (url, {"user_agent": text}),
     "auth_username": lambda url, text: (url, {"auth_username": text}),
     "auth_password": lambda url, text: (url, {"auth_password": text}),
+    "headers, name": lambda url, text: (url, {"headers": {text: "1"}}),
+    "headers, value": lambda url, text: (url, {"headers": [("X-Field", text)]}),
+    "json": lambda url, text: (url, {"json": {text: text}}),
+    "files, name": lambda url, text: (url, {"files": {text: b""}}),
+    "files, filename": lambda url, text: (url, {"files": {"a": (text, b"")}}),
+    "files, type": lambda url, text: (url, {"files": {"a": ("a", b"", text)}}),
+    "files, params": lambda url, text: (url, {"files": {"a": b""}, "params": {text: text}}),
 }
 
 

@@ -36,12 +36,12 @@ def build_request(
     :raises TypeError, ValueError: for invalid changes by ``on_headers``. An exception of
         ``on_headers`` itself passes through.
     """
-    if isinstance(url, HTTPRequest):
-        raise TypeError(
-            "url must be a str, not an HTTPRequest; pass its URL and keywords to fetch(), or pass "
-            "it to the fetch() of an AsyncHTTPClient"
-        )
     if not isinstance(url, str):
+        if isinstance(url, HTTPRequest):
+            raise TypeError(
+                "url must be a str, not an HTTPRequest; pass its URL and keywords to fetch(), or "
+                "pass it to the fetch() of an AsyncHTTPClient"
+            )
         raise InvalidURL(f"the URL must be a str, not {type(url).__name__}")
     # The exact str: a subclass can compare and hash as it likes.
     address = parse_url(str.__str__(url))

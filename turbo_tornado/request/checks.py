@@ -7,6 +7,7 @@ Each check takes the name and the value of a keyword and returns the value to us
 from __future__ import annotations
 
 import difflib
+import functools
 import inspect
 import json
 import re
@@ -17,10 +18,12 @@ from urllib.parse import quote
 
 from tornado import httputil
 
-from ..headers import TOKEN, HTTPHeaders, check_value, exact_text
+from ..headers import TOKEN, check_header_value, check_name, check_value, exact_text
 
 HTTP_VERSIONS = ("HTTP/1.0", "HTTP/1.1", "HTTP/2")
 _TOKEN = re.compile(TOKEN)
+# Two servers on the way could each use another one (RFC 9112, section 3.2).
+_ONE_HOST = "{} can have only one Host"
 _COMMON_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"})
 
 
@@ -128,22 +131,28 @@ def check_headers(name: str, value: Any) -> dict[str, str]:
 
     Content-Length is omitted, because the client sets it.
     """
-    headers = HTTPHeaders()
-    for key, item in pairs_of(name, value):
+    lines: dict[str, str] = {}
+    for header, item in pairs_of(name, value):
         try:
-            headers.add(key, item)
+            key, written = _header_case(check_name(header))
+            line = f"{written}: {check_header_value(written, item)}\r\n"
         except TypeError as error:
             raise TypeError(f"{name}: {error}") from None
         except ValueError as error:
             raise ValueError(f"{name}: {error}") from None
-    if "Transfer-Encoding" in headers:
+        if key == "host" and key in lines:
+            raise ValueError(_ONE_HOST.format(name))
+        lines[key] = lines.get(key, "") + line
+    if "transfer-encoding" in lines:
         raise ValueError(f"{name} cannot have Transfer-Encoding, which the client sets")
-    check_one_host(name, headers)
-    headers.remove("Content-Length")
-    lines: dict[str, str] = {}
-    for key, item in headers.get_all():
-        lines[key.lower()] = f"{lines.get(key.lower(), '')}{key}: {item}\r\n"
+    lines.pop("content-length", None)
     return lines
+
+
+@functools.lru_cache(maxsize=256)
+def _header_case(name: str) -> tuple[str, str]:
+    """Returns a header name in lower case, and as `HTTPHeaders` writes it."""
+    return name.lower(), "-".join(part.capitalize() for part in name.split("-"))
 
 
 def check_params(name: str, value: Any) -> str:
@@ -158,8 +167,7 @@ def check_params(name: str, value: Any) -> str:
 
 def check_one_host(name: str, headers: httputil.HTTPHeaders) -> None:
     if len(headers.get_list("Host")) > 1:
-        # Two servers on the way could each use another one (RFC 9112, section 3.2).
-        raise ValueError(f"{name} can have only one Host")
+        raise ValueError(_ONE_HOST.format(name))
 
 
 def check_json(name: str, value: Any) -> bytes:
