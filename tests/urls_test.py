@@ -427,7 +427,22 @@ def test_server_name(given: str, name: str) -> None:
     assert parse_any_host(given).server_name == name
 
 
-# References: RFC 3986, section 5.4, as far as it makes sense for http.
+# References
+
+# RFC 3986, section 5.4, without those that are no http URL, and without fragments in the result.
+RFC_3986 = {
+    **{"g": "a/b/c/g", "./g": "a/b/c/g", "g/": "a/b/c/g/", "/g": "a/g", "//g": "g"},
+    **{"?y": "a/b/c/d;p?y", "g?y": "a/b/c/g?y", "#s": "a/b/c/d;p?q", "g#s": "a/b/c/g"},
+    **{"g?y#s": "a/b/c/g?y", ";x": "a/b/c/;x", "g;x": "a/b/c/g;x", "g;x?y#s": "a/b/c/g;x?y"},
+    **{"": "a/b/c/d;p?q", ".": "a/b/c/", "./": "a/b/c/", "..": "a/b/", "../": "a/b/"},
+    **{"../g": "a/b/g", "../..": "a/", "../../": "a/", "../../g": "a/g"},
+    **{"../../../g": "a/g", "../../../../g": "a/g", "/./g": "a/g", "/../g": "a/g"},
+    **{"g.": "a/b/c/g.", ".g": "a/b/c/.g", "g..": "a/b/c/g..", "..g": "a/b/c/..g"},
+    **{"./../g": "a/b/g", "./g/.": "a/b/c/g/", "g/./h": "a/b/c/g/h", "g/../h": "a/b/c/h"},
+    **{"g;x=1/./y": "a/b/c/g;x=1/y", "g;x=1/../y": "a/b/c/y"},
+    **{"g?y/./x": "a/b/c/g?y/./x", "g?y/../x": "a/b/c/g?y/../x"},
+    **{"g#s/./x": "a/b/c/g", "g#s/../x": "a/b/c/g"},
+}
 
 BASE = "http://user:pass@host:81/b/c/d;p?q"
 JOINED = [
@@ -545,7 +560,13 @@ def test_join_with_what_is_no_url(reference: str) -> None:
         parse_url(BASE).join(reference)
 
 
-@pytest.mark.parametrize("reference", ["ftp://host/", "mailto:a@b", "javascript:f()", "data:,x"])
+def test_join_with_the_examples_of_rfc_3986() -> None:
+    base = parse_url("http://a/b/c/d;p?q")
+    joined = {reference: base.join(reference).url for reference in RFC_3986}
+    assert joined == {reference: f"http://{url}" for reference, url in RFC_3986.items()}
+
+
+@pytest.mark.parametrize("reference", ["ftp://host/", "g:h", "mailto:a@b", "data:,x"])
 def test_join_with_another_scheme(reference: str) -> None:
     with pytest.raises(InvalidSchema):
         parse_url(BASE).join(reference)

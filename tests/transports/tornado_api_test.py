@@ -132,6 +132,70 @@ async def test_a_relative_redirect_keeps_the_credentials_of_the_url(
     assert first.field("Authorization") == second.field("Authorization")
 
 
+@pytest.mark.parametrize(
+    ("location", "target"),
+    [
+        ("g", "/b/c/g"),
+        ("?y", "/b/c/d;p?y"),
+        ("?", "/b/c/d;p?"),
+        ("g?", "/b/c/g?"),
+        (";x", "/b/c/;x"),
+        ("../../../g", "/g"),
+        ("g/./h/../i", "/b/c/g/i"),
+        ("/a//b/", "/a//b/"),
+        ("//<peer>//x", "//x"),
+        ("g?y/../x#s", "/b/c/g?y/../x"),
+        ("/a b?c d", "/a%20b?c%20d"),
+        ("/caf\xc3\xa9?%e9%zz", "/caf%C3%A9?%e9%zz"),
+    ],
+    ids=ascii,
+)
+async def test_location(
+    make_transport: Callable[..., Any], raw_peer: MakePeer, location: str, target: str
+) -> None:
+    async def script(conn: Connection) -> None:
+        await conn.read_request()
+        field = f"Location: {location.replace('<peer>', netloc)}"
+        await conn.send(response(b"", field, status="302 Found"))
+        await conn.read_request()
+        await conn.send(GOOD)
+
+    peer = await raw_peer(script)
+    netloc = f"127.0.0.1:{peer.port}"
+    # On curl, libcurl follows the redirect by its own rules.
+    transport = make_transport(SimpleTransport)
+    res = await asyncio.wait_for(transport.fetch(peer.url("/b/c/d;p?q")), 10)
+    assert res.body == b"good"
+    assert peer.requests[1].target == target
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [
+        b"Content-Encoding: gzip\r\nContent-Length: 4\r\n\r\nabcd",
+        b"Content-Length: 5000\r\n\r\n" + b"x" * 5000,
+        b"Content-Length: 9\r\n\r\ncut",
+        b"Transfer-Encoding: chunked\r\n\r\nzz\r\n",
+    ],
+    ids=["gzip", "large", "cut", "chunks"],
+)
+async def test_the_body_of_a_redirect_is_discarded(
+    make_transport: Callable[..., Any], raw_peer: MakePeer, rest: bytes, options: dict[str, Any]
+) -> None:
+    async def script(conn: Connection) -> None:
+        while (await conn.read_request()).target != "/end":
+            await conn.send(b"HTTP/1.1 302 Found\r\nLocation: /end\r\n" + rest)
+            if rest.endswith(b"cut"):
+                return conn.close()
+        await conn.send(GOOD)
+
+    # On curl, libcurl follows the redirect by its own rules.
+    transport = make_transport(SimpleTransport, max_body_size=1000)
+    peer = await raw_peer(script)
+    res = await asyncio.wait_for(transport.fetch(peer.url("/start"), **options), 10)
+    assert (res.code, res.effective_url) == (200, peer.url("/end"))
+
+
 async def test_exceptions_can_be_copied_and_pickled(
     transport: AsyncHTTPClient, raw_peer: MakePeer, closed_port: int, options: dict[str, Any]
 ) -> None:
