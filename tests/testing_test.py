@@ -13,6 +13,7 @@ import io
 import math
 import os
 import re
+import ssl
 import subprocess
 import sys
 import textwrap
@@ -30,6 +31,7 @@ from tornado.httputil import HTTPHeaders as TornadoHeaders
 from tornado.ioloop import IOLoop
 from tornado.simple_httpclient import SimpleAsyncHTTPClient
 from tornado.testing import ExpectLog
+from tornado.util import import_object
 from tornado.web import Application, RequestHandler
 
 from tests.support import MakePeer, response
@@ -420,11 +422,115 @@ async def test_each_hop_is_recorded(turbo_stub: StubTransport) -> None:
 
 @pytest.mark.parametrize("version", ["HTTP/1.0", "HTTP/1.1", "HTTP/2"])
 async def test_version(version: str, turbo_stub: StubTransport) -> None:
+    if version == "HTTP/2":
+        pytest.importorskip("pycurl")
     turbo_stub.get(URL)
     res = await fetch(http_version=version)
     [request] = turbo_stub.requests
     assert request.headers.get_version() == version
     assert res.headers.get_version() == ("HTTP/2" if version == "HTTP/2" else "HTTP/1.1")
+
+
+# What the transports refuse
+
+
+class Foreign(AsyncHTTPClient):
+    """A client with Tornado's interface only."""
+
+    def initialize(self, **arguments: Any) -> None:
+        raise AssertionError("a test with a stub creates no other transport")
+
+
+def refusals() -> dict[str, tuple[Any, dict[str, Any], Any]]:
+    """Transport, arguments of `fetch`, and ``ssl_options`` that do not go together."""
+    context = ssl.create_default_context()
+    curl = "turbo_tornado.transports.curl.CurlTransport"
+    stock = "tornado.curl_httpclient.CurlAsyncHTTPClient"
+    return {
+        "HTTP/2 on simple": ("simple", {"http_version": "HTTP/2"}, None),
+        "HTTP/2 on stock simple": (SimpleAsyncHTTPClient, {"http_version": "HTTP/2"}, None),
+        "HTTP/1.0 on stock simple": (SimpleAsyncHTTPClient, {"http_version": "HTTP/1.0"}, None),
+        "HTTP/1.0 on the base class": (AsyncHTTPClient, {"http_version": "HTTP/1.0"}, None),
+        "HTTP/1.0 on another client": (Foreign, {"http_version": "HTTP/1.0"}, None),
+        "a directory on another client": (Foreign, {}, {"ca_path": str(ROOT)}),
+        "an SSLContext on curl": (curl, {}, context),
+        "an SSLContext with HTTP/2": ("auto", {"http_version": "HTTP/2"}, context),
+        "an SSLContext on stock curl": (stock, {}, context),
+        "GET with a body on stock curl": (stock, {"body": b"body"}, None),
+    }
+
+
+@pytest.mark.parametrize("what", refusals())
+async def test_the_stub_refuses_what_its_transport_refuses(
+    what: str, turbo_stub: StubTransport
+) -> None:
+    transport, options, ssl_options = refusals()[what]
+    if "curl" in str(transport) or transport == "auto":
+        pytest.importorskip("pycurl")
+    if isinstance(transport, str) and "." in transport:
+        transport = import_object(transport)
+    turbo_stub.get(URL)
+    client = HTTPClient(ssl_options, transport=transport)
+    with pytest.raises(ValueError) as refused:
+        client.fetch(URL, options)
+    assert not turbo_stub.requests
+    # The client is free, and the transport as the default refuses the same.
+    with pytest.raises(ValueError, match=re.escape(str(refused.value))):
+        client.fetch(URL, options)
+    configure(transport)
+    with pytest.raises(ValueError, match=re.escape(str(refused.value))):
+        HTTPClient(ssl_options).fetch(URL, options)
+    reset()
+    if transport is not Foreign:
+        # The same as without the stub.
+        turbo_stub.uninstall()
+        with pytest.raises(ValueError, match=re.escape(str(refused.value))):
+            client.fetch(URL, options)
+        turbo_stub.install()
+
+
+async def test_a_stub_and_transports_that_have_no_refusal(turbo_stub: StubTransport) -> None:
+    turbo_stub.get(URL)
+    for transport in (Foreign, SimpleAsyncHTTPClient, AsyncHTTPClient, "simple"):
+        res = await HTTPClient(transport=transport).fetch(URL, body=b"body")
+        assert res.code == 200
+
+
+@pytest.mark.parametrize("installed", [True, False])
+async def test_http2_without_pycurl(
+    installed: bool, turbo_stub: StubTransport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "turbo_tornado.transports.curl", None)
+    client = HTTPClient(transport=None if installed else turbo_stub.transport)
+    if not installed:
+        turbo_stub.uninstall()
+    with pytest.raises(ValueError, match="pycurl"):
+        client.fetch(URL, http_version="HTTP/2")
+
+
+async def test_missing_tls_files(turbo_stub: StubTransport) -> None:
+    for transport in ("simple", SimpleAsyncHTTPClient, Foreign):
+        client = HTTPClient({"ca_path": "/missing"}, transport=transport)
+        assert error_of(await client.fetch(URL)) is errors.SSL_ERROR
+
+
+def test_an_instance_of_another_loop(turbo_stub: StubTransport) -> None:
+    async def create() -> AsyncHTTPClient:
+        return SimpleAsyncHTTPClient(force_instance=True)
+
+    async def use(transport: AsyncHTTPClient) -> None:
+        with pytest.raises(RuntimeError, match="another IOLoop"):
+            HTTPClient(transport=transport).fetch(URL)
+
+    transport = asyncio.run(create())
+    asyncio.run(use(transport))
+
+
+async def test_a_closed_instance(turbo_stub: StubTransport) -> None:
+    transport = SimpleAsyncHTTPClient(force_instance=True)
+    transport.close()
+    with pytest.raises(RuntimeError, match="closed"):
+        HTTPClient(transport=transport).fetch(URL)
 
 
 # Time

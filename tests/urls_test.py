@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from turbo_tornado.failures import InvalidSchema, InvalidURL
-from turbo_tornado.request.url import DEFAULT_PORTS, URL, parse_url
+from turbo_tornado.request.url import DEFAULT_PORTS, URL, parse_any_host, parse_url
 
 # What a URL becomes, and where the connection goes.
 NORMAL = [
@@ -167,6 +167,7 @@ INVALID = {
     "http://.a": "host",
     "http://.": "host",
     "http://" + "a" * 64: "host",
+    "http://" + "a." * 127 + "a": "host",
     "http://a!b": "host",
     "http://a%41": "host",
     "http://a,b": "host",
@@ -331,7 +332,117 @@ def test_with_query(given: str, query: str, url: str) -> None:
     assert parse_url(url).path == after.path
 
 
-# References: RFC 3986, section 5.4, as far as it makes sense for http.
+# The URLs of Tornado's clients
+
+
+@pytest.mark.parametrize(
+    ("given", "url", "host", "port"),
+    [
+        ("http://localhost:0/", "http://localhost:0/", "localhost", 0),
+        (
+            "http://%2Ftmp%2FServer.sock/a",
+            "http://%2Ftmp%2FServer.sock/a",
+            "%2Ftmp%2FServer.sock",
+            80,
+        ),
+        ("http://" + "a" * 300, "http://" + "a" * 300, "a" * 300, 80),
+        ("http://LocalHost:08080/", "http://LocalHost:8080/", "LocalHost", 8080),
+        ("http://a,b;c=d!:1/", "http://a,b;c=d!:1/", "a,b;c=d!", 1),
+        ("http://a b/", "http://a%20b/", "a%20b", 80),
+        ("HTTP://host", "http://host", "host", 80),
+        (" \x00http://host/a b?c\0d ", "http://host/a%20b?c%00d", "host", 80),
+        ("ht\ttp://ho\rst/\na", "http://host/a", "host", 80),
+        (
+            "http://host/\x7f\xa0\u2028ä?ö#ü x",
+            "http://host/%7F%C2%A0%E2%80%A8%C3%A4?%C3%B6",
+            "host",
+            80,
+        ),
+        ("http://[fe80::1%eth0]/", "http://[fe80::1%25eth0]/", "fe80::1%eth0", 80),
+        ("http://[fe80::1%25eth0]/", "http://[fe80::1%25eth0]/", "fe80::1%eth0", 80),
+        ("http://[::1]:0/", "http://[::1]:0/", "::1", 0),
+        ("http://bücher.example/", "http://xn--bcher-kva.example/", "xn--bcher-kva.example", 80),
+    ],
+    ids=ascii,
+)
+def test_parse_any_host(given: str, url: str, host: str, port: int) -> None:
+    parsed = parse_any_host(given)
+    assert (parsed.url, parsed.host, parsed.port) == (url, host, port)
+    assert parse_any_host(parsed.url) == parsed
+    assert parse_any_host(given, is_from_peer=True) == parsed
+    assert parsed.join("/x", any_host=True).host == host
+    assert parsed.join(parsed.url, any_host=True) == parsed
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "",
+        "host/path",
+        "http:///path",
+        "http://host\\@other/",
+        "http://[host]/",
+        "http://a[b/",
+        "http://[::1%]/",
+        "http://host:65536/",
+        "http://host:x/",
+        "http://a..ü/",
+    ],
+    ids=ascii,
+)
+def test_hosts_that_no_resolver_gets(given: str) -> None:
+    with pytest.raises(InvalidURL):
+        parse_any_host(given)
+
+
+@pytest.mark.parametrize("given", ["ftp://host/", "h:5", "localhost:80/"])
+def test_schemes_that_no_resolver_gets(given: str) -> None:
+    with pytest.raises(InvalidSchema):
+        parse_any_host(given)
+
+
+def test_the_longest_host() -> None:
+    assert parse_url("http://" + "a." * 127).host == "a." * 127
+
+
+def test_user_info_for_a_resolver() -> None:
+    parsed = parse_any_host("http://us er%3A%E9:pass@host/")
+    assert (parsed.username, parsed.password) == ("us er:\udce9", "pass")
+
+
+def test_origins_of_any_host() -> None:
+    assert parse_any_host("http://Host").origin == parse_url("http://host").origin
+    assert parse_any_host("http://[FE80::1%25A]").origin != parse_url("http://[fe80::1%25a]").origin
+
+
+@pytest.mark.parametrize(
+    ("given", "name"),
+    [
+        ("https://host./", "host"),
+        ("https://[fe80::1%25eth0]/", "fe80::1"),
+        ("https://%2Ftmp%2FServer.sock/", "%2Ftmp%2FServer.sock"),
+    ],
+)
+def test_server_name(given: str, name: str) -> None:
+    assert parse_any_host(given).server_name == name
+
+
+# References
+
+# RFC 3986, section 5.4, without those that are no http URL, and without fragments in the result.
+RFC_3986 = {
+    **{"g": "a/b/c/g", "./g": "a/b/c/g", "g/": "a/b/c/g/", "/g": "a/g", "//g": "g"},
+    **{"?y": "a/b/c/d;p?y", "g?y": "a/b/c/g?y", "#s": "a/b/c/d;p?q", "g#s": "a/b/c/g"},
+    **{"g?y#s": "a/b/c/g?y", ";x": "a/b/c/;x", "g;x": "a/b/c/g;x", "g;x?y#s": "a/b/c/g;x?y"},
+    **{"": "a/b/c/d;p?q", ".": "a/b/c/", "./": "a/b/c/", "..": "a/b/", "../": "a/b/"},
+    **{"../g": "a/b/g", "../..": "a/", "../../": "a/", "../../g": "a/g"},
+    **{"../../../g": "a/g", "../../../../g": "a/g", "/./g": "a/g", "/../g": "a/g"},
+    **{"g.": "a/b/c/g.", ".g": "a/b/c/.g", "g..": "a/b/c/g..", "..g": "a/b/c/..g"},
+    **{"./../g": "a/b/g", "./g/.": "a/b/c/g/", "g/./h": "a/b/c/g/h", "g/../h": "a/b/c/h"},
+    **{"g;x=1/./y": "a/b/c/g;x=1/y", "g;x=1/../y": "a/b/c/y"},
+    **{"g?y/./x": "a/b/c/g?y/./x", "g?y/../x": "a/b/c/g?y/../x"},
+    **{"g#s/./x": "a/b/c/g", "g#s/../x": "a/b/c/g"},
+}
 
 BASE = "http://user:pass@host:81/b/c/d;p?q"
 JOINED = [
@@ -449,7 +560,13 @@ def test_join_with_what_is_no_url(reference: str) -> None:
         parse_url(BASE).join(reference)
 
 
-@pytest.mark.parametrize("reference", ["ftp://host/", "mailto:a@b", "javascript:f()", "data:,x"])
+def test_join_with_the_examples_of_rfc_3986() -> None:
+    base = parse_url("http://a/b/c/d;p?q")
+    joined = {reference: base.join(reference).url for reference in RFC_3986}
+    assert joined == {reference: f"http://{url}" for reference, url in RFC_3986.items()}
+
+
+@pytest.mark.parametrize("reference", ["ftp://host/", "g:h", "mailto:a@b", "data:,x"])
 def test_join_with_another_scheme(reference: str) -> None:
     with pytest.raises(InvalidSchema):
         parse_url(BASE).join(reference)
@@ -495,6 +612,30 @@ def test_any_reference(text: str, base: str) -> None:
     except (InvalidURL, InvalidSchema):
         return
     check(joined)
+
+
+@settings(deadline=None)
+@given(st.one_of(ODD, ODD.map("http://{}".format), ODD.map("https://host{}".format)))
+def test_any_text_for_a_resolver(text: str) -> None:
+    try:
+        parsed = parse_any_host(text)
+    except ValueError:
+        return
+    assert re.fullmatch(r"[\x21-\x7e]+", parsed.url)
+    assert not set("/?#@\\") & set(parsed.netloc)
+    assert 0 <= parsed.port < 65536
+    assert parse_any_host(parsed.url) == parsed._replace(username=None, password=None)
+
+
+def test_a_peer_does_not_evict_a_url_from_the_cache() -> None:
+    url = "http://host/of/the/caller"
+    base, any_base = parse_url(url), parse_any_host(url)
+    for number in range(3000):
+        joined = base.join(f"http://other/{number}", any_host=number % 2 == 0)
+        parse_any_host(joined.url, is_from_peer=True)
+    # A cached result is the same object.
+    assert parse_url(url) is base
+    assert parse_any_host(url) is any_base
 
 
 def test_a_peer_does_not_fill_the_cache() -> None:

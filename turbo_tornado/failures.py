@@ -7,6 +7,7 @@ as a plain `AsyncHTTPClient`.
 
 from __future__ import annotations
 
+import copyreg
 from typing import Any
 
 from tornado.iostream import UnsatisfiableReadError
@@ -22,7 +23,16 @@ class Picklable(Exception):
     message: str
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.message,), self.__dict__
+        return _reduce(self)
+
+
+def _reduce(error: Any) -> tuple[Any, ...]:
+    return type(error), (error.message,), error.__dict__
+
+
+# The transports raise these two as well, and so do Tornado's own clients.
+copyreg.pickle(HTTPStreamClosedError, _reduce)
+copyreg.pickle(HTTPTimeoutError, _reduce)
 
 
 class InvalidURL(ValueError):

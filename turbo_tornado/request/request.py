@@ -15,6 +15,9 @@ from .url import URL
 #: Methods whose repetition has the same effect as a single request (RFC 9110, section 9.2.2).
 IDEMPOTENT_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
 
+# Attributes that only the transport of a request needs.
+_UNPICKLABLE = frozenset({"tls", "body_producer", "on_head", "streaming_callback"})
+
 BodyProducer = Callable[[Callable[[bytes], Awaitable[None]]], "Awaitable[None] | None"]
 
 
@@ -87,6 +90,11 @@ class Request:
     def __repr__(self) -> str:
         # A traceback can show local variables, and the headers can be secret.
         return f"<Request {self.method} {self.url!r}>"
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A response refers to its request, and can be copied and pickled. An SSLContext and most
+        # callbacks cannot.
+        return {name: value for name, value in vars(self).items() if name not in _UNPICKLABLE}
 
     def head(self) -> bytes:
         """Returns the request line, the headers and the empty line."""

@@ -11,9 +11,8 @@ from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import quote, unquote
 
-from tornado.netutil import is_valid_ip
-
 from ..failures import InvalidSchema, InvalidURL
+from .host import any_host_and_port, host_and_port, is_ip
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
@@ -25,8 +24,9 @@ _UNPRINTABLE = re.compile(r"[\x00-\x20\x7f-\xa0\u2028\u2029\ud800-\udfff]")
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.\-]*):")
 _AUTHORITY = re.compile(r"//([^/?#]*)")
 _PORT_AND_PATH = re.compile(r"[0-9]{1,5}(?:[/?#]|$)")
-_HOST = re.compile(r"[A-Za-z0-9\-._~]+")
-_IPV6 = re.compile(r"\[([0-9A-Fa-f:.]+(?:%25[A-Za-z0-9\-._~]+)?)\]")
+# Python's parser of URLs removes these, from the ends and everywhere.
+_STRIPPED = "".join(map(chr, range(0x21)))
+_REMOVED = re.compile(r"[\t\n\r]")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 # RFC 3986, appendix B. A fragment is not sent.
 _REFERENCE = re.compile(r"(?:([A-Za-z][A-Za-z0-9+.\-]*):)?(//[^/?#]*)?([^?#]*)(\?[^#]*)?")
@@ -39,7 +39,7 @@ class URL(NamedTuple):
     """An http or https URL in parts."""
 
     scheme: str
-    #: Lower case, ASCII, an IPv6 address without its brackets.
+    #: ASCII, an IPv6 address without its brackets. Lower case, except by `parse_any_host`.
     host: str
     port: int
     #: The host as in a URL, with the port unless it is the default one.
@@ -69,6 +69,12 @@ class URL(NamedTuple):
         return self.path if self.path.startswith("/") else f"/{self.path}"
 
     @property
+    def server_name(self) -> str:
+        """The host for TLS: without the zone of an IPv6 address and without a final dot."""
+        host = self.host.partition("%")[0] if ":" in self.host else self.host
+        return host.rstrip(".")
+
+    @property
     def host_and_port(self) -> str:
         """The host and the port to connect to, for messages."""
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
@@ -76,7 +82,9 @@ class URL(NamedTuple):
     @property
     def origin(self) -> tuple[str, str, int]:
         """Scheme, host and port. A redirect to another origin drops the credentials."""
-        return (self.scheme, self.host, self.port)
+        # The zone of an IPv6 address is case-sensitive.
+        host = self.host if ":" in self.host else self.host.lower()
+        return (self.scheme, host, self.port)
 
     def with_query(self, query: str) -> URL:
         """Returns the URL with ``query`` appended to its own query."""
@@ -87,9 +95,10 @@ class URL(NamedTuple):
             separator = "" if self.path.endswith(("?", "&")) else "&"
         return self._replace(path=f"{self.path}{separator}{query}")
 
-    def join(self, location: str) -> URL:
+    def join(self, location: str, any_host: bool = False) -> URL:
         """Returns the target of a Location header that this URL has responded with.
 
+        :arg bool any_host: accept each host that `parse_any_host` accepts.
         :raises InvalidURL, InvalidSchema: as `parse_url`.
         """
         if control := _CONTROL.search(location):
@@ -100,7 +109,8 @@ class URL(NamedTuple):
         authority = _host_text(authority)
         path, query = (quote(part.encode("latin-1"), safe=_AS_IT_IS) for part in (path, query))
         if scheme or authority:
-            return _parse(f"{scheme or self.scheme}:{authority}{_without_dots(path)}{query}")
+            text = f"{scheme or self.scheme}:{authority}{_without_dots(path)}{query}"
+            return _parse(text, any_host)
         base_path, question_mark, base_query = self.path.partition("?")
         if not path:
             path, query = base_path, query or question_mark + base_query
@@ -121,7 +131,28 @@ def parse_url(url: str) -> URL:
     return _parse(url) if len(url) > _MAX_CACHED_LENGTH else _cached_parse(url)
 
 
-def _parse(url: str) -> URL:
+def parse_any_host(url: str, is_from_peer: bool = False) -> URL:
+    """Parses an absolute URL as leniently as Tornado's simple client.
+
+    The resolver receives the host and the port unchanged. The host can be the percent-encoded
+    path of a Unix socket, for example, and the port can be 0. Spaces and control characters are
+    percent-encoded, because Tornado's client sends an ambiguous request line for them.
+
+    :arg bool is_from_peer: do not cache the result.
+    :raises InvalidURL, InvalidSchema: as `parse_url`.
+    """
+    if is_from_peer or len(url) > _MAX_CACHED_LENGTH:
+        return _parse_any_host(url)
+    return _cached_any_host(url)
+
+
+def _parse_any_host(url: str) -> URL:
+    # As in urllib.parse.urlsplit, which Tornado uses.
+    url = _REMOVED.sub("", url).strip(_STRIPPED)
+    return _parse(_UNPRINTABLE.sub(lambda match: quote(match[0]), url), True)
+
+
+def _parse(url: str, any_host: bool = False) -> URL:
     # A subclass of str can return another text for each access.
     url = str.__str__(url)
     if not url:
@@ -133,7 +164,7 @@ def _parse(url: str) -> URL:
     scheme = scheme_match[1].lower()
     rest = url[scheme_match.end() :]
     if scheme not in DEFAULT_PORTS:
-        if _PORT_AND_PATH.match(rest):
+        if not any_host and _PORT_AND_PATH.match(rest):
             raise InvalidURL("the URL has no scheme; it must begin with http:// or https://")
         raise InvalidSchema(f"the scheme {scheme!r} is not http or https")
     authority_match = _AUTHORITY.match(rest)
@@ -145,7 +176,8 @@ def _parse(url: str) -> URL:
     user_info, _, host_port = authority_match[1].rpartition("@")
     user, _, password = user_info.partition(":")
     try:
-        host, port = _host_and_port(host_port, DEFAULT_PORTS[scheme])
+        split = any_host_and_port if any_host else host_and_port
+        host, port = split(host_port, DEFAULT_PORTS[scheme])
     except InvalidURL:
         if "@" in url:
             # The text can be part of a password with an unescaped "/" or "#".
@@ -163,19 +195,20 @@ def _parse(url: str) -> URL:
         netloc,
         host_header,
         path if path.isascii() else quote(path, safe=_AS_IT_IS),
-        _username(user) if user_info else None,
+        _username(user, any_host) if user_info else None,
         # Bytes that are not UTF-8 are sent unchanged.
         unquote(password, errors="surrogateescape") if user_info else None,
-        is_valid_ip(host),
+        is_ip(host),
     )
 
 
 _cached_parse = lru_cache(maxsize=1024)(_parse)
+_cached_any_host = lru_cache(maxsize=1024)(_parse_any_host)
 
 
-def _username(user: str) -> str:
+def _username(user: str, any_host: bool) -> str:
     name = unquote(user, errors="surrogateescape")
-    if ":" in name:
+    if ":" in name and not any_host:
         # RFC 7617, section 2. The server would take the rest for the password.
         raise InvalidURL("the user name in the URL has a colon")
     return name
@@ -184,56 +217,6 @@ def _username(user: str) -> str:
 def _check_printable(url: str) -> None:
     if unprintable := _UNPRINTABLE.search(url):
         raise InvalidURL(f"the URL has a space or control character: {unprintable[0]!r}")
-
-
-def _host_and_port(host_port: str, default: int) -> tuple[str, int]:
-    if host_port.startswith("["):
-        host, bracket, after = host_port.partition("]")
-        if after and not after.startswith(":"):
-            raise InvalidURL(f"invalid host {host_port!r}")
-        host, port = host + bracket, after[1:]
-    else:
-        host, _, port = host_port.partition(":")
-    if not host:
-        raise InvalidURL("the URL has no host")
-    if not port:
-        number = default
-    elif port.isascii() and port.isdigit() and len(port) <= 5 and 0 < int(port) < 65536:
-        number = int(port)
-    else:
-        raise InvalidURL(f"invalid port {port!r}")
-    return _checked_host(host), number
-
-
-def _checked_host(host: str) -> str:
-    if ipv6 := _IPV6.fullmatch(host):
-        import ipaddress
-
-        address = ipv6[1].replace("%25", "%")
-        try:
-            ipaddress.IPv6Address(address)
-        except ValueError:
-            raise InvalidURL(f"invalid IPv6 address {host!r}") from None
-        # The zone is the name of an interface, which is case-sensitive.
-        address, percent, zone = address.partition("%")
-        return f"{address.lower()}{percent}{zone}"
-    try:
-        name = _ascii_name(host)
-    except UnicodeError as error:
-        raise InvalidURL(f"invalid host {host!r}: {error}") from None
-    if not _HOST.fullmatch(name):
-        raise InvalidURL(f"invalid host {host!r}")
-    return name.lower()
-
-
-def _ascii_name(host: str) -> str:
-    if host.isascii():
-        # Checks the length of each label. Names with an underscore are invalid in IDNA 2008.
-        return host.encode("idna").decode("ascii")
-    # Python's own codec is IDNA 2003, which maps some names to another host.
-    import idna
-
-    return idna.encode(host, uts46=True).decode("ascii")
 
 
 def _octets(location: str) -> str:

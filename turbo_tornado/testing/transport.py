@@ -6,10 +6,10 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from ..failures import RequestTimeout
-from ..request.checks import HTTP_VERSIONS
 from ..request.request import Request
 from ..transports.base import Abort, OnDone, Response
 from ..transports.classify import SIMULATED
+from ..transports.registry import check_supported
 from ..transports.simple import SimpleTransport
 from ..transports.simple.active_request import ActiveRequest
 from ..transports.simple.connection import Connection
@@ -70,7 +70,11 @@ class Transport(SimpleTransport):
     """A transport whose answers come from a stub."""
 
     stub: StubTransport
-    versions = frozenset(HTTP_VERSIONS)
+
+    @classmethod
+    def check_request(cls, request: Request) -> None:
+        # For a client whose transport is the stub, which replaces ``auto``.
+        check_supported("auto", request)
 
     def send(self, request: Request, on_done: OnDone) -> Abort:
         def on_response(outcome: Response | BaseException) -> None:

@@ -108,17 +108,36 @@ def _response(response: HTTPResponse, request: Request) -> Response | Exception:
     return result
 
 
-def foreign_request(client: AsyncHTTPClient, request: Request) -> HTTPRequest:
-    """Returns the ``HTTPRequest`` that makes ``client`` send ``request``.
+def check_request(kind: type[AsyncHTTPClient], request: Request) -> None:
+    """Checks that clients of a class, which has only Tornado's interface, support a request.
 
     :raises ValueError: for a version other than HTTP/1.1, for a directory as ``ca_path`` if the
         client does not take an `ssl.SSLContext`, and for a body with GET or HEAD or an
         ``SSLContext`` on Tornado's curl client.
     :raises HandshakeFailed: for a missing or invalid file in the TLS settings.
     """
-    name = type(client).__name__
+    name, tls = kind.__name__, request.tls
     if request.version != "HTTP/1.1":
         raise ValueError(f"{name} does not support {request.version}; use transport='curl'")
+    if request.body is not None and request.method in ("GET", "HEAD") and _is_stock_curl(kind):
+        raise ValueError(f"{name} does not send a body with {request.method}; use transport='curl'")
+    if request.ssl_context() is None:
+        return
+    if not isinstance(tls, TLS):
+        if _is_stock_curl(kind):
+            raise ValueError(f"ssl_options: {name} does not support an SSLContext")
+    elif not issubclass(kind, SimpleAsyncHTTPClient) and tls.trust[0] is None:
+        raise ValueError(
+            f"{name} does not support a directory as ca_path; use a PEM file or transport='curl'"
+        )
+
+
+def foreign_request(client: AsyncHTTPClient, request: Request) -> HTTPRequest:
+    """Returns the ``HTTPRequest`` that makes ``client`` send ``request``.
+
+    :raises ValueError, HandshakeFailed: as `check_request`.
+    """
+    check_request(type(client), request)
     headers = HTTPHeaders.deferred(request.header_block)
     headers.remove("Content-Length")
     http_request = HTTPRequest(
@@ -133,36 +152,25 @@ def foreign_request(client: AsyncHTTPClient, request: Request) -> HTTPRequest:
         decompress_response=request.decompress,
         allow_nonstandard_methods=True,
     )
-    if _is_stock_curl(client):
-        if request.body is not None and request.method in ("GET", "HEAD"):
-            raise ValueError(
-                f"{name} does not send a body with {request.method}; use transport='curl'"
-            )
+    if _is_stock_curl(type(client)):
         http_request.prepare_curl_callback = functools.partial(_set_reuse, reuse=request.keep_alive)
     context = request.ssl_context()
     tls = request.tls
     if context is None:
         return http_request
-    if not isinstance(tls, TLS) and _is_stock_curl(client):
-        raise ValueError(f"ssl_options: {name} does not support an SSLContext")
     if isinstance(client, SimpleAsyncHTTPClient) or not isinstance(tls, TLS):
         http_request.ssl_options = context
         return http_request
-    cafile, capath = tls.trust
-    if cafile is None and capath is not None:
-        raise ValueError(
-            f"{name} does not support a directory as ca_path; use a PEM file or transport='curl'"
-        )
-    http_request.ca_certs = cafile
+    http_request.ca_certs = tls.trust[0]
     http_request.validate_cert = tls.verify_ca
     http_request.client_cert, http_request.client_key = tls.cert_file, tls.priv_file
     return http_request
 
 
-def _is_stock_curl(client: AsyncHTTPClient) -> bool:
-    # The module is imported if there is an instance.
+def _is_stock_curl(kind: type[AsyncHTTPClient]) -> bool:
+    # The module is imported if there is such a class.
     module = sys.modules.get("tornado.curl_httpclient")
-    return module is not None and isinstance(client, module.CurlAsyncHTTPClient)
+    return module is not None and issubclass(kind, module.CurlAsyncHTTPClient)
 
 
 def _set_reuse(curl: Any, reuse: bool) -> None:

@@ -1,4 +1,8 @@
-"""`Registry`: which transport carries a fetch, and how long the transport lives."""
+"""`Registry`: which transport carries a fetch, and how long the transport lives.
+
+This module uses a private name of Tornado: ``_closed``, which tells that an `AsyncHTTPClient`
+refuses requests.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +15,9 @@ from tornado.httpclient import AsyncHTTPClient
 from tornado.ioloop import IOLoop
 
 from ..failures import ConnectFailed
-from .base import CancellableFetch, Transport, asyncio_loop
-from .foreign import ForeignTransport
+from ..request.request import Request
+from .base import Abort, CancellableFetch, OnDone, Transport, asyncio_loop
+from .foreign import ForeignTransport, check_request
 
 #: A transport as a user names it.
 TransportChoice = Literal["auto", "simple", "curl"] | type[AsyncHTTPClient] | AsyncHTTPClient
@@ -76,6 +81,42 @@ def _curl_for_http2() -> Literal["curl"]:
     return "curl"
 
 
+def check_supported(choice: TransportChoice, request: Request) -> None:
+    """Checks that a transport supports a request, without creating the transport.
+
+    :arg choice: a result of `check_transport`.
+    :raises ValueError: for an unsupported request.
+    :raises HandshakeFailed: for unusable TLS settings.
+    :raises RuntimeError: for a closed transport.
+    """
+    if isinstance(choice, AsyncHTTPClient) and choice._closed:
+        raise RuntimeError("fetch() called on closed AsyncHTTPClient")
+    if choice == "auto" and request.version == "HTTP/2":
+        choice = _curl_for_http2()
+    kind: Any = choice if isinstance(choice, type) else type(choice)
+    if isinstance(choice, str):
+        kind = _class_of(choice)
+    elif kind is AsyncHTTPClient:
+        # The base class creates an instance of the configured class.
+        kind = AsyncHTTPClient.configured_class()
+    if not hasattr(kind, "send"):
+        check_request(kind, request)
+    elif hasattr(kind, "check_request"):
+        kind.check_request(request)
+
+
+class _StubbedTransport:
+    """A stub that refuses what the transport refuses that it replaces."""
+
+    def __init__(self, stub: Transport, choice: TransportChoice) -> None:
+        self._stub = stub
+        self._choice = choice
+
+    def send(self, request: Request, on_done: OnDone) -> Abort:
+        check_supported(self._choice, request)
+        return self._stub.send(request, on_done)
+
+
 def _as_transport(client: AsyncHTTPClient) -> Transport:
     if hasattr(client, "send"):
         return cast(Transport, client)
@@ -108,19 +149,23 @@ class Registry:
         :raises RuntimeError: for an instance that belongs to another loop.
         :raises ValueError: for ``"auto"`` with HTTP/2 and without pycurl.
         """
-        if self._stubs:
-            choice = self._stubs[-1]
-        elif choice is None:
+        if choice is None:
             choice = self.default
         if choice == "auto" and http_version == "HTTP/2":
             choice = _curl_for_http2()
+        if isinstance(choice, AsyncHTTPClient) and choice.io_loop is not io_loop:
+            raise RuntimeError(
+                "the transport instance belongs to another IOLoop; create one in each "
+                "loop, or pass its class"
+            )
+        if self._stubs:
+            stub = self._transport_of(io_loop, self._stubs[-1])
+            return _StubbedTransport(stub, choice)
         if isinstance(choice, AsyncHTTPClient):
-            if choice.io_loop is not io_loop:
-                raise RuntimeError(
-                    "the transport instance belongs to another IOLoop; create one in each "
-                    "loop, or pass its class"
-                )
             return _as_transport(choice)
+        return self._transport_of(io_loop, choice)
+
+    def _transport_of(self, io_loop: IOLoop, choice: str | type[AsyncHTTPClient]) -> Transport:
         transports = self._transports.get(io_loop)
         if transports is None:
             transports = self._transports[io_loop] = {}

@@ -118,15 +118,9 @@ class CurlTransport(CancellableFetch, CurlAsyncHTTPClient):
         """
         if self._closed:
             raise RuntimeError("fetch() called on closed AsyncHTTPClient")
-        if request.version == "HTTP/2" and not libcurl.HAS_HTTP2:
-            raise ValueError("http_version: the installed libcurl does not support HTTP/2")
-        if len(request.header_block) > MAX_REQUEST_HEAD:
-            raise ValueError(f"headers: libcurl sends at most {MAX_REQUEST_HEAD} bytes")
-        if request.url.scheme == "https":
-            if not isinstance(request.tls, TLS):
-                raise ValueError(CONTEXT_ON_CURL)
-            # Missing and invalid files are the same failure on both transports.
-            request.ssl_context()
+        self.check_request(request)
+        # Missing and invalid files are the same failure on both transports.
+        request.ssl_context()
         transfer = Transfer(self._engine, self._handles, self._queue, request, on_done)
         if self._queue.max_clients is None:
             self._queue.add(transfer)
@@ -134,6 +128,19 @@ class CurlTransport(CancellableFetch, CurlAsyncHTTPClient):
             late = RequestTimeout("Timeout in request queue")
             self._queue.add(transfer, request.request_timeout, late)
         return transfer.abort
+
+    @classmethod
+    def check_request(cls, request: Request) -> None:
+        """Checks that this transport supports a `Request`.
+
+        :raises ValueError: otherwise; see `send`.
+        """
+        if request.version == "HTTP/2" and not libcurl.HAS_HTTP2:
+            raise ValueError("http_version: the installed libcurl does not support HTTP/2")
+        if len(request.header_block) > MAX_REQUEST_HEAD:
+            raise ValueError(f"headers: libcurl sends at most {MAX_REQUEST_HEAD} bytes")
+        if request.url.scheme == "https" and not isinstance(request.tls, TLS):
+            raise ValueError(CONTEXT_ON_CURL)
 
     def fetch_impl(self, request: HTTPRequest, callback: Callable[[HTTPResponse], None]) -> None:
         transfer = TornadoTransfer(

@@ -158,7 +158,7 @@ class Connector:
                 sock,
                 do_handshake_on_connect=False,
                 suppress_ragged_eofs=False,
-                server_hostname=self._request.url.host.partition("%")[0].rstrip("."),
+                server_hostname=self._request.url.server_name,
             )
         except BaseException:
             sock.close()

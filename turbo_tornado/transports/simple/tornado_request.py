@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import contextvars
 import copy
 import functools
 import inspect
 import socket
 import ssl
-import urllib.parse
 from collections.abc import Iterator
 from typing import Any
 
@@ -19,6 +19,7 @@ from tornado.httpclient import HTTPRequest
 from tornado.httputil import HTTPOutputError
 from tornado.netutil import is_valid_ip, ssl_options_to_context
 
+from ...failures import InvalidSchema
 from ...http1.head import Head, allows_keep_alive
 from ...request.build import basic_credentials
 from ...request.redirect import (
@@ -30,7 +31,7 @@ from ...request.redirect import (
 )
 from ...request.request import Request
 from ...request.tls import TLS
-from ...request.url import DEFAULT_PORTS, URL, parse_url
+from ...request.url import URL, parse_any_host
 from ..base import Response
 from .delivery import logging_errors
 
@@ -62,8 +63,10 @@ def build_request(request: Any, max_body_size: int) -> Request:
     :raises ValueError, KeyError, NotImplementedError: for an unsupported request, as
         Tornado's simple client does.
     """
-    _check_scheme(request.url)
-    url = parse_url(request.url)
+    # The URL of a redirect is the peer's.
+    is_from_peer = getattr(request, "original_request", None) is not None
+    with _tornados_schema_error(request.url):
+        url = parse_any_host(request.url, is_from_peer)
     _check(request)
     for name, value in request.headers.get_all():
         _check_text(native_str(name), native_str(value))
@@ -102,9 +105,12 @@ def build_request(request: Any, max_body_size: int) -> Request:
     return built
 
 
-def _check_scheme(url: str) -> None:
-    if urllib.parse.urlsplit(url).scheme not in DEFAULT_PORTS:
-        raise ValueError(f"Unsupported url scheme: {url}")
+@contextlib.contextmanager
+def _tornados_schema_error(url: str) -> Iterator[None]:
+    try:
+        yield
+    except InvalidSchema:
+        raise ValueError(f"Unsupported url scheme: {url}") from None
 
 
 def _check_text(*texts: str) -> None:
@@ -219,12 +225,12 @@ def redirected(request: Any, response: Response) -> HTTPRequest:
     A redirect to another origin drops the credentials, as in Tornado 6.5.7 and newer.
     """
     new: Any = copy.copy(request.request)
-    url, location = parse_url(request.url), location_of(response)
-    _check_scheme(urllib.parse.urljoin(request.url, location))
-    target = url.join(location)
+    url, location = parse_any_host(request.url, is_from_peer=True), location_of(response)
+    with _tornados_schema_error(location):
+        target = url.join(location, any_host=True)
     new.url = target.url
     if fragment := location.partition("#")[2]:
-        new.url += "#" + urllib.parse.quote(fragment)
+        new.url += f"#{fragment}"
     new.headers = request.headers.copy()
     new.max_redirects = request.max_redirects - 1
     new.headers.pop("Host", None)

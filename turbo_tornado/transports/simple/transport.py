@@ -117,15 +117,23 @@ class SimpleTransport(CancellableFetch, SimpleAsyncHTTPClient):
         """Sends a `Request`; see `turbo_tornado.transports.base.Transport`."""
         if self._closed:
             raise RuntimeError("fetch() called on closed AsyncHTTPClient")
-        if request.version not in self.versions:
-            raise ValueError(
-                f"http_version: the simple transport does not support {request.version}; "
-                "use transport='curl'"
-            )
+        self.check_request(request)
         exchange = Exchange(self, request, request.ssl_context(), on_done)
         # The deadline of the exchange covers the time in the queue.
         self.requests.add(exchange)
         return exchange.abort
+
+    @classmethod
+    def check_request(cls, request: Request) -> None:
+        """Checks that this transport supports a `Request`.
+
+        :raises ValueError: otherwise.
+        """
+        if request.version not in cls.versions:
+            raise ValueError(
+                f"http_version: the simple transport does not support {request.version}; "
+                "use transport='curl'"
+            )
 
     def fetch_impl(self, request: HTTPRequest, callback: Callable[[HTTPResponse], None]) -> None:
         fetch = TornadoFetch(self, request, callback)
