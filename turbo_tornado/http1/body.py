@@ -55,6 +55,8 @@ class Body:
     _decoder: Any = None
     _is_started = False
     _encoded = 0
+    #: Whether zeros may follow the last gzip member, as padding to the size of a block.
+    allows_padding = True
 
     def __init__(self, limit: int, gzip: bool = False) -> None:
         self.limit = limit
@@ -132,10 +134,10 @@ class Body:
         self._encoded += len(chunk)
         while chunk:
             if self._decoder.eof:
-                # Zeros can follow the last member, as padding to the size of a block.
-                chunk = chunk.lstrip(b"\0")
-                if not chunk:
-                    break
+                if self.allows_padding:
+                    chunk = chunk.lstrip(b"\0")
+                    if not chunk:
+                        break
                 # RFC 1952, section 2.2: a file is a sequence of members.
                 self._decoder = zlib.decompressobj(_GZIP)
             self._is_started = True

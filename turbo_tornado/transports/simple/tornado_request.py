@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import collections
 import contextvars
 import copy
 import functools
@@ -11,7 +12,7 @@ import socket
 import ssl
 import urllib.parse
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tornado import httputil, version
 from tornado.escape import native_str
@@ -24,10 +25,8 @@ from ...request.request import Request
 from ...request.tls import TLS
 from ...request.url import DEFAULT_PORTS, URL, parse_url
 from ..base import Response
+from ..tornado_framing import check_framing
 from .delivery import logging_errors
-
-if TYPE_CHECKING:
-    pass
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"})
 _METHODS_WITH_BODY = frozenset({"POST", "PATCH", "PUT"})
@@ -59,10 +58,14 @@ def build_request(request: Any, max_body_size: int) -> Request:
     """
     url = _parse(request.url)
     _check(request)
-    headers = request.headers
-    connection = headers.get("Connection", "").lower().encode("latin-1")
-    _add_default_headers(request, url, headers)
-    lines = [f"{native_str(name)}: {native_str(value)}" for name, value in headers.get_all()]
+    given = request.headers
+    connection = given.get("Connection", "").lower().encode("latin-1")
+    request.own_headers = own = _own_headers(request, url)
+    headers = collections.ChainMap(own, given)
+    check_framing(headers, request.body, request.body_producer is not None)
+    # The headers of the caller do not change: they can be used for another request.
+    fields = [field for field in given.get_all() if field[0] not in own]
+    lines = [f"{native_str(name)}: {native_str(value)}" for name, value in (*fields, *own.items())]
     for line in (request.method, *lines):
         if "\r" in line or "\n" in line or "\0" in line:
             raise ValueError(f"Illegal characters (CR, LF or NUL) in header: {line!r}")
@@ -73,7 +76,8 @@ def build_request(request: Any, max_body_size: int) -> Request:
         "HTTP/1.1",
         "".join(f"{line}\r\n" for line in lines).encode("latin-1"),
         request.body,
-        keep_alive=allows_keep_alive("HTTP/1.1", connection),
+        # The connection of a successful CONNECT is a tunnel.
+        keep_alive=request.method != "CONNECT" and allows_keep_alive("HTTP/1.1", connection),
         decompress=bool(request.decompress_response),
         max_body_size=max_body_size,
         tls=_tls(request),
@@ -82,6 +86,7 @@ def build_request(request: Any, max_body_size: int) -> Request:
     )
     # As in Tornado.
     built.suppress_ragged_eofs = True
+    built.allows_padding = False
     built.expect_continue = request.expect_100_continue
     built.body_producer = request.body_producer
     built.streaming_callback = request.streaming_callback
@@ -123,8 +128,10 @@ def _check(request: Any) -> None:
         raise ValueError(f"unsupported auth_mode {request.auth_mode}")
 
 
-def _add_default_headers(request: Any, url: URL, headers: httputil.HTTPHeaders) -> None:
-    if "Host" not in headers:
+def _own_headers(request: Any, url: URL) -> dict[str, str]:
+    """Returns the headers that the client adds or replaces, by their normalized name."""
+    given, headers = request.headers, {}
+    if "Host" not in given:
         headers["Host"] = url.netloc
     username, password = url.username, url.password
     if username is None and request.auth_username is not None:
@@ -134,21 +141,22 @@ def _add_default_headers(request: Any, url: URL, headers: httputil.HTTPHeaders) 
         headers["Authorization"] = f"Basic {credentials.decode('ascii')}"
     if request.user_agent:
         headers["User-Agent"] = request.user_agent
-    elif "User-Agent" not in headers:
+    elif "User-Agent" not in given:
         headers["User-Agent"] = f"Tornado/{version}"
     if request.expect_100_continue:
         headers["Expect"] = "100-continue"
     if request.body is not None:
         headers["Content-Length"] = str(len(request.body))
-    elif request.method in _METHODS_WITH_BODY and "Content-Length" not in headers:
-        if request.body_producer is None:
-            headers["Content-Length"] = "0"
-        else:
+    elif "Content-Length" not in given:
+        if request.body_producer is not None:
             headers["Transfer-Encoding"] = "chunked"
-    if request.method == "POST" and "Content-Type" not in headers:
+        elif request.method in _METHODS_WITH_BODY:
+            headers["Content-Length"] = "0"
+    if request.method == "POST" and "Content-Type" not in given:
         headers["Content-Type"] = "application/x-www-form-urlencoded"
     if request.decompress_response:
         headers["Accept-Encoding"] = "gzip"
+    return headers
 
 
 def _tls(request: Any) -> TLS | ssl.SSLContext:
@@ -198,6 +206,7 @@ def redirected(request: Any, response: Response) -> HTTPRequest:
     new: Any = copy.copy(request.request)
     new.url = urllib.parse.urljoin(request.url, response.headers["Location"])
     new.headers = request.headers.copy()
+    new.headers.update(request.own_headers)
     new.max_redirects = request.max_redirects - 1
     new.headers.pop("Host", None)
     target = _parse(new.url)
