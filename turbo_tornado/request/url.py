@@ -7,11 +7,10 @@ the host.
 from __future__ import annotations
 
 import re
+import socket
 from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import quote, unquote, urljoin
-
-from tornado.netutil import is_valid_ip
 
 from ..failures import InvalidSchema, InvalidURL
 
@@ -141,8 +140,20 @@ def parse_url(url: str) -> URL:
         path if path.isascii() else quote(path, safe=_AS_IT_IS),
         unquote(user) if user_info else None,
         unquote(password) if user_info else None,
-        is_valid_ip(host),
+        _is_ip(host),
     )
+
+
+def _is_ip(host: str) -> bool:
+    # Not Tornado's `is_valid_ip`: it calls `socket.getaddrinfo`, which a test or a tool can have
+    # replaced by a function that resolves names.
+    if ":" in host:
+        return True
+    try:
+        socket.inet_pton(socket.AF_INET, host)
+    except OSError:
+        return False
+    return True
 
 
 def _check_printable(url: str) -> None:

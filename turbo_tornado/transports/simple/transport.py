@@ -22,6 +22,7 @@ from .connection import Connection
 from .deadlines import Deadlines
 from .exchange import Exchange
 from .pool import IdlePool
+from .resolver import default_resolver
 from .tornado_fetch import TornadoFetch
 from .watcher import Watcher, create_watcher
 
@@ -75,7 +76,7 @@ class SimpleTransport(CancellableFetch, SimpleAsyncHTTPClient):
             max_clients=max_clients,  # type: ignore[arg-type]
             hostname_mapping=hostname_mapping,
             max_buffer_size=max_buffer_size,
-            resolver=resolver,
+            resolver=resolver or default_resolver(),
             defaults=defaults,
             max_header_size=max_header_size,
             max_body_size=max_body_size,
