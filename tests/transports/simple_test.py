@@ -7,6 +7,7 @@ import contextvars
 import gc
 import select
 import socket
+import ssl
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
@@ -293,3 +294,13 @@ async def test_a_dropped_transport_leaves_nothing(raw_peer: MakePeer) -> None:
     del transport
     gc.collect()
     assert len(handlers) == before - 1
+
+
+async def test_equal_ssl_options_share_a_connection(
+    transport: SimpleTransport, raw_peer: MakePeer, certificates: Certificates
+) -> None:
+    peer = await raw_peer(GOOD, certificates.server_context())
+    for _ in range(3):
+        options = {"ca_certs": certificates.ca, "cert_reqs": ssl.CERT_REQUIRED}
+        await transport.fetch(peer.url(), ssl_options=options)
+    assert peer.connections == 1

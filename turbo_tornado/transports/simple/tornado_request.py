@@ -17,12 +17,12 @@ from typing import Any
 from tornado import httputil, version
 from tornado.escape import native_str
 from tornado.httpclient import HTTPRequest
-from tornado.netutil import is_valid_ip, ssl_options_to_context
+from tornado.netutil import is_valid_ip
 
 from ...http1.head import Head, allows_keep_alive
 from ...request.redirect import BODY_HEADERS, CREDENTIAL_HEADERS, REDIRECT_CODES, becomes_get
 from ...request.request import Request
-from ...request.tls import TLS
+from ...request.tls import TLS, context_of
 from ...request.url import DEFAULT_PORTS, URL, parse_url
 from ..base import Response
 from ..tornado_framing import check_framing
@@ -161,7 +161,7 @@ def _own_headers(request: Any, url: URL) -> dict[str, str]:
 
 def _tls(request: Any) -> TLS | ssl.SSLContext:
     if request.ssl_options is not None:
-        return ssl_options_to_context(request.ssl_options, server_side=False)
+        return context_of(request.ssl_options)
     return TLS(
         request.client_cert, request.client_key, request.ca_certs, bool(request.validate_cert)
     )
