@@ -73,7 +73,7 @@ class SimpleTransport(CancellableFetch, SimpleAsyncHTTPClient):
         idle_timeout: float = 60.0,
     ) -> None:
         super().initialize(
-            max_clients=max_clients,  # type: ignore[arg-type]
+            max_clients=max_clients,
             hostname_mapping=hostname_mapping,
             max_buffer_size=max_buffer_size,
             resolver=resolver or default_resolver(),
