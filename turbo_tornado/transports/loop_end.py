@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import os
 import weakref
+from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
+
+WaitClosed = Callable[[], Coroutine[Any, Any, None]]
 
 
 class BelongsToLoop(Protocol):
@@ -13,8 +16,12 @@ class BelongsToLoop(Protocol):
 
     def close(self) -> None: ...
 
-    async def wait_closed(self) -> None:
-        """Waits until the requests that ``close`` has failed have been reported."""
+    @property
+    def wait_closed(self) -> WaitClosed | None:
+        """Waits until the requests that ``close`` has failed have been reported.
+
+        ``None`` if the loop need not run for that.
+        """
 
 
 # Weak in both ways: neither keeps the other one alive.
@@ -50,14 +57,15 @@ def _wrap_close(loop: Any, members: weakref.WeakSet[BelongsToLoop]) -> None:
 def _close(loop: asyncio.AbstractEventLoop, members: list[BelongsToLoop]) -> None:
     for member in members:
         member.close()
+    waits = [member.wait_closed for member in members if member.wait_closed is not None]
     # A loop can be closed within another one, which runs on.
-    if members and asyncio._get_running_loop() is None:
-        loop.run_until_complete(_wait_closed(members))
+    if waits and asyncio._get_running_loop() is None:
+        loop.run_until_complete(_run_all(waits))
 
 
-async def _wait_closed(members: list[BelongsToLoop]) -> None:
-    for member in members:
-        await member.wait_closed()
+async def _run_all(waits: list[WaitClosed]) -> None:
+    for wait_closed in waits:
+        await wait_closed()
 
 
 def _forget_parent() -> None:
