@@ -500,6 +500,8 @@ RESPONSES = {
     "HEAD chunked": Case(CHUNKED, bodiless=True),
     "HEAD with neither": Case(OK + b"\r\n", bodiless=True),
     "204": Case(b"HTTP/1.1 204 No Content\r\n\r\n", 204),
+    "204 with length 4": Case(b"HTTP/1.1 204 x\r\nContent-Length: 4\r\n\r\n", 204),
+    "204 in chunks": Case(b"HTTP/1.1 204 x\r\nTransfer-Encoding: chunked\r\n\r\n", 204),
     "204 with length 0": Case(b"HTTP/1.1 204 No Content\r\nContent-Length: 0\r\n\r\n", 204),
     "304": Case(b"HTTP/1.1 304 Not Modified\r\nETag: x\r\n\r\n", 304),
     "304 with length": Case(b"HTTP/1.1 304 Not Modified\r\nContent-Length: 4\r\n\r\n", 304),
@@ -809,6 +811,7 @@ def test_refused_promptly(data: bytes, kind: type[Exception]) -> None:
 )
 def test_what_may_become_a_head_is_waited_for(data: bytes) -> None:
     check_partial_head(data)
+    assert check_partial_head(b"before" + data, 6) == check_partial_head(data)
     assert not feed([data]).complete
 
 
@@ -897,3 +900,45 @@ def test_size_of_trailers() -> None:
     for pieces in ([last + trailer * 70 + b"\r\n"], [last, *[trailer] * 70], [last, b"A" * 70000]):
         with pytest.raises(BodyError, match=str(MAX_HEAD_SIZE)):
             feed(pieces)
+
+
+LONG_LINES = {
+    "status line": b"HTTP/1.1 200 ",
+    "header": OK + b"A: ",
+    "later header": OK + b"A: b\r\n" * 100 + b"B: ",
+    "chunk extension": CHUNKED + b"4;",
+    "trailer": CHUNKED + b"0\r\nA: ",
+}
+
+
+@pytest.mark.parametrize("start", LONG_LINES.values(), ids=LONG_LINES)
+def test_a_long_line_in_single_bytes_is_not_searched_for_each_byte(
+    start: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    searched = 0
+
+    def counting(state: Any) -> Any:
+        def feed(parser: ResponseParser, data: bytes | bytearray, start: int) -> Any:
+            nonlocal searched
+            searched += len(data) - start
+            return state(parser, data, start)
+
+        return feed
+
+    for name in ("_feed_head", "_feed_chunk_line", "_feed_trailers"):
+        monkeypatch.setattr(ResponseParser, name, counting(getattr(ResponseParser, name)))
+    line = b"x" * 4000
+    parser = ResponseParser(False, lambda head: Sink())
+    parser.feed(start)
+    for byte in line:
+        parser.feed(bytes([byte]))
+    assert searched < 5 * len(start + line) + 64**2
+    limit = 4096 if b";" in start else MAX_HEAD_SIZE
+    with pytest.raises((BodyError, HeadTooLarge)):
+        for _ in range(limit):
+            parser.feed(b"x")
+
+
+def test_the_rest_of_a_line_that_is_invalid_is_found_at_the_end() -> None:
+    with pytest.raises(BodyError):
+        feed([CHUNKED, b"4;" + b"x" * 100, b"\0"], ended=True)

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from tests.support import Connection, Fetch, MakeClient, MakePeer, Script, response
+from tests.support.certificates import Certificates
 from tests.support.server import Server
 from turbo_tornado import HTTPClient, HTTPResponse, errors
 
@@ -566,3 +567,17 @@ async def test_failure_of_a_later_hop(
 async def test_a_status_code_is_no_error(code: int, fetch: Fetch, server: Server) -> None:
     res = await fetch(server.url(f"/status/{code}"))
     assert (res.error, res.code, res.body) == (None, code, str(code).encode())
+
+
+async def test_reset_over_tls_while_a_body_is_sent(
+    make_client: MakeClient, raw_peer: MakePeer, certificates: Certificates
+) -> None:
+    async def script(conn: Connection) -> None:
+        await conn.reader.readuntil(b"\r\n\r\n")
+        conn.reset()
+
+    peer = await raw_peer(script, certificates.server_context())
+    client = make_client({"ca_path": certificates.ca})
+    for _ in range(5):
+        res = await client.fetch(peer.url(), method="POST", body=bytes(3_000_000), **TIMEOUTS)
+        assert_failed(res, errors.SOCKET_ERROR)

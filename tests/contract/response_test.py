@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import time
+import zlib
 from typing import Any
 
 import pytest
@@ -859,3 +860,23 @@ async def test_a_request_whose_response_began_is_not_sent_again(
     res = await fetch(peer.url("/second"))
     assert res.error is not None and res.error.code is errors.SOCKET_ERROR, res
     assert [request.target for request in peer.requests] == ["/first", "/second"]
+
+
+@pytest.mark.parametrize("padding", [1, 8, 100_000])
+async def test_zeros_after_gzip_are_padding(fetch: Fetch, raw_peer: MakePeer, padding: int) -> None:
+    packed = gzip.compress(b"first") + bytes(padding) + gzip.compress(b"second") + bytes(padding)
+    peer = await raw_peer(response(packed, "Content-Encoding: gzip"))
+    res = await fetch(peer.url())
+    assert (res.error, res.body) == (None, b"firstsecond")
+
+
+async def test_gzip_of_short_pieces(fetch: Fetch, raw_peer: MakePeer) -> None:
+    # As a server packs that sends events one by one.
+    packed = gzip.compress(b"x") * 5_000
+    packer = zlib.compressobj(wbits=31)
+    packed += b"".join(
+        packer.compress(b"y") + packer.flush(zlib.Z_FULL_FLUSH) for _ in range(5_000)
+    )
+    peer = await raw_peer(response(packed + packer.flush(), "Content-Encoding: gzip"))
+    res = await fetch(peer.url())
+    assert (res.error, res.body) == (None, b"x" * 5_000 + b"y" * 5_000)

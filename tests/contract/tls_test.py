@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
+import socket
 import ssl
 import sys
 from collections.abc import Awaitable, Callable
@@ -197,6 +199,67 @@ async def test_ca_path_file(
     else:
         client = make_client({"ca_path": as_path(certificates.ca)})
         assert_fine(await client.fetch(server.url()))
+
+
+@pytest.mark.parametrize("anchor", ["root", "intermediate", "leaf"])
+async def test_ca_path_of_any_certificate_of_the_chain(
+    anchor: str, make_client: MakeClient, tls_server: MakeServer, certificates: Certificates
+) -> None:
+    server = await tls_server("intermediate")
+    client = make_client({"ca_path": certificates.anchors[anchor]})
+    assert_fine(await client.fetch(server.url()))
+    # The host name and the dates of the certificate count nevertheless.
+    for kind in ("wrong-host", "expired"):
+        client = make_client({"ca_path": certificates.server_file(kind)})
+        assert_ssl_error(await client.fetch((await tls_server(kind)).url(), **TIMEOUTS))
+
+
+async def test_client_certificate_after_the_request(
+    make_client: MakeClient, certificates: Certificates
+) -> None:
+    """A server can ask for the certificate when it knows the path (TLS 1.3)."""
+    context = certificates.server_context(client_ca=certificates.ca)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.post_handshake_auth = True
+    context.verify_mode = ssl.CERT_OPTIONAL
+
+    def serve(listener: socket.socket) -> None:
+        conn, _ = listener.accept()
+        with conn, context.wrap_socket(conn, server_side=True) as tls:
+            tls.settimeout(10)
+            tls.recv(65536)
+            tls.verify_client_post_handshake()
+            tls.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
+            with contextlib.suppress(TimeoutError):
+                tls.settimeout(0.2)
+                tls.recv(1)  # Receives the certificate.
+            body = repr(tls.getpeercert()).encode()
+            tls.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+            tls.settimeout(10)
+            with contextlib.suppress(OSError):
+                tls.recv(1)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        serving = asyncio.get_running_loop().run_in_executor(None, serve, listener)
+        options = {"ca_path": certificates.ca, "cert_file": certificates.client_pem}
+        url = f"https://127.0.0.1:{listener.getsockname()[1]}/"
+        res = await make_client(options).fetch(url, keep_alive=False, **TIMEOUTS)
+        await serving
+    assert_fine(res)
+    assert b"client@turbo.test" in res.body
+
+
+@pytest.mark.kept
+async def test_many_different_options(
+    make_client: MakeClient, tls_server: MakeServer, certificates: Certificates, tmp_path: Path
+) -> None:
+    server = await tls_server()
+    for _ in range(2):
+        for number in range(70):
+            path = tmp_path / f"{number}.pem"
+            path.write_bytes(Path(certificates.ca).read_bytes())
+            assert_fine(await make_client({"ca_path": path}).fetch(server.url()))
+    assert server.connections == 70
 
 
 async def test_ca_path_directory(

@@ -23,6 +23,9 @@ SMUGGLING: dict[str, bytes] = {
     "after 204": b"HTTP/1.1 204 No Content\r\n\r\n" + EVIL,
     "after 304": b"HTTP/1.1 304 Not Modified\r\n\r\n" + EVIL,
     "after 304 with a length": b"HTTP/1.1 304 Not Modified\r\nContent-Length: 3\r\n\r\n" + EVIL,
+    "204 with chunks": b"HTTP/1.1 204 No Content\r\nTransfer-Encoding: chunked\r\n\r\n"
+    + CHUNKS
+    + EVIL,
     "204 with a length": b"HTTP/1.1 204 No Content\r\nContent-Length: 2\r\n\r\nok" + EVIL,
     "two lengths": OK + b"Content-Length: 2\r\nContent-Length: 50\r\n\r\nok" + EVIL,
     "two lengths, larger first": OK + b"Content-Length: 50\r\nContent-Length: 2\r\n\r\nok" + EVIL,

@@ -106,6 +106,17 @@ class Certificates:
             kind: self._write(f"{kind}.pem", leaf.private_key_and_cert_chain_pem.bytes())
             for kind, leaf in issued.items()
         }
+        child = ca.create_child_ca()
+        leaf = child.issue_cert(*HOSTS)
+        self._servers["intermediate"] = self._write(
+            "intermediate.pem", leaf.private_key_and_cert_chain_pem.bytes()
+        )
+        #: What can be trusted of that chain.
+        self.anchors = {
+            "root": self.ca,
+            "intermediate": self._write("anchor.pem", child.cert_pem.bytes()),
+            "leaf": self._write("leaf.pem", leaf.cert_chain_pems[0].bytes()),
+        }
         self._servers["self-signed"] = self._write("self-signed.pem", _self_signed())
 
     def _write(self, name: str, content: bytes) -> str:

@@ -7,6 +7,7 @@ import contextvars
 import gc
 import select
 import socket
+import ssl
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
@@ -20,7 +21,7 @@ from tornado.netutil import Resolver
 
 from tests.support import Connection, MakePeer, response
 from tests.support.certificates import Certificates
-from turbo_tornado.transports.simple import SimpleTransport
+from turbo_tornado.transports.simple import SimpleTransport, connect
 
 GOOD = response(b"good")
 LARGE = b"x" * 20_000_000
@@ -293,3 +294,65 @@ async def test_a_dropped_transport_leaves_nothing(raw_peer: MakePeer) -> None:
     del transport
     gc.collect()
     assert len(handlers) == before - 1
+
+
+async def test_equal_ssl_options_share_a_connection(
+    transport: SimpleTransport, raw_peer: MakePeer, certificates: Certificates
+) -> None:
+    peer = await raw_peer(GOOD, certificates.server_context())
+    for _ in range(3):
+        options = {"ca_certs": certificates.ca, "cert_reqs": ssl.CERT_REQUIRED}
+        await transport.fetch(peer.url(), ssl_options=options)
+    assert peer.connections == 1
+
+
+class Both(Resolver):
+    """Resolves every name to two addresses."""
+
+    def initialize(self, *ports: int) -> None:
+        self.addresses = [(socket.AF_INET, ("127.0.0.1", port)) for port in ports]
+
+    async def resolve(self, host: str, port: int, family: Any = 0) -> Any:
+        return self.addresses
+
+
+@pytest.mark.parametrize("fault", ["another name", "silence"])
+async def test_tls_that_fails_does_not_try_the_next_address(
+    fault: str, raw_peer: MakePeer, certificates: Certificates, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connect, "_HAPPY_EYEBALLS_DELAY", 0.01)
+
+    async def close_late(conn: Connection) -> None:
+        await asyncio.sleep(0.1)
+        conn.close()
+
+    if fault == "silence":
+        first = await raw_peer(close_late)
+    else:
+        first = await raw_peer(GOOD, certificates.server_context("wrong-host"))
+    second = await raw_peer(GOOD, certificates.server_context())
+    transport = SimpleTransport(force_instance=True, resolver=Both(first.port, second.port))
+    with pytest.raises(ssl.SSLError):
+        await within(10, transport.fetch("https://localhost/", ca_certs=certificates.ca))
+    assert second.connections == 0
+    transport.close()
+
+
+@pytest.mark.parametrize("size", [200_000, 4_000_000])
+@pytest.mark.parametrize("end", ["close", "reset"])
+async def test_an_early_response_to_a_large_upload(
+    size: int, end: str, transport: SimpleTransport, raw_peer: MakePeer
+) -> None:
+    answer = response(b"too large", "Connection: close", status="413 Content Too Large")
+
+    async def script(conn: Connection) -> None:
+        await conn.reader.readuntil(b"\r\n\r\n")
+        await conn.send(answer)
+        # With unread data, so that both end with a reset.
+        conn.writer.transport.abort() if end == "close" else conn.reset()
+
+    peer = await raw_peer(script)
+    for _ in range(20):
+        upload = transport.fetch(peer.url(), method="POST", body=bytes(size), raise_error=False)
+        res = await within(10, upload)
+        assert (res.code, res.body) == (413, b"too large")

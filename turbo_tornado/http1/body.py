@@ -8,11 +8,15 @@ from io import BytesIO
 from typing import Any
 
 from ..failures import BodyError
-from .head import CODES_WITHOUT_BODY, Head
+from .head import CODES_WITHOUT_BODY, METHODS_WITHOUT_BODY, Head
 
 # Bytes that one step of decoding returns at most. A compression bomb needs this much memory
 # beyond the limit of the body.
 _DECODE_STEP = 65536
+# Encoded bytes that may yield less than one decoded byte for each `_MAX_OVERHEAD` of them. A
+# gzip member has at least 20 bytes, also an empty one.
+_FREE_OVERHEAD = 262144
+_MAX_OVERHEAD = 64
 # Bytes by which the buffer of a large body grows. It grows as data arrives, because the
 # announced length can be wrong.
 _GROWTH = 1048576
@@ -27,7 +31,7 @@ def body_of(head: Head, method: str, limit: int, decompress: bool) -> Body:
     """
     gzip = head.gzip and decompress
     length = head.content_length or 0
-    has_no_body = method == "HEAD" or head.code in CODES_WITHOUT_BODY
+    has_no_body = method in METHODS_WITHOUT_BODY or head.code in CODES_WITHOUT_BODY
     if length > limit and not (gzip or has_no_body):
         raise BodyError(f"Content-Length too long: {length} is over {limit} bytes")
     return Body(limit, gzip)
@@ -50,6 +54,9 @@ class Body:
     _capacity = 0
     _decoder: Any = None
     _is_started = False
+    _encoded = 0
+    #: Whether zeros may follow the last gzip member, as padding to the size of a block.
+    allows_padding = True
 
     def __init__(self, limit: int, gzip: bool = False) -> None:
         self.limit = limit
@@ -124,8 +131,13 @@ class Body:
         self._buffer.write(piece)
 
     def _decoded(self, chunk: bytes) -> Iterator[bytes]:
+        self._encoded += len(chunk)
         while chunk:
             if self._decoder.eof:
+                if self.allows_padding:
+                    chunk = chunk.lstrip(b"\0")
+                    if not chunk:
+                        break
                 # RFC 1952, section 2.2: a file is a sequence of members.
                 self._decoder = zlib.decompressobj(_GZIP)
             self._is_started = True
@@ -136,6 +148,8 @@ class Body:
             if decoded:
                 yield decoded
             chunk = self._decoder.unconsumed_tail or self._decoder.unused_data
+        if self._encoded > _FREE_OVERHEAD + _MAX_OVERHEAD * self.size:
+            raise BodyError("invalid gzip data: it yields almost nothing")
 
     def _count(self, size: int) -> None:
         self.size += size

@@ -21,6 +21,8 @@ MAX_HEAD_SIZE = 65536
 MAX_INTERIM_RESPONSES = 10
 #: Status codes of responses that end with their head.
 CODES_WITHOUT_BODY = frozenset({204, 304})
+#: Methods whose responses end with their head.
+METHODS_WITHOUT_BODY = frozenset({"HEAD", "CONNECT"})
 
 _NAME = TOKEN.encode()
 _TEXT = rb"[\t\x20-\x7e\x80-\xff]*"
@@ -183,23 +185,24 @@ def _parse_length(value: bytes, before: int | None) -> int:
     return before
 
 
-def check_partial_head(data: bytes, checked: int = 0) -> int:
+def check_partial_head(data: bytes | bytearray, begin: int = 0, checked: int = 0) -> int:
     """Checks the complete lines of a head whose end has not arrived.
 
+    :arg int begin: the position of the head in ``data``. Default: 0.
     :arg int checked: result of the previous call for this head. Default: 0.
     :returns: the number of bytes that have been checked. Without it, a peer that sends single
         bytes would cause a check of the whole head for each byte.
     :raises MalformedResponse: for a line that is invalid in a head.
     """
-    start = checked
+    start = begin + checked
     if not checked:
-        start = data.find(b"\n") + 1
+        start = data.find(b"\n", begin) + 1
         if not start:
-            if not data.startswith(b"HTTP/"[: len(data)]):
-                raise MalformedResponse(f"not HTTP: {shown(data)}")
+            if not data.startswith(b"HTTP/"[: len(data) - begin], begin):
+                raise MalformedResponse(f"not HTTP: {shown(data[begin:])}")
             return 0
-        if not _STATUS_LINE.fullmatch(data, 0, start):
-            raise MalformedResponse(f"bad status line {shown(data)}")
+        if not _STATUS_LINE.fullmatch(data, begin, start):
+            raise MalformedResponse(f"bad status line {shown(data[begin:])}")
     complete = data.rfind(b"\n", start) + 1
     if not complete:
         return checked
@@ -207,7 +210,7 @@ def check_partial_head(data: bytes, checked: int = 0) -> int:
     folded = not checked and data.startswith((b" ", b"\t"), start)
     if folded or not _FOLDED_LINES.fullmatch(data, start, complete):
         raise MalformedResponse("bad header line in the response head")
-    return complete
+    return complete - begin
 
 
 def check_trailer(line: bytes) -> None:
@@ -219,7 +222,7 @@ def check_trailer(line: bytes) -> None:
         raise BodyError(f"bad trailer {shown(line)}")
 
 
-def shown(data: bytes) -> str:
+def shown(data: bytes | bytearray) -> str:
     """Returns the first line of ``data`` for a message, in quotes and at most 60 bytes."""
     line = data.partition(b"\n")[0][:60].rstrip(b"\r")
     return repr(line.decode("latin-1"))

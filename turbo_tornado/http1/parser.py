@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 from ..failures import BodyError, BrokenConnection, HeadTooLarge, MalformedResponse, NoResponse
 from .body import Body
@@ -24,6 +24,8 @@ from .head import (
 _MAX_CHUNK_LINE = 4096
 _CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\x00\r\n]*)?\r\n")
 _PARTIAL_CHUNK_LINE = re.compile(rb"[0-9A-Fa-f]{1,15}[ \t]*(?:;[^\x00\r\n]*)?\r?")
+# An incomplete line of fewer bytes is checked again with each byte that arrives.
+_MIN_SKIP = 64
 # For fewer remaining bytes, a copy is cheaper than a buffer.
 _MIN_BUFFER = 65536
 
@@ -55,7 +57,9 @@ class ResponseParser:
     #: Data after the response. A connection that has sent any cannot be trusted.
     leftover = b""
     _interim = 0
-    _buffer = b""
+    # An incomplete line or head, and the size from which it is parsed even without a line end.
+    _buffer: bytearray | None = None
+    _parse_from = 0
     # Length of the valid part of the head, or of the trailers, in the buffer.
     _checked = 0
     _remaining = 0
@@ -82,20 +86,52 @@ class ResponseParser:
         :raises BodyError: for an invalid body.
         """
         self.begun = True
-        if self._buffer:
-            data = self._buffer + data
-            self._buffer = b""
+        position = 0
+        if self._buffer is not None:
+            resumed = self._resume(data)
+            if resumed is None:
+                return False
+            data, position = resumed
         # A state returns the position where it stopped, or None if it needs more data.
-        position, size = 0, len(data)
+        size = len(data)
         while position < size and not self.complete:
             reached = self._state(self, data, position)
             if reached is None:
-                self._buffer = data[position:]
+                self._wait(bytearray(data[position:]))
                 return False
             position = reached
         if position < size:
             self.leftover = data[position:]
         return self.complete
+
+    def _resume(self, data: bytes) -> tuple[bytes, int] | None:
+        """Parses ``data`` after the buffer.
+
+        :returns: the remaining data and the position in it, or ``None`` if the buffer is still
+            incomplete.
+        """
+        buffer = self._buffer
+        assert buffer is not None
+        start = len(buffer)
+        buffer += data
+        # Otherwise, a peer that sends single bytes would cause a search of the whole line for
+        # each byte.
+        if len(buffer) < self._parse_from and b"\n" not in data:
+            return None
+        reached = self._state(self, buffer, 0)
+        if reached is None:
+            self._wait(buffer)
+            return None
+        self._buffer = None
+        return (data, reached - start) if reached >= start else (bytes(buffer[reached:]), 0)
+
+    def _wait(self, buffer: bytearray) -> None:
+        self._buffer = buffer
+        size = len(buffer)
+        limit = self.max_head_size
+        if self._state is ResponseParser._feed_chunk_line:
+            limit = _MAX_CHUNK_LINE
+        self._parse_from = min(2 * size, limit + 1) if size >= _MIN_SKIP else 0
 
     def get_buffer(self) -> memoryview | None:
         """Returns a buffer to receive into, or ``None`` if the caller must use `feed`.
@@ -104,7 +140,7 @@ class ResponseParser:
         """
         if (
             self._remaining < _MIN_BUFFER
-            or self._buffer
+            or self._buffer is not None
             or not isinstance(self._body, Body)
             or not self._body.is_direct
         ):
@@ -132,6 +168,9 @@ class ResponseParser:
         :raises NoResponse: if no byte has arrived.
         :raises BrokenConnection: if the response is incomplete.
         """
+        if self._buffer is not None:
+            # `_resume` can have left it unchecked.
+            self._state(self, self._buffer, 0)
         if self._state is ResponseParser._feed_until_close:
             self.complete = True
         elif not self.begun:
@@ -145,16 +184,16 @@ class ResponseParser:
         else:
             raise BrokenConnection("connection closed within the chunked body")
 
-    def _feed_head(self, data: bytes, start: int) -> int | None:
+    def _feed_head(self, data: bytes | bytearray, start: int) -> int | None:
         end_of_head = END_OF_HEAD.search(data, start + max(self._checked - 1, 0))
         end = end_of_head.end() if end_of_head else len(data)
         if end - start > self.max_head_size:
             raise HeadTooLarge(f"response head is over {self.max_head_size} bytes")
         if end_of_head is None:
-            self._checked = check_partial_head(data[start:], self._checked)
+            self._checked = check_partial_head(data, start, self._checked)
             return None
         self._checked = 0
-        head = parse_head(data[start:end] if start else data[:end])
+        head = parse_head(bytes(data[start:end]))
         if head.version[5] != "1":
             raise MalformedResponse(f"{head.version} on an HTTP/1 connection")
         if head.code < 200:
@@ -187,7 +226,7 @@ class ResponseParser:
         self._body.write(data[start:])
         return len(data)
 
-    def _feed_chunk_line(self, data: bytes, start: int) -> int | None:
+    def _feed_chunk_line(self, data: bytes | bytearray, start: int) -> int | None:
         line = _CHUNK_LINE.match(data, start, start + _MAX_CHUNK_LINE)
         if line is None:
             waiting = len(data) - start < _MAX_CHUNK_LINE
@@ -206,8 +245,8 @@ class ResponseParser:
             self._state = ResponseParser._feed_chunk_end
         return end
 
-    def _feed_chunk_end(self, data: bytes, start: int) -> int | None:
-        end = data[start : start + 2]
+    def _feed_chunk_end(self, data: bytes | bytearray, start: int) -> int | None:
+        end = bytes(data[start : start + 2])
         if not b"\r\n".startswith(end):
             raise BodyError(f"improperly terminated chunk: {shown(end)}")
         if len(end) < 2:
@@ -215,7 +254,7 @@ class ResponseParser:
         self._state = ResponseParser._feed_chunk_line
         return start + 2
 
-    def _feed_trailers(self, data: bytes, start: int) -> int | None:
+    def _feed_trailers(self, data: bytes | bytearray, start: int) -> int | None:
         if data.startswith(b"\r\n", start):
             self.complete = True
             return start + 2
@@ -224,7 +263,7 @@ class ResponseParser:
             raise BodyError(f"trailers are over {self.max_head_size} bytes")
         checked = start + self._checked
         complete = last.start() + 1 if last else max(data.rfind(b"\n", checked) + 1, checked)
-        check_trailer(data[checked:complete])
+        check_trailer(bytes(data[checked:complete]))
         if last is None:
             self._checked = complete - start
             return None
@@ -240,4 +279,5 @@ class ResponseParser:
         return end
 
 
-_State = Callable[[ResponseParser, bytes, int], "int | None"]
+# A state is called with a `bytearray` only if it has returned None before.
+_State = Callable[[ResponseParser, Any, int], "int | None"]

@@ -51,6 +51,8 @@ class Request:
     body_producer: BodyProducer | None = None
     #: Accept the end of a TLS connection without close_notify as the end of a body.
     suppress_ragged_eofs = False
+    #: Ignore zeros after a gzip body.
+    allows_padding = True
     #: Bytes that ``body_producer`` sends; ``None`` for a chunked body.
     content_length: int | None = None
     #: Called with the final `Head`; returns whether to keep the body.

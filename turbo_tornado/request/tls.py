@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import os
 import ssl
-from collections.abc import Mapping
+import weakref
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, TypedDict
+
+from tornado.netutil import ssl_options_to_context
 
 from .checks import unknown_name
 
@@ -125,12 +128,30 @@ def check_ssl_options(ssl_options: SSLOptions | ssl.SSLContext | None) -> TLS | 
     return ssl_options
 
 
-@lru_cache(maxsize=64)
+def _shared(create: Callable[..., ssl.SSLContext]) -> Callable[..., ssl.SSLContext]:
+    """Makes equal arguments share a context: a recent one, or one that a connection uses."""
+    in_use: weakref.WeakValueDictionary[Any, ssl.SSLContext] = weakref.WeakValueDictionary()
+
+    @lru_cache(maxsize=64)
+    def shared(*arguments: Any) -> ssl.SSLContext:
+        context = in_use.get(arguments)
+        if context is None:
+            context = in_use[arguments] = create(*arguments)
+        return context
+
+    return shared
+
+
+@_shared
 def _context(tls: TLS, trust: tuple[str | None, str | None]) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     # The default depends on how Python and OpenSSL were built.
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.options |= ssl.OP_NO_COMPRESSION
+    # As in libcurl: a trusted certificate ends the chain, also an intermediate or a leaf.
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    # A server can ask for the certificate when it has seen the request (TLS 1.3).
+    context.post_handshake_auth = True
     if not tls.verify_ca:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
@@ -146,6 +167,18 @@ def _context(tls: TLS, trust: tuple[str | None, str | None]) -> ssl.SSLContext:
             files = [name for name in (tls.cert_file, tls.priv_file) if name]
             raise _naming(" and ".join(files), error) from None
     return context
+
+
+def context_of(ssl_options: Any) -> ssl.SSLContext:
+    """Returns the context of Tornado's ``ssl_options``: a dict or an `ssl.SSLContext`."""
+    if isinstance(ssl_options, dict):
+        return _tornado_context(*ssl_options.items())
+    return ssl_options_to_context(ssl_options, server_side=False)
+
+
+@_shared
+def _tornado_context(*items: tuple[str, Any]) -> ssl.SSLContext:
+    return ssl_options_to_context(dict(items), server_side=False)
 
 
 def _no_password() -> str:

@@ -14,6 +14,7 @@ from tornado.ioloop import IOLoop
 from ..failures import ClientClosed
 from ..headers import HTTPHeaders
 from ..request.request import Request
+from .loop_end import close_with_loop
 
 T = TypeVar("T")
 
@@ -108,7 +109,14 @@ _abortable: contextvars.ContextVar[_Abortable | None] = contextvars.ContextVar(
 
 
 class CancellableFetch(AsyncHTTPClient):
-    """An `AsyncHTTPClient` whose requests are aborted when their future is cancelled."""
+    """An `AsyncHTTPClient` whose requests are aborted when their future is cancelled.
+
+    It is closed with its loop.
+    """
+
+    def initialize(self, *arguments: Any, **options: Any) -> None:
+        super().initialize(*arguments, **options)
+        close_with_loop(asyncio_loop(self.io_loop), self)
 
     def fetch(
         self, request: str | HTTPRequest, raise_error: bool = True, **kwargs: Any

@@ -16,8 +16,9 @@ from tornado.ioloop import IOLoop
 
 from ..failures import ConnectFailed
 from ..request.request import Request
-from .base import Abort, CancellableFetch, OnDone, Transport, asyncio_loop
+from .base import Abort, OnDone, Transport, asyncio_loop
 from .foreign import ForeignTransport, check_request
+from .loop_end import close_with_loop
 
 #: A transport as a user names it.
 TransportChoice = Literal["auto", "simple", "curl"] | type[AsyncHTTPClient] | AsyncHTTPClient
@@ -123,6 +124,21 @@ def _as_transport(client: AsyncHTTPClient) -> Transport:
     return ForeignTransport(client)
 
 
+class _Member:
+    """The transports of one loop, as a member of `close_with_loop`."""
+
+    def __init__(self, registry: Registry, io_loop: IOLoop) -> None:
+        self._registry = registry
+        self._io_loop = io_loop
+
+    # The built-in transports are members themselves. Stock clients do not fail their requests,
+    # and Tornado's curl client raises if the loop runs on.
+    wait_closed = None
+
+    def close(self) -> None:
+        self._registry.close(self._io_loop)
+
+
 class Registry:
     """The transports: one for each IOLoop and class, created when the first fetch needs it.
 
@@ -135,6 +151,8 @@ class Registry:
         self._clients: dict[IOLoop, dict[type[AsyncHTTPClient], AsyncHTTPClient]] = {}
         # By name or class, as the fetches ask for them.
         self._transports: dict[IOLoop, dict[str | type[AsyncHTTPClient], Transport]] = {}
+        # `close_with_loop` has weak references only.
+        self._members: dict[IOLoop, _Member] = {}
         # The last stub carries every fetch, also where a client names its transport: a test
         # with a stub never reaches the network.
         self._stubs: list[type[AsyncHTTPClient]] = []
@@ -169,7 +187,8 @@ class Registry:
         transports = self._transports.get(io_loop)
         if transports is None:
             transports = self._transports[io_loop] = {}
-            self._close_with(io_loop)
+            member = self._members[io_loop] = _Member(self, io_loop)
+            close_with_loop(asyncio_loop(io_loop), member)
         transport = transports.get(choice)
         if transport is None:
             transport = transports[choice] = _as_transport(self._client_for(io_loop, choice))
@@ -207,31 +226,10 @@ class Registry:
 
     def close(self, io_loop: IOLoop) -> None:
         """Closes the transports of a loop."""
+        self._members.pop(io_loop, None)
         self._transports.pop(io_loop, None)
         for client in self._clients.pop(io_loop, {}).values():
             client.close()
-
-    def _close_with(self, io_loop: IOLoop) -> None:
-        # Neither asyncio nor Tornado announces the end of a loop. Both ways of closing one
-        # end in this method of the asyncio loop.
-        loop: Any = asyncio_loop(io_loop)
-        original = loop.close
-
-        def close() -> None:
-            try:
-                if io_loop in self._clients and not loop.is_running():
-                    clients = self.clients_of(io_loop)
-                    self.close(io_loop)
-                    if asyncio._get_running_loop() is None:
-                        # Tornado's own clients do not fail their requests, and its curl
-                        # client raises if the loop runs on.
-                        for client in clients:
-                            if isinstance(client, CancellableFetch):
-                                loop.run_until_complete(client.wait_closed())
-            finally:
-                original()
-
-        loop.close = close
 
     def forget_parent(self) -> None:
         """Drops the transports that a forked child has inherited."""
@@ -241,6 +239,7 @@ class Registry:
             ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._clients.copy()))
             self._clients.clear()
         self._transports.clear()
+        self._members.clear()
 
 
 def _create_in(io_loop: IOLoop, kind: type[AsyncHTTPClient]) -> AsyncHTTPClient:

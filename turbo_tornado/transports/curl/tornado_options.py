@@ -247,22 +247,6 @@ def raw_request(request: HTTPRequest) -> HTTPRequest:
     return raw
 
 
-def check_framing(request: HTTPRequest) -> None:
-    """Checks that the headers announce the body that is sent.
-
-    :raises ValueError: otherwise, because the peer would take the next request on the
-        connection for the body.
-    """
-    headers, body = request.headers, request.body
-    if not headers:
-        return
-    if body is None and "Transfer-Encoding" in headers:
-        raise ValueError("Transfer-Encoding in the headers of a request without a body")
-    length = headers.get("Content-Length")
-    if length is not None and length.strip() != str(len(utf8(body or b""))):
-        raise ValueError(f"Content-Length is {length!r}, which is not the length of the body")
-
-
 def forbids_reuse(request: HTTPRequest) -> bool:
     """Returns whether the connection must not be reused after ``request``."""
     if request.method == "CONNECT":

@@ -22,13 +22,13 @@ from ...headers import HTTPHeaders
 from ...http1.head import FIELD
 from ...request.request import IDEMPOTENT_METHODS
 from ..base import RequestQueue
+from ..tornado_framing import check_framing
 from .connections import UNUSABLE
 from .engine import CurlEngine
 from .tornado_options import (
     PreparedRequest,
     TornadoAttempt,
     TornadoHandle,
-    check_framing,
     raw_request,
 )
 
@@ -85,7 +85,8 @@ class TornadoTransfer:
         self._started = time.monotonic()
         self._handle = handle = self._handles.take()
         try:
-            check_framing(raw_request(request))
+            raw = raw_request(request)
+            check_framing(raw.headers, raw.body)
             self._is_tornados = not handle.set_up(request)
         except Exception as error:
             self._respond(HTTPResponse(request, 599, error=error))

@@ -37,6 +37,8 @@ class RequestHandles(Protocol):
 class Transfer:
     """One request on libcurl: attempts, until there is a response or a failure."""
 
+    #: Keeps the transport alive, which closes its connections when it is dropped.
+    transport: object
     _attempt: RequestAttempt
 
     def __init__(

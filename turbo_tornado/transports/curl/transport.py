@@ -10,6 +10,7 @@ This module uses private names of Tornado's client: ``_multi``, ``_handle_socket
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
 from io import BytesIO
 from typing import Any, Generic, Protocol, TypeVar
@@ -84,12 +85,18 @@ class CurlTransport(CancellableFetch, CurlAsyncHTTPClient):
         self.max_body_size = max_body_size
         self._multi.setopt(pycurl.M_PIPELINING, pycurl.PIPE_MULTIPLEX)
         self._queue = RequestQueue(max_clients)
+        # A reference cycle would leave a dropped transport to the garbage collector.
+        proxy = weakref.proxy(self)
         self._handles: SpareHandles[RequestHandle] = SpareHandles(
-            lambda: RequestHandle(self._curl_create(), engine.connections, idle_timeout), max_spare
+            lambda: RequestHandle(proxy._curl_create(), engine.connections, idle_timeout),
+            max_spare,
         )
         self._tornado_handles: SpareHandles[TornadoHandle] = SpareHandles(
-            lambda: TornadoHandle(self, engine.connections), max_spare
+            lambda: TornadoHandle(proxy, engine.connections), max_spare
         )
+        # None of these refers to the transport while no request is in progress.
+        handles = (self._handles, self._tornado_handles)
+        weakref.finalize(self, _release, engine, self._multi, handles).atexit = False
 
     def close(self) -> None:
         """Fails the requests in progress and closes all connections."""
@@ -122,6 +129,7 @@ class CurlTransport(CancellableFetch, CurlAsyncHTTPClient):
         # Missing and invalid files are the same failure on both transports.
         request.ssl_context()
         transfer = Transfer(self._engine, self._handles, self._queue, request, on_done)
+        transfer.transport = self
         if self._queue.max_clients is None:
             self._queue.add(transfer)
         else:
@@ -175,6 +183,22 @@ class CurlTransport(CancellableFetch, CurlAsyncHTTPClient):
             header_callback = header_callback.callback
         super()._curl_header_callback(headers, header_callback, line)
         return None
+
+
+def _release(
+    engine: CurlEngine, multi: pycurl.CurlMulti, handles: tuple[SpareHandles[Any], ...]
+) -> None:
+    """Closes what a transport has left that was dropped without `CurlTransport.close`."""
+    if engine.is_closed:
+        return
+    if engine.is_acting:
+        # Dropped by a callback of libcurl.
+        engine.loop.call_soon(_release, engine, multi, handles)
+        return
+    for spare in handles:
+        spare.close()
+    engine.close()
+    multi.close()
 
 
 class Handle(Protocol):

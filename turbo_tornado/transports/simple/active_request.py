@@ -122,8 +122,9 @@ class ActiveRequest:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
-        if self._tasks and not self._transport.loop.is_closed():
-            for task in self._tasks:
+        tasks, self._tasks = self._tasks, None
+        if tasks and not self._transport.loop.is_closed():
+            for task in tasks:
                 task.cancel()
 
     @property
@@ -150,13 +151,17 @@ class ActiveRequest:
         return asyncio.Task(work, loop=self._transport.loop)
 
     def _on_task_done(self, task: asyncio.Task[None]) -> None:
-        assert self._tasks is not None
-        self._tasks.discard(task)
         self._transport.tasks.discard(task)
+        error: BaseException | None
         if task.cancelled():
-            # Not by `_stop`, after which this has no effect: `asyncio.run` cancels all tasks.
-            self.fail(HTTPStreamClosedError("the task of the request was cancelled"))
-        elif (error := task.exception()) is not None:
+            error = HTTPStreamClosedError("the task of the request was cancelled")
+        else:
+            error = task.exception()
+        if self._tasks is None or task not in self._tasks:
+            # Cancelled by `_stop`. The request can have been repeated since.
+            return
+        self._tasks.discard(task)
+        if error is not None:
             self.fail(error)
 
     def connect(self) -> None:

@@ -13,7 +13,7 @@ from tornado.simple_httpclient import HTTPStreamClosedError
 
 from ...failures import BrokenConnection, HandshakeFailed
 from ...http1.body import Body, body_of
-from ...http1.head import MAX_HEAD_SIZE, Head
+from ...http1.head import MAX_HEAD_SIZE, METHODS_WITHOUT_BODY, Head
 from ...http1.parser import BodySink, ResponseParser
 from ...request.request import IDEMPOTENT_METHODS
 from ..base import OnDone, Response
@@ -65,15 +65,14 @@ class Exchange(ActiveRequest):
         connection.owner = self
         connection.is_written = False
         self._parser = ResponseParser(
-            # After its head, the response to CONNECT is a tunnel.
-            request.method in ("HEAD", "CONNECT"),
+            request.method in METHODS_WITHOUT_BODY,
             self._on_head,
             self._on_interim if request.expect_continue else None,
             self._transport.max_header_size or MAX_HEAD_SIZE,
         )
         head, body = request.head(), request.body
         if request.expect_continue or request.body_producer is not None:
-            self._upload = Upload(request, connection)
+            self._upload = Upload(request, connection, self._parser)
             connection.write(head)
             self.spawn(self._upload.run())
         elif not body:
@@ -171,6 +170,7 @@ class Exchange(ActiveRequest):
             self._body = Body(0)
             return self._discard
         self._body = body = body_of(head, request.method, request.max_body_size, request.decompress)
+        body.allows_padding = request.allows_padding
         if request.streaming_callback is None:
             return body
         self._delivery = Delivery(self, body, request.streaming_callback)

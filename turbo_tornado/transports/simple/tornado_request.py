@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import collections
 import contextlib
 import contextvars
 import copy
@@ -16,8 +17,7 @@ from typing import Any
 from tornado import httputil, version
 from tornado.escape import native_str
 from tornado.httpclient import HTTPRequest
-from tornado.httputil import HTTPOutputError
-from tornado.netutil import is_valid_ip, ssl_options_to_context
+from tornado.netutil import is_valid_ip
 
 from ...failures import InvalidSchema
 from ...http1.head import Head, allows_keep_alive
@@ -30,9 +30,10 @@ from ...request.redirect import (
     location_of,
 )
 from ...request.request import Request
-from ...request.tls import TLS
+from ...request.tls import TLS, context_of
 from ...request.url import URL, parse_any_host
 from ..base import Response
+from ..tornado_framing import check_framing
 from .delivery import logging_errors
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"})
@@ -68,15 +69,17 @@ def build_request(request: Any, max_body_size: int) -> Request:
     with _tornados_schema_error(request.url):
         url = parse_any_host(request.url, is_from_peer)
     _check(request)
-    for name, value in request.headers.get_all():
-        _check_text(native_str(name), native_str(value))
-    # A copy, because the caller can send the request again.
-    request.headers = headers = request.headers.copy()
-    connection = headers.get("Connection", "").lower().encode("latin-1")
-    _add_default_headers(request, url, headers)
-    _check_framing(request, headers)
-    lines = [f"{native_str(name)}: {native_str(value)}" for name, value in headers.get_all()]
-    _check_text(request.method, *lines)
+    given = request.headers
+    connection = given.get("Connection", "").lower().encode("latin-1")
+    request.own_headers = own = _own_headers(request, url)
+    headers = collections.ChainMap(own, given)
+    check_framing(headers, request.body, request.body_producer is not None)
+    # The headers of the caller do not change: they can be used for another request.
+    fields = [field for field in given.get_all() if field[0] not in own]
+    lines = [f"{native_str(name)}: {native_str(value)}" for name, value in (*fields, *own.items())]
+    for line in (request.method, *lines):
+        if "\r" in line or "\n" in line or "\0" in line:
+            raise ValueError(f"Illegal characters (CR, LF or NUL) in header: {line!r}")
     built = Request(
         url,
         request.method,
@@ -84,6 +87,7 @@ def build_request(request: Any, max_body_size: int) -> Request:
         "HTTP/1.1",
         "".join(f"{line}\r\n" for line in lines).encode("latin-1"),
         request.body,
+        # The connection of a successful CONNECT is a tunnel.
         keep_alive=request.method != "CONNECT" and allows_keep_alive("HTTP/1.1", connection),
         decompress=bool(request.decompress_response),
         max_body_size=max_body_size,
@@ -93,6 +97,7 @@ def build_request(request: Any, max_body_size: int) -> Request:
     )
     # As in Tornado.
     built.suppress_ragged_eofs = True
+    built.allows_padding = False
     built.expect_continue = request.expect_100_continue
     built.body_producer = request.body_producer
     built.streaming_callback = request.streaming_callback
@@ -142,8 +147,10 @@ def _check(request: Any) -> None:
         raise ValueError(f"unsupported auth_mode {request.auth_mode}")
 
 
-def _add_default_headers(request: Any, url: URL, headers: httputil.HTTPHeaders) -> None:
-    if "Host" not in headers:
+def _own_headers(request: Any, url: URL) -> dict[str, str]:
+    """Returns the headers that the client adds or replaces, by their normalized name."""
+    given, headers = request.headers, {}
+    if "Host" not in given:
         headers["Host"] = url.host_header
     if url.username is not None:
         headers["Authorization"] = basic_credentials(url.username, url.password or "")
@@ -152,37 +159,27 @@ def _add_default_headers(request: Any, url: URL, headers: httputil.HTTPHeaders) 
         headers["Authorization"] = f"Basic {base64.b64encode(pair).decode('ascii')}"
     if request.user_agent:
         headers["User-Agent"] = request.user_agent
-    elif "User-Agent" not in headers:
+    elif "User-Agent" not in given:
         headers["User-Agent"] = f"Tornado/{version}"
     if request.expect_100_continue:
         headers["Expect"] = "100-continue"
     if request.body is not None:
         headers["Content-Length"] = str(len(request.body))
-    elif request.method in _METHODS_WITH_BODY and "Content-Length" not in headers:
-        if request.body_producer is None:
-            headers["Content-Length"] = "0"
-        else:
+    elif "Content-Length" not in given:
+        if request.body_producer is not None:
             headers["Transfer-Encoding"] = "chunked"
-    if request.method == "POST" and "Content-Type" not in headers:
+        elif request.method in _METHODS_WITH_BODY:
+            headers["Content-Length"] = "0"
+    if request.method == "POST" and "Content-Type" not in given:
         headers["Content-Type"] = "application/x-www-form-urlencoded"
     if request.decompress_response:
         headers["Accept-Encoding"] = "gzip"
-
-
-def _check_framing(request: Any, headers: httputil.HTTPHeaders) -> None:
-    # A server would take the next request on the connection for the body.
-    if request.body_producer is not None:
-        return
-    size = len(request.body or b"")
-    if headers.get("Content-Length", str(size)) != str(size):
-        raise HTTPOutputError(f"the body has {size} bytes, which is not the Content-Length")
-    if "Transfer-Encoding" in headers:
-        raise HTTPOutputError("Transfer-Encoding needs a body_producer")
+    return headers
 
 
 def _tls(request: Any) -> TLS | ssl.SSLContext:
     if request.ssl_options is not None:
-        return ssl_options_to_context(request.ssl_options, server_side=False)
+        return context_of(request.ssl_options)
     return TLS(
         request.client_cert, request.client_key, request.ca_certs, bool(request.validate_cert)
     )
@@ -232,6 +229,7 @@ def redirected(request: Any, response: Response) -> HTTPRequest:
     if fragment := location.partition("#")[2]:
         new.url += f"#{fragment}"
     new.headers = request.headers.copy()
+    new.headers.update(request.own_headers)
     new.max_redirects = request.max_redirects - 1
     new.headers.pop("Host", None)
     if url.origin != target.origin:

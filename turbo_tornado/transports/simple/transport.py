@@ -22,6 +22,7 @@ from .connection import Connection
 from .deadlines import Deadlines
 from .exchange import Exchange
 from .pool import IdlePool
+from .resolver import default_resolver
 from .tornado_fetch import TornadoFetch
 from .watcher import Watcher, create_watcher
 
@@ -72,10 +73,10 @@ class SimpleTransport(CancellableFetch, SimpleAsyncHTTPClient):
         idle_timeout: float = 60.0,
     ) -> None:
         super().initialize(
-            max_clients=max_clients,  # type: ignore[arg-type]
+            max_clients=max_clients,
             hostname_mapping=hostname_mapping,
             max_buffer_size=max_buffer_size,
-            resolver=resolver,
+            resolver=resolver or default_resolver(),
             defaults=defaults,
             max_header_size=max_header_size,
             max_body_size=max_body_size,

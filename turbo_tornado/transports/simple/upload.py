@@ -9,16 +9,22 @@ from collections.abc import Awaitable
 from tornado.httputil import HTTPOutputError
 from tornado.iostream import StreamClosedError
 
+from ...http1.parser import ResponseParser
 from ...request.request import Request
 from .connection import Connection
+
+# Seconds to wait for ``100 Continue``, as in libcurl. RFC 9110, section 10.1.1: a server that does
+# not support it does not respond to it.
+_CONTINUE_TIMEOUT = 1.0
 
 
 class Upload:
     """Sends a body after ``100 Continue``, or the chunks of a ``body_producer``."""
 
-    def __init__(self, request: Request, connection: Connection) -> None:
+    def __init__(self, request: Request, connection: Connection, parser: ResponseParser) -> None:
         self._request = request
         self._connection = connection
+        self._parser = parser
         #: Bytes that the producer still has to send; ``None`` for a chunked body.
         self._remaining = request.content_length
         #: Set when the peer has sent ``100 Continue``.
@@ -37,7 +43,7 @@ class Upload:
         # The receiving side reports a closed connection, with what the peer had to say.
         with contextlib.suppress(StreamClosedError):
             if request.expect_continue:
-                await self.may_continue.wait()
+                await self._wait_to_continue()
             if request.body is not None:
                 connection.write(request.body)
             elif request.body_producer is not None:
@@ -47,6 +53,13 @@ class Upload:
                 self._finish()
             await connection.drain()
             self.is_complete = True
+
+    async def _wait_to_continue(self) -> None:
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(self.may_continue.wait(), _CONTINUE_TIMEOUT)
+        if self._parser.head is not None:
+            # The server does not need the body. The task ends with the response.
+            await self.may_continue.wait()
 
     def _write(self, chunk: bytes) -> Awaitable[None]:
         if not self._is_open:

@@ -1,0 +1,78 @@
+"""`close_with_loop`: closes transports before their loop closes."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import weakref
+from collections.abc import Callable, Coroutine
+from typing import Any, Protocol
+
+WaitClosed = Callable[[], Coroutine[Any, Any, None]]
+
+
+class BelongsToLoop(Protocol):
+    """Something that has to be closed before its loop."""
+
+    def close(self) -> None: ...
+
+    @property
+    def wait_closed(self) -> WaitClosed | None:
+        """Waits until the requests that ``close`` has failed have been reported.
+
+        ``None`` if the loop need not run for that.
+        """
+
+
+# Weak in both ways: neither keeps the other one alive.
+_members: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, weakref.WeakSet[BelongsToLoop]] = (
+    weakref.WeakKeyDictionary()
+)
+
+
+def close_with_loop(loop: asyncio.AbstractEventLoop, member: BelongsToLoop) -> None:
+    """Closes ``member`` together with ``loop``, unless it is dropped before."""
+    members = _members.get(loop)
+    if members is None:
+        members = _members[loop] = weakref.WeakSet()
+        _wrap_close(loop, members)
+    members.add(member)
+
+
+def _wrap_close(loop: Any, members: weakref.WeakSet[BelongsToLoop]) -> None:
+    # Neither asyncio nor Tornado announces the end of a loop. Both ways of closing one end in
+    # this method of the asyncio loop.
+    original = loop.close
+
+    def close() -> None:
+        try:
+            if not loop.is_running() and not loop.is_closed():
+                _close(loop, list(members))
+        finally:
+            original()
+
+    loop.close = close
+
+
+def _close(loop: asyncio.AbstractEventLoop, members: list[BelongsToLoop]) -> None:
+    for member in members:
+        member.close()
+    waits = [member.wait_closed for member in members if member.wait_closed is not None]
+    # A loop can be closed within another one, which runs on.
+    if waits and asyncio._get_running_loop() is None:
+        loop.run_until_complete(_run_all(waits))
+
+
+async def _run_all(waits: list[WaitClosed]) -> None:
+    for wait_closed in waits:
+        await wait_closed()
+
+
+def _forget_parent() -> None:
+    # A forked child can close a loop of its parent, but not the parent's connections.
+    for members in _members.values():
+        members.clear()
+
+
+if hasattr(os, "register_at_fork"):  # Windows has no fork.
+    os.register_at_fork(after_in_child=_forget_parent)
