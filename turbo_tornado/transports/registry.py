@@ -158,13 +158,13 @@ class Registry:
             self._transports[io_loop].pop(kind, None)
             if client is not None:
                 # Another thread may be running the loop.
-                io_loop.add_callback(client.close)
+                io_loop.add_callback(_end, client)
 
     def close(self, io_loop: IOLoop) -> None:
         """Closes the transports of a loop."""
         self._transports.pop(io_loop, None)
         for client in self._clients.pop(io_loop, {}).values():
-            client.close()
+            _end(client)
 
     def _close_with(self, io_loop: IOLoop) -> None:
         # Neither asyncio nor Tornado announces the end of a loop. Both ways of closing one
@@ -196,6 +196,14 @@ class Registry:
             ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._clients.copy()))
             self._clients.clear()
         self._transports.clear()
+
+
+def _end(client: AsyncHTTPClient) -> None:
+    # Nothing finishes after the end of the loop.
+    if isinstance(client, CancellableFetch):
+        client.fail_requests()
+    else:
+        client.close()
 
 
 def _create_in(io_loop: IOLoop, kind: type[AsyncHTTPClient]) -> AsyncHTTPClient:

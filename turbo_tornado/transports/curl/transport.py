@@ -83,7 +83,7 @@ class CurlTransport(CancellableFetch, CurlAsyncHTTPClient):
             forced.stop()
         self.max_body_size = max_body_size
         self._multi.setopt(pycurl.M_PIPELINING, pycurl.PIPE_MULTIPLEX)
-        self._queue = RequestQueue(max_clients)
+        self.requests = RequestQueue(max_clients)
         self._handles: SpareHandles[RequestHandle] = SpareHandles(
             lambda: RequestHandle(self._curl_create(), engine.connections, idle_timeout), max_spare
         )
@@ -91,19 +91,17 @@ class CurlTransport(CancellableFetch, CurlAsyncHTTPClient):
             lambda: TornadoHandle(self, engine.connections), max_spare
         )
 
-    def close(self) -> None:
-        """Fails the requests in progress and closes all connections."""
-        if self._closed:
+    def release(self) -> None:
+        if self._engine.is_closed:
             return
         if self._engine.is_acting:
             # Called by a signal handler, while libcurl is running.
-            self._engine.loop.call_soon(self.close)
+            self._engine.loop.call_soon(self.release)
             return
         self._handles.close()
         self._tornado_handles.close()
-        self._queue.close()
         self._engine.close()
-        super().close()
+        CurlAsyncHTTPClient.close(self)
 
     def send(self, request: Request, on_done: OnDone) -> Abort:
         """Sends a `Request` of `turbo_tornado.HTTPClient`. `AsyncHTTPClient` has no equivalent.
@@ -127,20 +125,20 @@ class CurlTransport(CancellableFetch, CurlAsyncHTTPClient):
                 raise ValueError("ssl_options: the curl transport does not take an SSLContext")
             # Missing and invalid files are the same failure on both transports.
             request.ssl_context()
-        transfer = Transfer(self._engine, self._handles, self._queue, request, on_done)
-        if self._queue.max_clients is None:
-            self._queue.add(transfer)
+        transfer = Transfer(self._engine, self._handles, self.requests, request, on_done)
+        if self.requests.max_clients is None:
+            self.requests.add(transfer)
         else:
             late = RequestTimeout("Timeout in request queue")
-            self._queue.add(transfer, request.request_timeout, late)
+            self.requests.add(transfer, request.request_timeout, late)
         return transfer.abort
 
     def fetch_impl(self, request: HTTPRequest, callback: Callable[[HTTPResponse], None]) -> None:
         transfer = TornadoTransfer(
-            self, self._engine, self._tornado_handles, self._queue, request, callback
+            self, self._engine, self._tornado_handles, self.requests, request, callback
         )
         self.set_abort(transfer.abort)
-        self._queue.add(transfer)
+        self.requests.add(transfer)
 
     def _curl_setup_request(
         self,
