@@ -20,21 +20,6 @@ from turbo_tornado.transports.base import CancellableFetch
 needs_proc = pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="nothing to count by")
 
 
-@pytest.fixture
-def kind(transport: str) -> type[CancellableFetch]:
-    return class_of(transport)
-
-
-def class_of(name: str) -> type[CancellableFetch]:
-    if name == "curl":
-        from turbo_tornado.transports.curl import CurlTransport
-
-        return CurlTransport
-    from turbo_tornado.transports.simple import SimpleTransport
-
-    return SimpleTransport
-
-
 class Slow:
     """A peer that responds with the target when it is allowed to."""
 
@@ -62,9 +47,9 @@ async def bodies(fetches: list[Any]) -> list[bytes]:
 
 @pytest.mark.parametrize("max_clients", [None, 2])
 async def test_requests_in_progress_finish(
-    kind: type[CancellableFetch], max_clients: int | None, slow: Slow
+    transport_class: type[CancellableFetch], max_clients: int | None, slow: Slow
 ) -> None:
-    transport = kind(force_instance=True, max_clients=max_clients)
+    transport = transport_class(force_instance=True, max_clients=max_clients)
     url = slow.peer.url
     fetches = [
         transport.fetch(url("/1")),
@@ -82,8 +67,10 @@ async def test_requests_in_progress_finish(
     assert await bodies(fetches) == [b"/1", b"/2", b"/3"]
 
 
-async def test_the_shared_client_of_a_loop(kind: type[CancellableFetch], slow: Slow) -> None:
-    AsyncHTTPClient.configure(kind)
+async def test_the_shared_client_of_a_loop(
+    transport_class: type[CancellableFetch], slow: Slow
+) -> None:
+    AsyncHTTPClient.configure(transport_class)
     try:
         fetch = AsyncHTTPClient().fetch(slow.peer.url("/shared"))
         await asyncio.wait_for(slow.peer.received(1), 10)
@@ -109,14 +96,14 @@ async def respond(fetch: asyncio.Future[Any], slow: Slow) -> None:
 @needs_proc
 @pytest.mark.parametrize("end", [respond, cancel])
 async def test_nothing_is_left_after_the_last_request(
-    kind: type[CancellableFetch],
+    transport_class: type[CancellableFetch],
     end: Callable[[asyncio.Future[Any], Slow], Awaitable[None]],
     slow: Slow,
 ) -> None:
     # The sockets of the loop and of the peer.
-    await HTTPClient(transport=kind).fetch(slow.peer.url(), request_timeout=0.001)
+    await HTTPClient(transport=transport_class).fetch(slow.peer.url(), request_timeout=0.001)
     before = set(os.listdir("/proc/self/fd"))
-    transport = kind(force_instance=True)
+    transport = transport_class(force_instance=True)
     fetch = transport.fetch(slow.peer.url())
     await asyncio.wait_for(slow.peer.received(), 10)
     transport.close()
@@ -131,8 +118,8 @@ async def test_nothing_is_left_after_the_last_request(
     assert reference() is None
 
 
-async def test_fail_requests(kind: type[CancellableFetch], slow: Slow) -> None:
-    transport = kind(force_instance=True, max_clients=2)
+async def test_fail_requests(transport_class: type[CancellableFetch], slow: Slow) -> None:
+    transport = transport_class(force_instance=True, max_clients=2)
     fetches = [transport.fetch(slow.peer.url()) for _ in range(3)]
     await asyncio.wait_for(slow.peer.received(2), 10)
     transport.close()

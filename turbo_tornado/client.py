@@ -43,7 +43,8 @@ def configure(transport: TransportChoice = "auto", **fetch_defaults: Unpack[Fetc
     :raises ImportError: for ``"curl"`` without pycurl.
     :raises TypeError: for an invalid transport, an unknown keyword, or a value of the wrong
         type.
-    :raises ValueError: for an unknown transport name or an invalid value.
+    :raises ValueError: for an unknown transport name, an instance with ``defaults`` that a fetch
+        would ignore, or an invalid value.
 
     Turbo has no equivalent.
     """
@@ -67,8 +68,8 @@ class HTTPClient:
     :arg transport: a transport for this client, as for `configure`. Default: the configured
         one.
     :raises TypeError: for an unknown key of ``ssl_options`` or a wrong type.
-    :raises ValueError: for a ``max_buffer_size`` below 1, or ``priv_file`` without
-        ``cert_file``.
+    :raises ValueError: for a ``max_buffer_size`` below 1, ``priv_file`` without ``cert_file``,
+        or a transport with ``defaults`` that a fetch would ignore.
     :raises ImportError: for ``transport="curl"`` without pycurl.
 
     Equivalent to ``turbo.async.HTTPClient(ssl_options, io_loop, max_buffer_size)``.

@@ -1,4 +1,8 @@
-"""`Registry`: which transport carries a fetch, and how long the transport lives."""
+"""`Registry`: which transport carries a fetch, and how long the transport lives.
+
+This module uses a private name of Tornado: ``_DEFAULTS``, the defaults that each
+`AsyncHTTPClient` has.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +11,12 @@ import ctypes
 import os
 from typing import Any, cast
 
-from tornado.httpclient import AsyncHTTPClient
+from tornado.httpclient import AsyncHTTPClient, HTTPRequest
 from tornado.ioloop import IOLoop
 
 from ..failures import ConnectFailed
 from .base import CancellableFetch, Transport, asyncio_loop
-from .foreign import ForeignTransport
+from .foreign import SUPPORTED_DEFAULTS, ForeignTransport
 
 #: A transport as a user names it.
 TransportChoice = str | type[AsyncHTTPClient] | AsyncHTTPClient
@@ -24,7 +28,7 @@ def check_transport(choice: object) -> TransportChoice:
     """Checks a user's choice of a transport.
 
     :raises TypeError: for anything but a name, a class or an instance.
-    :raises ValueError: for an unknown name.
+    :raises ValueError: for an unknown name, or an instance with unsupported ``defaults``.
     :raises ImportError: for ``"curl"`` without pycurl.
     """
     if isinstance(choice, str):
@@ -34,6 +38,7 @@ def check_transport(choice: object) -> TransportChoice:
             _curl()
         return choice
     if isinstance(choice, AsyncHTTPClient):
+        check_defaults(choice)
         return choice
     if isinstance(choice, type) and issubclass(choice, AsyncHTTPClient):
         return choice
@@ -42,6 +47,21 @@ def check_transport(choice: object) -> TransportChoice:
         "transport must be 'auto', 'simple', 'curl', an AsyncHTTPClient class or an "
         f"instance of one, not {kind.__name__}"
     )
+
+
+def check_defaults(client: AsyncHTTPClient) -> None:
+    """Checks the ``defaults`` of a client. A fetch sets almost everything itself.
+
+    :raises ValueError: for a default that a fetch would ignore, or that would send credentials
+        to the target of a redirect.
+    """
+    supported = frozenset() if hasattr(client, "send") else SUPPORTED_DEFAULTS
+    for name, value in getattr(client, "defaults", {}).items():
+        if value not in (None, HTTPRequest._DEFAULTS.get(name)) and name not in supported:
+            raise ValueError(
+                f"HTTPClient does not support the default {name!r} of {type(client).__name__}; "
+                "use the keywords of fetch or of configure"
+            )
 
 
 def _simple() -> type[AsyncHTTPClient]:
@@ -136,10 +156,16 @@ class Registry:
         client = clients.get(kind)
         if client is None:
             try:
-                client = clients[kind] = _create_in(io_loop, kind)
+                client = _create_in(io_loop, kind)
             except OSError as error:
                 # Most likely there are too many open files.
                 raise ConnectFailed(f"Could not create {kind.__name__}: {error}") from error
+            try:
+                check_defaults(client)
+            except ValueError:
+                client.close()
+                raise
+            clients[kind] = client
         return client
 
     def clients_of(self, io_loop: IOLoop) -> list[AsyncHTTPClient]:
