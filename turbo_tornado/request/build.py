@@ -7,17 +7,18 @@ import functools
 import re
 
 from ..failures import BodyRequired, InvalidBody, InvalidURL
-from ..headers import header_lines
 from ..http1.head import allows_keep_alive
 from .checks import check_method, check_version
 from .keywords import FetchOptions
 from .redirect import keeps_body
-from .request import Request
+from .request import Request, header_block
 from .tls import TLS
 from .url import URL, parse_url
 
 _METHODS_WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 _METHODS_WITH_FORM = _METHODS_WITH_BODY | {"DELETE"}
+# libcurl sends a request head of at most 1 MiB. The target of a redirect needs the rest.
+_MAX_HEAD_SIZE = 960 * 1024
 _TARGET = re.compile(r"[!-\"$-~]+")
 
 
@@ -64,6 +65,8 @@ def build_request(url: object, options: FetchOptions, tls: TLS, max_body_size: i
         _apply_on_headers(request, options)
     elif request.version == "HTTP/1.0":
         request.keep_alive = False
+    if len(request.header_block) + len(request.target) > _MAX_HEAD_SIZE:
+        raise ValueError(f"the request line and the headers are over {_MAX_HEAD_SIZE} bytes")
     return request
 
 
@@ -137,7 +140,7 @@ def _apply_on_headers(request: Request, options: FetchOptions) -> None:
         path = request.target if request.target.startswith("/") else ""
         request.url = request.url._replace(path=path)
     request.version = check_version("http_version", headers.get_version())
-    request.header_block = header_lines(headers).encode("latin-1")
+    request.header_block = header_block(headers)
     connection = headers.get("Connection", "").lower().encode("latin-1")
     if not allows_keep_alive(request.version, connection):
         request.keep_alive = False

@@ -20,8 +20,6 @@ _LONGEST = 2**31 - 1
 # Several times libcurl's own 16 KB saves a fifth of the cost of a large body. All transfers
 # share one such buffer.
 BUFFER_SIZE = 131072
-#: libcurl's own limit of a request head. It has no code for a longer one.
-MAX_REQUEST_HEAD = 1048576
 
 _HTTP_VERSIONS = {
     "HTTP/1.0": pycurl.CURL_HTTP_VERSION_1_0,
@@ -38,8 +36,6 @@ _NOT_ADDED_TO_BODY = [
     b"Expect:",
     b"Transfer-Encoding:",
 ]
-# libcurl changes the position of the one, and waits for the response to the other.
-_HANDLED_BY_CURL = (b"connection", b"expect", b"host")
 
 
 class RequestHandle:
@@ -176,19 +172,18 @@ class RequestHandle:
 def header_entries(block: bytes, has_body: bool) -> list[bytes]:
     """Returns the entries of HTTPHEADER that make libcurl send ``block`` unchanged.
 
-    The first entry contains all lines, so that libcurl sees the first header only. The other
-    entries keep libcurl from adding headers.
+    The first entry contains all lines, so that libcurl sees the first header only, which
+    `header_block` has chosen. The other entries keep libcurl from adding headers.
     """
     not_added = _NOT_ADDED_TO_BODY if has_body else _NOT_ADDED
     if block[:5].lower() == b"host:":
         return [block[:-2], *not_added]
-    lines = block.split(b"\r\n")[:-1]
-    first = next((i for i, line in enumerate(lines) if _can_be_first(line)), None)
-    if first is None:
-        entries = [_separate_entry(line) for line in lines]
+    first, _, _ = block.partition(b"\r\n")
+    if first.endswith((b":", b": ")) or first[:11].lower() == b"connection:":
+        # There is no header that libcurl sends unchanged.
+        entries = [_separate_entry(line) for line in block.split(b"\r\n")[:-1]]
     else:
-        lines.insert(0, lines.pop(first))
-        entries = [b"\r\n".join(lines)]
+        entries = [block[:-2]] if block else []
     return [*entries, b"Host:", *not_added]
 
 
@@ -196,12 +191,6 @@ def _separate_entry(line: bytes) -> bytes:
     name, _, value = line.partition(b":")
     # "Name:" would leave the header out.
     return line if value.strip() else name + b";"
-
-
-def _can_be_first(line: bytes) -> bool:
-    name, _, value = line.partition(b":")
-    # libcurl leaves out an entry whose first line has no value.
-    return bool(value.strip()) and name.lower() not in _HANDLED_BY_CURL
 
 
 def trusted_files(tls: TLS) -> tuple[str, str]:

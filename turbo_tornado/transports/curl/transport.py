@@ -27,7 +27,7 @@ from ...request.request import Request
 from ...request.tls import TLS
 from ..base import Abort, CancellableFetch, OnDone, RequestQueue
 from .engine import CurlEngine
-from .options import MAX_REQUEST_HEAD, RequestHandle
+from .options import RequestHandle
 from .tornado_options import HeaderCallback, TornadoHandle, forbids_reuse
 from .tornado_request import TornadoTransfer
 from .transfer import Transfer
@@ -110,16 +110,13 @@ class CurlTransport(CancellableFetch, CurlAsyncHTTPClient):
         :arg on_done: called later with the response or the failure, once.
         :returns: a function that aborts the request.
         :raises HandshakeFailed: for unusable TLS settings.
-        :raises ValueError: for HTTP/2 without support in libcurl, an ``SSLContext``, or headers
-            over 1 MiB.
+        :raises ValueError: for HTTP/2 without support in libcurl, or an ``SSLContext``.
         :raises RuntimeError: when the transport is closed.
         """
         if self._closed:
             raise RuntimeError("fetch() called on closed AsyncHTTPClient")
         if request.version == "HTTP/2" and not libcurl.HAS_HTTP2:
             raise ValueError("http_version: the installed libcurl does not support HTTP/2")
-        if len(request.header_block) > MAX_REQUEST_HEAD:
-            raise ValueError(f"headers: libcurl sends at most {MAX_REQUEST_HEAD} bytes")
         if request.url.scheme == "https":
             if not isinstance(request.tls, TLS):
                 raise ValueError("ssl_options: the curl transport does not take an SSLContext")
