@@ -296,7 +296,8 @@ async def test_a_head_that_is_just_not_too_large(fetch: Fetch, raw_peer: MakePee
         for answer in (moved, response()):
             head = b""
             while not head.endswith(b"\r\n\r\n"):
-                assert (data := await conn.reader.read(2**20))
+                data = await conn.reader.read(2**20)
+                assert data
                 head += data
             heads.append(head)
             await conn.send(answer)

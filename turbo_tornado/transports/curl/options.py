@@ -9,10 +9,10 @@ from collections.abc import Iterator
 
 import pycurl
 
-from ...request.request import Request
+from ...request.request import IDEMPOTENT_METHODS, Request
 from ...request.tls import TLS
 from .attempt import GO_ON, RequestAttempt
-from .connections import Connections
+from .connections import Attempt, Connections
 from .socket_state import COUNTS_RECEIVED
 
 # libcurl takes milliseconds as a C long, which has 32 bits on Windows.
@@ -26,6 +26,8 @@ _HTTP_VERSIONS = {
     "HTTP/1.1": pycurl.CURL_HTTP_VERSION_1_1,
     "HTTP/2": pycurl.CURL_HTTP_VERSION_2TLS,
 }
+# The first one since libcurl 8.20. The other one is on a connection that was not reused.
+_REFUSED = re.compile(rb"^HTTP/2 stream \d+ refused by server|^REFUSED_STREAM")
 _HASHED_NAME = re.compile(r"[0-9a-f]{8}\.[0-9]+")
 # A line with a name alone keeps libcurl from adding the header.
 _NOT_ADDED = [b"Accept:", b"User-Agent:"]
@@ -150,6 +152,9 @@ class RequestHandle:
         curl = self.curl
         if request.version == "HTTP/2":
             curl.setopt(pycurl.PIPEWAIT, 1)
+            if request.method not in IDEMPOTENT_METHODS:
+                curl.setopt(pycurl.DEBUGFUNCTION, self._on_debug)
+                curl.setopt(pycurl.VERBOSE, 1)
         cafile, capath = trusted_files(tls)
         curl.setopt(pycurl.CAINFO, cafile)
         curl.setopt(pycurl.CAPATH, capath)
@@ -160,6 +165,9 @@ class RequestHandle:
             curl.setopt(pycurl.SSLCERT, tls.cert_file)
             curl.setopt(pycurl.SSLKEY, tls.priv_file or tls.cert_file)
 
+    def _on_debug(self, kind: int, text: bytes) -> None:
+        note_refusal(self.attempt, kind, text)
+
     def _on_socket(self, fd: int, purpose: int) -> int:
         self._connections.on_socket(fd)
         self.attempt.new_sockets.append(fd)
@@ -167,6 +175,16 @@ class RequestHandle:
 
     def _on_sending(self, peer: str, host: str, peer_port: int, port: int) -> int:
         return self.attempt.on_sending((host, port, peer, peer_port))
+
+
+def note_refusal(attempt: Attempt, kind: int, text: bytes) -> None:
+    """Notes that the peer did not process the request: the debug callback of libcurl.
+
+    libcurl has no code for it. It repeats such a request, and also one whose connection was
+    closed, which the peer can have processed.
+    """
+    if kind == pycurl.INFOTYPE_TEXT and _REFUSED.search(text):
+        attempt.is_unprocessed = True
 
 
 def header_entries(block: bytes, has_body: bool) -> list[bytes]:

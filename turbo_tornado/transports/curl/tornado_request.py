@@ -29,6 +29,7 @@ from .tornado_options import (
     TornadoAttempt,
     TornadoHandle,
     check_framing,
+    needs_refusals,
     raw_request,
 )
 
@@ -114,6 +115,8 @@ class TornadoTransfer:
         handle.curl = client._curl_create()
         # Before Tornado's code, so that a prepare_curl_callback has the last word.
         handle.set_connection_callbacks()
+        if needs_refusals(raw_request(self._request)):
+            handle.curl.setopt(pycurl.VERBOSE, 1)
         handle.attempt = self._new_attempt()
         prepared: Any = PreparedRequest(raw_request(self._request), handle, self._context)
         client._free_list.append(handle.curl)
@@ -187,7 +190,12 @@ class TornadoTransfer:
             return False
         if attempt.claim in UNUSABLE:
             return True
-        if self._is_retry or self._request.method not in IDEMPOTENT_METHODS:
+        if self._is_retry:
+            return False
+        if attempt.is_unprocessed and not attempt.lines:
+            self._is_retry = True
+            return True
+        if self._request.method not in IDEMPOTENT_METHODS:
             return False
         has_data = attempt.ending is not None and attempt.ending.has_data and not attempt.is_tls
         self._is_retry = attempt.is_early or (code == pycurl.E_ABORTED_BY_CALLBACK and not has_data)
