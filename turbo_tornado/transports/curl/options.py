@@ -12,7 +12,7 @@ import pycurl
 from ...request.request import IDEMPOTENT_METHODS, Request
 from ...request.tls import TLS
 from .attempt import GO_ON, RequestAttempt
-from .connections import Attempt, Connections
+from .connections import Connections
 from .socket_state import COUNTS_RECEIVED
 
 # libcurl takes milliseconds as a C long, which has 32 bits on Windows.
@@ -166,7 +166,9 @@ class RequestHandle:
             curl.setopt(pycurl.SSLKEY, tls.priv_file or tls.cert_file)
 
     def _on_debug(self, kind: int, text: bytes) -> None:
-        note_refusal(self.attempt, kind, text)
+        # libcurl can call this before there is an attempt, while options are set.
+        if is_refusal(kind, text):
+            self.attempt.is_unprocessed = True
 
     def _on_socket(self, fd: int, purpose: int) -> int:
         self._connections.on_socket(fd)
@@ -177,14 +179,13 @@ class RequestHandle:
         return self.attempt.on_sending((host, port, peer, peer_port))
 
 
-def note_refusal(attempt: Attempt, kind: int, text: bytes) -> None:
-    """Notes that the peer did not process the request: the debug callback of libcurl.
+def is_refusal(kind: int, text: bytes) -> bool:
+    """Returns whether a debug message of libcurl says that the peer refused the request.
 
     libcurl has no code for it. It repeats such a request, and also one whose connection was
     closed, which the peer can have processed.
     """
-    if kind == pycurl.INFOTYPE_TEXT and _REFUSED.search(text):
-        attempt.is_unprocessed = True
+    return kind == pycurl.INFOTYPE_TEXT and _REFUSED.search(text) is not None
 
 
 def header_entries(block: bytes, has_body: bool) -> list[bytes]:

@@ -29,7 +29,7 @@ from tornado.httpclient import HTTPRequest, _RequestProxy
 from ...request.request import IDEMPOTENT_METHODS
 from .attempt import FAILED, GO_ON, STOP
 from .connections import UNUSABLE, Attempt, Claim, Connections
-from .options import BUFFER_SIZE, note_refusal
+from .options import BUFFER_SIZE, is_refusal
 from .socket_state import COUNTS_RECEIVED, Address
 
 _curl_log = logging.getLogger("tornado.curl_httpclient")
@@ -203,7 +203,8 @@ class TornadoHandle:
         self.curl.setopt(pycurl.FRESH_CONNECT, is_fresh)
 
     def _on_debug(self, kind: int, text: bytes) -> None:
-        note_refusal(self.attempt, kind, text)
+        if is_refusal(kind, text):
+            self.attempt.is_unprocessed = True
 
     def _on_socket(self, fd: int, purpose: int) -> int:
         self._connections.on_socket(fd)
