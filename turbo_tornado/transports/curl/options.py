@@ -152,9 +152,6 @@ class RequestHandle:
         curl = self.curl
         if request.version == "HTTP/2":
             curl.setopt(pycurl.PIPEWAIT, 1)
-            if request.method not in IDEMPOTENT_METHODS:
-                curl.setopt(pycurl.DEBUGFUNCTION, self._on_debug)
-                curl.setopt(pycurl.VERBOSE, 1)
         cafile, capath = trusted_files(tls)
         curl.setopt(pycurl.CAINFO, cafile)
         curl.setopt(pycurl.CAPATH, capath)
@@ -164,9 +161,12 @@ class RequestHandle:
         if tls.cert_file is not None:
             curl.setopt(pycurl.SSLCERT, tls.cert_file)
             curl.setopt(pycurl.SSLKEY, tls.priv_file or tls.cert_file)
+        if request.version == "HTTP/2" and request.method not in IDEMPOTENT_METHODS:
+            curl.setopt(pycurl.DEBUGFUNCTION, self._on_debug)
+            # After SSL_VERIFYHOST: pycurl 7.45 cannot take a message while options are set.
+            curl.setopt(pycurl.VERBOSE, 1)
 
     def _on_debug(self, kind: int, text: bytes) -> None:
-        # libcurl can call this before there is an attempt, while options are set.
         if is_refusal(kind, text):
             self.attempt.is_unprocessed = True
 

@@ -115,8 +115,6 @@ class TornadoTransfer:
         handle.curl = client._curl_create()
         # Before Tornado's code, so that a prepare_curl_callback has the last word.
         handle.set_connection_callbacks()
-        if needs_refusals(raw_request(self._request)):
-            handle.curl.setopt(pycurl.VERBOSE, 1)
         handle.attempt = self._new_attempt()
         prepared: Any = PreparedRequest(raw_request(self._request), handle, self._context)
         client._free_list.append(handle.curl)
@@ -126,6 +124,8 @@ class TornadoTransfer:
             # The request has failed.
             self._end_tornados()
         else:
+            if needs_refusals(raw_request(self._request)):
+                handle.curl.setopt(pycurl.VERBOSE, 1)
             self._engine.adopt(handle.curl, self._on_end)
 
     def abort(self) -> None:
