@@ -9,11 +9,11 @@ import threading
 from typing import Any
 
 import pytest
-from tornado.httpclient import AsyncHTTPClient
 
 from tests.support import Connection, MakeClient, MakePeer, RunPython, response
 from tests.support.certificates import Certificates
 from turbo_tornado import HTTPClient, HTTPResponse, errors
+from turbo_tornado.transports.base import CancellableFetch
 
 
 async def echoing(conn: Connection) -> None:
@@ -31,7 +31,7 @@ def assert_body(res: HTTPResponse, body: str) -> None:
     assert res.body == body.encode()
 
 
-def new_transport(name: str) -> AsyncHTTPClient:
+def new_transport(name: str) -> CancellableFetch:
     kind: Any
     if name == "simple":
         from turbo_tornado.transports.simple import SimpleTransport as kind
@@ -122,8 +122,8 @@ async def test_an_instance_is_shared(transport: str, raw_peer: MakePeer) -> None
     fetches[0].cancel()
     for number, res in enumerate(await asyncio.gather(*fetches[1:]), 1):
         assert_body(res, f"/{number}")
-    # It is for whoever made the instance to close it: then nobody's fetch goes on.
-    instance.close()
+    # It is for whoever made the instance to close it.
+    instance.fail_requests()
     error = (await asyncio.wait_for(stalled, 10)).error
     assert error is not None and error.code is errors.SOCKET_ERROR
     with pytest.raises(RuntimeError, match="closed"):

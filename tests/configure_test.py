@@ -182,6 +182,28 @@ async def test_an_instance_of_another_loop(recording: list[Recording], server: S
     assert server.requests == []
 
 
+async def test_defaults_of_a_transport_are_refused(transport_class: Any, server: Server) -> None:
+    class WithProxy(transport_class):  # type: ignore[misc]
+        def initialize(self, **arguments: Any) -> None:
+            super().initialize(defaults={"proxy_host": "127.0.0.1"}, **arguments)
+
+    given = WithProxy(force_instance=True)
+    for use in (configure, lambda transport: HTTPClient(transport=transport)):
+        with pytest.raises(ValueError, match="'proxy_host' of WithProxy"):
+            use(given)
+    given.close()
+    # Its instances are made when they are needed.
+    for _ in range(2):
+        with pytest.raises(ValueError, match="'proxy_host' of WithProxy"):
+            HTTPClient(transport=WithProxy).fetch(server.url())
+    # These are as good as none.
+    given = transport_class(
+        force_instance=True, defaults={"proxy_host": None, "request_timeout": 20.0}
+    )
+    assert (await HTTPClient(transport=given).fetch(server.url())).code == 200
+    given.close()
+
+
 async def test_for_one_client(recording: list[Recording], server: Server) -> None:
     configure("simple")
     assert (await HTTPClient(transport=Recording).fetch(server.url())).code == 200

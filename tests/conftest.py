@@ -26,6 +26,8 @@ from tests.support.certificates import Certificates
 from tests.support.leaks import ErrorRecords, close_transports, pending_tasks
 from tests.support.server import Server
 from turbo_tornado import HTTPClient, HTTPResponse, configure, reset
+from turbo_tornado.transports.base import CancellableFetch
+from turbo_tornado.transports.simple import SimpleTransport
 
 ROOT = Path(__file__).parent.parent
 
@@ -114,6 +116,15 @@ async def nothing_left() -> AsyncIterator[None]:
 )
 def transport(request: pytest.FixtureRequest) -> str:
     return str(request.param)
+
+
+@pytest.fixture
+def transport_class(transport: str) -> type[CancellableFetch]:
+    if transport == "curl":
+        from turbo_tornado.transports.curl import CurlTransport
+
+        return CurlTransport
+    return SimpleTransport
 
 
 @pytest.fixture

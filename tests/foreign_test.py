@@ -166,16 +166,33 @@ async def test_the_instance_of_a_loop_is_left_to_tornado(
     assert (await HTTPClient(transport=kind).fetch(server.url())).code == 200
 
 
-async def test_defaults_of_an_instance_do_not_apply(
+async def test_defaults_of_tornado_do_not_apply(
     kind: type[AsyncHTTPClient], raw_peer: MakePeer
 ) -> None:
     # The call says everything; a default of the transport must not add a hop or a limit.
     peer = await raw_peer(MOVED)
-    instance = kind(force_instance=True, defaults={"follow_redirects": True, "user_agent": "Other"})
+    instance = kind(force_instance=True, defaults={"follow_redirects": True})
     res = await HTTPClient(transport=instance).fetch(peer.url(), allow_redirects=False)
     assert res.code == 302
     assert len(peer.requests) == 1
-    assert peer.requests[0].field("User-Agent") != "Other"
+    instance.close()
+
+
+@pytest.mark.parametrize("name", ["user_agent", "auth_username", "request_timeout"])
+def test_other_defaults_are_refused(kind: type[AsyncHTTPClient], name: str) -> None:
+    async def main() -> None:
+        instance = kind(force_instance=True, defaults={name: 5})
+        with pytest.raises(ValueError, match=f"{name}.*{kind.__name__}"):
+            HTTPClient(transport=instance)
+        instance.close()
+
+    asyncio.run(main())
+
+
+async def test_a_default_interface_applies(kind: type[AsyncHTTPClient], raw_peer: MakePeer) -> None:
+    peer = await raw_peer(response(b"body"))
+    instance = kind(force_instance=True, defaults={"network_interface": "127.0.0.1"})
+    assert (await HTTPClient(transport=instance).fetch(peer.url())).body == b"body"
     instance.close()
 
 

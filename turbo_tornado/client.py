@@ -69,7 +69,8 @@ def configure(
     :raises ImportError: for ``"curl"`` without pycurl.
     :raises TypeError: for an invalid transport, an unknown keyword, or a value of the wrong
         type.
-    :raises ValueError: for an unknown transport name or an invalid value.
+    :raises ValueError: for an unknown transport name, an instance with ``defaults`` that a fetch
+        would ignore, or an invalid value.
 
     After any of these exceptions, nothing is changed.
 
@@ -104,8 +105,9 @@ class HTTPClient:
     :arg transport: a transport for this client, as for `configure`. Default: the configured
         one.
     :raises TypeError: for an unknown key of ``ssl_options`` or a wrong type.
-    :raises ValueError: for a ``max_buffer_size`` below 1, or ``priv_file`` without
-        ``cert_file``, or an ``SSLContext`` of a server or with ``transport="curl"``.
+    :raises ValueError: for a ``max_buffer_size`` below 1, ``priv_file`` without ``cert_file``,
+        an ``SSLContext`` of a server or with ``transport="curl"``, or a transport with
+        ``defaults`` that a fetch would ignore.
     :raises ImportError: for ``transport="curl"`` without pycurl.
 
     Equivalent to ``turbo.async.HTTPClient(ssl_options, io_loop, max_buffer_size)``.

@@ -315,7 +315,9 @@ def check_header_value(name: str, value: object) -> str:
 
 
 def check_value(what: str, text: str) -> str:
-    """Checks a header value and returns it.
+    """Checks a header value and returns it without the white space around it.
+
+    That is not part of the value (RFC 9110, section 5.5), and no receiver keeps it.
 
     :arg str what: the name of the value in the message.
     :raises ValueError: for a control character, such as CR, LF or NUL, or a character outside
@@ -323,4 +325,4 @@ def check_value(what: str, text: str) -> str:
     """
     if bad := _NOT_IN_A_FIELD.search(text):
         raise ValueError(f"{what} has {bad[0]!r}, which is invalid in a header")
-    return text
+    return text.strip(" \t")

@@ -188,6 +188,8 @@ async def test_the_same_bytes_on_a_reused_connection(
         lambda h: h.remove("Host"),
         lambda h: [h.set("Accept", "*/*"), h.set("Content-Type", "text/plain")],
         lambda h: h.set("X-Empty", ""),
+        lambda h: h.set("Connection", ""),
+        lambda h: h.set("Host", ""),
         lambda h: h.set("Content-Length", 999),
         lambda h: h.set("Connection", "close"),
         lambda h: h.set_method("PURGE"),
@@ -205,6 +207,108 @@ async def test_the_bytes_that_on_headers_made(
         assert res.error is None, res.error
         assert_is_what_arrived(res, peer.requests[-1])
         assert peer.requests[-1].body == (body or b"")
+
+
+@pytest.mark.parametrize(
+    ("fields", "lines"),
+    [
+        (
+            [("X-Empty", ""), ("Connection", "a"), ("X-A", "1")],
+            ["X-A: 1", "X-Empty: ", "Connection: a"],
+        ),
+        ([("Expect", "100-continue"), ("X-A", "1")], ["X-A: 1", "Expect: 100-continue"]),
+        ([("X-A", "1"), ("Host", "h"), ("Expect", "x")], ["X-A: 1", "Host: h", "Expect: x"]),
+        ([("Connection", "a"), ("X-Empty", "")], ["X-Empty:", "Connection: a"]),
+        ([("Expect", "100-continue")], ["Expect: 100-continue"]),
+        ([], []),
+    ],
+)
+async def test_the_bytes_without_host_at_first(
+    fetch: Fetch, raw_peer: MakePeer, fields: list[tuple[str, str]], lines: list[str]
+) -> None:
+    def on_headers(headers: HTTPHeaders) -> None:
+        for name in list(headers):
+            headers.remove(name)
+        for name, value in fields:
+            headers.add(name, value)
+
+    async def script(conn: Connection) -> None:
+        heads.append(await conn.reader.readuntil(b"\r\n\r\n"))
+        # To a request that expects 100 Continue, a reason not to send the body.
+        await conn.send(response(b"no", "Connection: close", status="417 Expectation Failed"))
+
+    heads: list[bytes] = []
+    peer = await raw_peer(script)
+    for method, body, more in (
+        ("GET", None, []),
+        ("POST", b"body", ["Content-Length: 4"]),
+    ):
+        res = await fetch(peer.url("/"), method=method, body=body, on_headers=on_headers)
+        assert (res.error, res.code) == (None, 417)
+        expected = [f"{method} / HTTP/1.1", *lines, *more, "", ""]
+        if more and lines in (["X-Empty:", "Connection: a"], ["Expect: 100-continue"]):
+            # There is one that can be the first.
+            expected = [expected[0], *more, *(f"{name}: {value}" for name, value in fields), "", ""]
+        assert heads.pop().decode() == "\r\n".join(expected)
+        assert not heads
+
+
+@pytest.mark.parametrize("white", [" ", "\t", "  \t "])
+async def test_white_space_is_not_part_of_a_value(
+    fetch: Fetch, raw_peer: MakePeer, white: str
+) -> None:
+    def on_headers(headers: HTTPHeaders) -> None:
+        headers.set("X-White", white)
+        headers.set("X-Listed", "")
+        # Around the checks of the mapping.
+        headers._as_list["X-Listed"][0] = white
+
+    peer = await raw_peer(response())
+    for options in (
+        {"cookie": white},
+        {"user_agent": white},
+        {"cookie": f"a=b{white}", "user_agent": f"{white}agent{white}"},
+        {"on_headers": on_headers},
+    ):
+        res = await fetch(peer.url(), **options)
+        [request] = peer.requests
+        assert_is_what_arrived(res, request)
+        assert white + "\r\n" not in request.raw.decode().replace(": \r\n", ":\r\n")
+        peer.requests.clear()
+
+
+async def test_a_head_that_is_too_large(fetch: Fetch, raw_peer: MakePeer) -> None:
+    peer = await raw_peer(response())
+    limit = 960 * 1024
+    for options in (
+        {"cookie": "c" * limit},
+        {"on_headers": lambda headers: headers.set("X-Long", "v" * limit)},
+        {"params": {"p": "v" * limit}},
+    ):
+        with pytest.raises(ValueError, match=f"over {limit} bytes"):
+            await fetch(peer.url(), **options)
+    assert not peer.requests
+
+
+async def test_a_head_that_is_just_not_too_large(fetch: Fetch, raw_peer: MakePeer) -> None:
+    async def script(conn: Connection) -> None:
+        for answer in (moved, response()):
+            head = b""
+            while not head.endswith(b"\r\n\r\n"):
+                data = await conn.reader.read(2**20)
+                assert data
+                head += data
+            heads.append(head)
+            await conn.send(answer)
+
+    # The target of a redirect is over it.
+    path = "/" + "p" * 60_000
+    moved = response(b"", f"Location: {path}", status="302 Found")
+    heads: list[bytes] = []
+    peer = await raw_peer(script)
+    res = await fetch(peer.url(), cookie="c" * (960 * 1024 - 200))
+    assert res.code == 200
+    assert [len(head) // 100_000 for head in heads] == [9, 10]
 
 
 async def test_fields_are_latin_1(fetch: Fetch, peer: RawPeer) -> None:

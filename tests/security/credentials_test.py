@@ -24,6 +24,7 @@ from turbo_tornado.request.redirect import redirect
 from turbo_tornado.request.request import Request
 from turbo_tornado.request.tls import TLS
 from turbo_tornado.request.url import parse_url
+from turbo_tornado.transports.base import CancellableFetch
 from turbo_tornado.transports.simple import SimpleTransport
 
 PASSWORD, COOKIE, TOKEN, PROXY, QUERY, PEERS = (
@@ -163,6 +164,33 @@ async def test_redirects_of_requests_of_tornados_own_kind(raw_peer: MakePeer) ->
     transport.close()
     assert all(peer.requests[0].field(name) for name in CREDENTIALS)
     assert_no_secret(other.requests[0].raw.decode("latin-1"))
+
+
+@pytest.mark.parametrize("is_default", [True, False])
+async def test_credentials_of_a_transport(
+    is_default: bool, transport_class: type[CancellableFetch], raw_peer: MakePeer
+) -> None:
+    async def moved_once(conn: Connection) -> None:
+        while True:
+            is_moved = (await conn.read_request()).target == "/"
+            moved = response(b"", "Location: /end", status="307 Moved")
+            await conn.send(moved if is_moved else response(b"end"))
+
+    other = await raw_peer(moved_once)
+    peer = await raw_peer(functools.partial(moved, location=other.url("/")))
+    credentials = {"auth_username": "user", "auth_password": PASSWORD}
+    transport = transport_class(
+        force_instance=True, defaults=credentials if is_default else {"max_redirects": 5}
+    )
+    options: dict[str, Any] = {} if is_default else credentials
+    headers = {"Cookie": COOKIE}
+    for _ in range(2):
+        assert (await transport.fetch(peer.url(), headers=headers, **options)).body == b"end"
+    transport.close()
+    assert [request.field("Authorization") for request in peer.requests] == [f"Basic {BASIC}"] * 2
+    assert [request.target for request in other.requests] == ["/", "/end"] * 2
+    for request in other.requests:
+        assert_no_secret(request.raw.decode("latin-1"))
 
 
 # Where they are seen

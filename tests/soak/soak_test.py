@@ -42,3 +42,17 @@ async def test_soak(transport: str, tmp_path: Path, start_program: StartProgram)
 def test_more_than_a_process_may_have(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--in-flight", "1000000000"]) == 2
     assert "ulimit" in capsys.readouterr().err
+
+
+async def test_stale_responses(transport: str, start_program: StartProgram) -> None:
+    process = await start_program(
+        *(sys.executable, "-m", "tests.soak.stale", "--transport", transport),
+        *("--fetches", "1000"),
+        stderr=STDOUT,
+    )
+    output, _ = await process.communicate()
+    assert process.returncode == 0, output.decode()
+    # A line for each way, each with responses that nobody has asked for.
+    lines = output.decode().splitlines()[2:]
+    assert len(lines) == 8
+    assert all(int(line.split("|")[5]) > 5 for line in lines)

@@ -6,6 +6,8 @@ from typing import Any
 import pytest
 from tornado.httpclient import AsyncHTTPClient
 
+from turbo_tornado.transports.base import CancellableFetch
+
 
 @pytest.fixture
 async def make_transport() -> AsyncIterator[Callable[..., Any]]:
@@ -20,4 +22,7 @@ async def make_transport() -> AsyncIterator[Callable[..., Any]]:
 
     yield make
     for transport in made:
-        transport.close()
+        if isinstance(transport, CancellableFetch):
+            transport.fail_requests()
+        else:
+            transport.close()

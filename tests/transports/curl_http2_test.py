@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, ClassVar
 
 import pytest
@@ -26,7 +26,8 @@ pytestmark = pytest.mark.filterwarnings("ignore:IOCTLFUNCTION is deprecated:Depr
 class HTTP2Peer(asyncio.Protocol):
     """Answers with its path, and ``/slow`` not before another request has come.
 
-    Refuses the streams of ``/refused``, which have then not been looked at.
+    Refuses the streams of ``/refused``, which have then not been looked at. The first request for
+    a path of `UNPROCESSED` or `CLOSING` is refused, or ends the connection.
     """
 
     connections = 0
@@ -37,18 +38,32 @@ class HTTP2Peer(asyncio.Protocol):
         import h2.connection
 
         type(self).connections += 1
-        self.accepted.add(self)
         config = h2.config.H2Configuration(client_side=False, header_encoding="latin-1")
         self.h2 = h2.connection.H2Connection(config)
         self.slow: list[int] = []
 
     def connection_made(self, transport: Any) -> None:
         self.transport = transport
+        self.accepted.add(self)
         self.h2.initiate_connection()
         self.flush()
 
     def flush(self) -> None:
         self.transport.write(self.h2.data_to_send())
+
+    def end(self, path: str, stream: int) -> None:
+        import h2.errors
+        from hyperframe.frame import GoAwayFrame
+
+        if path == "/refused-once":
+            self.h2.reset_stream(stream, h2.errors.ErrorCodes.REFUSED_STREAM)
+        if path.startswith("/goaway"):
+            last = stream if path == "/goaway-after" else stream - 2
+            self.transport.write(GoAwayFrame(0, last).serialize())
+        if path == "/abort":
+            self.transport.abort()
+        elif path in ("/goaway-and-close", *CLOSING):
+            self.transport.close()
 
     def data_received(self, data: bytes) -> None:
         import h2.errors
@@ -63,6 +78,10 @@ class HTTP2Peer(asyncio.Protocol):
                 if headers[":path"] == "/refused":
                     self.h2.reset_stream(event.stream_id, h2.errors.ErrorCodes.REFUSED_STREAM)
                     continue
+                is_first = sum(seen[":path"] == headers[":path"] for seen in requests) == 1
+                if is_first and headers[":path"] in (*UNPROCESSED, *CLOSING):
+                    self.end(headers[":path"], event.stream_id)
+                    continue
                 if headers[":path"] == "/slow":
                     self.slow.append(event.stream_id)
                     continue
@@ -72,6 +91,9 @@ class HTTP2Peer(asyncio.Protocol):
                 self.slow.clear()
         self.flush()
 
+
+UNPROCESSED = ("/refused-once", "/goaway", "/goaway-and-close")
+CLOSING = ("/goaway-after", "/close", "/abort")
 
 requests: list[dict[str, str]] = []
 
@@ -155,3 +177,84 @@ async def test_http2_refuses_each_stream(
     )
     await fails_with(send(make_transport(), request), Exception)
     assert [headers[":path"] for headers in requests] == ["/refused"] * 2
+
+
+@pytest.fixture(params=["send", "fetch", "callbacks"])
+def fetch_over_http2(
+    request: pytest.FixtureRequest,
+    make_transport: MakeTransport,
+    http2_peer: RawPeer,
+    certificates: Certificates,
+) -> Callable[..., Awaitable[bytes]]:
+    transport = make_transport()
+    tls = TLS(ca_path=str(certificates.ca))
+
+    async def send_request(path: str, method: str) -> bytes:
+        body = b"body" if method == "POST" else None
+        request = request_to(http2_peer, path, method=method, body=body, version="HTTP/2", tls=tls)
+        return (await asyncio.wait_for(send(transport, request), 10)).body
+
+    async def fetch(path: str, method: str) -> bytes:
+        options = {"method": method, "body": b"body" if method == "POST" else None}
+        url = http2_peer.url(path)
+        return (await transport.fetch(url, ca_certs=str(certificates.ca), **options)).body  # type: ignore[no-any-return]
+
+    async def fetch_by_tornado(path: str, method: str) -> bytes:
+        options = {"method": method, "body": b"body" if method == "POST" else None}
+        options.update(ca_certs=str(certificates.ca), header_callback=lambda line: None)
+        return (await transport.fetch(http2_peer.url(path), **options)).body  # type: ignore[no-any-return]
+
+    return {"send": send_request, "fetch": fetch, "callbacks": fetch_by_tornado}[request.param]
+
+
+# Before libcurl 8.20, nothing tells a refused stream of a reused connection from a closed one.
+reports_refusals = pytest.mark.skipif(
+    pycurl.version_info()[2] < 0x081400, reason="libcurl does not report it"
+)
+
+
+@pytest.mark.parametrize("is_shared", [False, True])
+@pytest.mark.parametrize("path", UNPROCESSED)
+@pytest.mark.parametrize("method", ["GET", pytest.param("POST", marks=reports_refusals)])
+async def test_http2_request_that_was_not_processed(
+    method: str, path: str, is_shared: bool, fetch_over_http2: Callable[..., Awaitable[bytes]]
+) -> None:
+    await fetch_over_http2("/first", "GET")
+    slow = asyncio.ensure_future(fetch_over_http2("/slow", "GET")) if is_shared else None
+    while slow and requests[-1][":path"] != "/slow":
+        await asyncio.sleep(0)
+    assert await fetch_over_http2(path, method) == path.encode()
+    sent = [headers for headers in requests if headers[":path"] == path]
+    assert [headers[":method"] for headers in sent] == [method] * 2
+    assert HTTP2Peer.connections >= 2
+    if slow:
+        slow.cancel()
+
+
+@pytest.mark.parametrize("path", CLOSING)
+async def test_http2_request_that_may_have_been_processed(
+    path: str, fetch_over_http2: Callable[..., Awaitable[bytes]]
+) -> None:
+    await fetch_over_http2("/first", "GET")
+    slow = asyncio.ensure_future(fetch_over_http2("/slow", "GET"))
+    while requests[-1][":path"] != "/slow":
+        await asyncio.sleep(0)
+    await fails_with(fetch_over_http2(path, "POST"), Exception)
+    assert [headers[":path"] for headers in requests].count(path) == 1
+    slow.cancel()
+    await asyncio.wait([slow])
+
+
+@pytest.mark.parametrize("path", CLOSING)
+async def test_http2_connection_that_is_closed(
+    path: str, make_transport: MakeTransport, http2_peer: RawPeer, certificates: Certificates
+) -> None:
+    common: dict[str, Any] = {"version": "HTTP/2", "tls": TLS(ca_path=str(certificates.ca))}
+    # A GET is repeated if its connection had carried another request.
+    await fails_with(send(make_transport(), request_to(http2_peer, path, **common)), Exception)
+    requests.clear()
+    transport = make_transport()
+    await send(transport, request_to(http2_peer, "/first", **common))
+    res = await send(transport, request_to(http2_peer, path, **common))
+    assert res.body == path.encode()
+    assert [headers[":path"] for headers in requests] == ["/first", path, path]

@@ -61,25 +61,6 @@ async def test_connection_field_in_its_place(
     ]
 
 
-@pytest.mark.parametrize("others", [b"", b"Connection: x\r\n"])
-async def test_expect_as_the_first_field(
-    others: bytes, make_transport: MakeTransport, raw_peer: MakePeer
-) -> None:
-    async def script(conn: Connection) -> None:
-        heads.append(await conn.reader.readuntil(b"\r\n\r\n"))
-        await conn.send(response(b"no", status="417 Expectation Failed"))
-
-    heads: list[bytes] = []
-    peer = await raw_peer(script)
-    fields = b"Expect: 100-continue\r\n" + others + b"Content-Length: 4\r\n"
-    res = await send(
-        make_transport(), request_to(peer, method="POST", header_block=fields, body=b"body")
-    )
-    assert res.code == 417
-    [head] = heads
-    assert sorted(head.splitlines()[1:-1]) == sorted(fields.splitlines())
-
-
 async def test_no_other_protocol(
     make_transport: MakeTransport, raw_peer: MakePeer, tmp_path: Any
 ) -> None:
@@ -439,15 +420,6 @@ def test_headers_are_prepared_in_linear_time() -> None:
     started = time.monotonic()
     header_entries(block, has_body=False)
     assert time.monotonic() - started < 1
-
-
-async def test_headers_over_the_limit_of_libcurl(
-    make_transport: MakeTransport, raw_peer: MakePeer
-) -> None:
-    peer = await raw_peer(GOOD)
-    block = b"Host: h\r\nX-Long: " + b"a" * 1_048_576 + b"\r\n"
-    with pytest.raises(ValueError, match="1048576 bytes"):
-        send(make_transport(), request_to(peer, header_block=block))
 
 
 @pytest.mark.parametrize(

@@ -409,7 +409,7 @@ async def test_the_timer_is_moved_to_an_earlier_time_only(
 
 
 @pytest.mark.parametrize("max_clients", [None, 3])
-async def test_close(
+async def test_fail_requests(
     max_clients: int | None, make_transport: MakeTransport, raw_peer: MakePeer
 ) -> None:
     transport = make_transport(max_clients=max_clients)
@@ -423,11 +423,12 @@ async def test_close(
         transport.fetch(peer.url()),
     ]
     await asyncio.wait_for(peer.received(4 if max_clients else 6), 10)
-    transport.close()
+    transport.fail_requests()
     for fetch in fetches:
         assert fetch.done()
         with pytest.raises(HTTPStreamClosedError, match="client closed"):
             fetch.result()
+    transport.fail_requests()
     transport.close()
     with pytest.raises(RuntimeError, match="closed"):
         transport.fetch(peer.url())
@@ -443,7 +444,7 @@ async def test_close_after_the_loop(raw_peer: MakePeer) -> None:
         loop = asyncio.new_event_loop()
         loop.run_until_complete(main())
         loop.close()
-        transports[0].close()
+        transports[0].fail_requests()
 
     async def main() -> None:
         transports.append(CurlTransport(force_instance=True))

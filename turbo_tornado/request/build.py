@@ -10,18 +10,20 @@ import ssl
 from tornado.httpclient import HTTPRequest
 
 from ..failures import BodyRequired, InvalidBody, InvalidURL
-from ..headers import HTTPHeaders, header_lines
+from ..headers import HTTPHeaders
 from ..http1.head import allows_keep_alive
 from .checks import check_method, check_one_host, check_version
 from .keywords import FetchOptions
 from .multipart import Multipart
 from .redirect import keeps_body
-from .request import Request
+from .request import Request, header_block
 from .tls import TLS
 from .url import URL, parse_url
 
 _METHODS_WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 _METHODS_WITH_FORM = _METHODS_WITH_BODY | {"DELETE"}
+# libcurl sends a request head of at most 1 MiB. The target of a redirect needs the rest.
+_MAX_HEAD_SIZE = 960 * 1024
 _TARGET = re.compile(r"[!-\"$-~]+")
 
 
@@ -85,6 +87,8 @@ def build_request(
         _apply_connection(request, request.headers())
     elif request.version == "HTTP/1.0":
         request.keep_alive = False
+    if len(request.header_block) + len(request.target) > _MAX_HEAD_SIZE:
+        raise ValueError(f"the request line and the headers are over {_MAX_HEAD_SIZE} bytes")
     return request
 
 
@@ -164,7 +168,7 @@ def _apply_on_headers(request: Request, options: FetchOptions) -> None:
         path = request.target if request.target.startswith("/") else ""
         request.url = request.url._replace(path=path)
     request.version = check_version("http_version", headers.get_version())
-    request.header_block = header_lines(headers).encode("latin-1")
+    request.header_block = header_block(headers)
     _apply_connection(request, headers)
 
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from ..headers import HTTPHeaders, header_lines
-from .request import Request
+from ..headers import HTTPHeaders
+from .request import Request, header_block
 
 #: Status codes of a redirect that is followed.
 REDIRECT_CODES = frozenset({301, 302, 303, 307, 308})
@@ -73,7 +73,7 @@ def redirect(request: Request, code: int, location: str, request_timeout: float)
         method,
         url.target,
         request.version,
-        header_lines(headers).encode("latin-1"),
+        header_block(headers),
         body,
         keep_alive=request.keep_alive,
         decompress=request.decompress,

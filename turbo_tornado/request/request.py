@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from ..failures import HandshakeFailed
-from ..headers import HTTPHeaders
+from ..headers import HTTPHeaders, header_lines
 from .tls import TLS
 from .url import URL
 
@@ -17,6 +17,8 @@ IDEMPOTENT_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELET
 
 # Attributes that only the transport of a request needs.
 _UNPICKLABLE = frozenset({"tls", "body_producer", "on_head", "streaming_callback"})
+# libcurl writes the one at a place of its own, and waits for the response to the other.
+_NOT_FIRST = ("connection", "expect")
 
 BodyProducer = Callable[[Callable[[bytes], Awaitable[None]]], "Awaitable[None] | None"]
 
@@ -122,3 +124,29 @@ class Request:
             return self.tls.context()
         except OSError as error:
             raise HandshakeFailed(f"TLS settings: {error}") from error
+
+
+def header_block(headers: HTTPHeaders) -> bytes:
+    """Returns header lines in an order in which each built-in transport can send them.
+
+    The first one has a value that libcurl sends unchanged. It is nearly always Host.
+
+    :raises ValueError: for an invalid name or value.
+    """
+    block = header_lines(headers)
+    if block[:5].lower() != "host:":
+        lines = block.splitlines(keepends=True)
+        first = next((i for i, line in enumerate(lines) if _can_be_first(line)), None)
+        if first is None:
+            # libcurl sends Connection last, and an empty value without a space.
+            lines.sort(key=lambda line: line.lower().startswith("connection:"))
+            lines = [line.replace(": \r\n", ":\r\n") for line in lines]
+        else:
+            lines.insert(0, lines.pop(first))
+        block = "".join(lines)
+    return block.encode("latin-1")
+
+
+def _can_be_first(line: str) -> bool:
+    name, _, value = line.partition(":")
+    return value != " \r\n" and name.lower() not in _NOT_FIRST

@@ -118,6 +118,9 @@ class CancellableFetch(AsyncHTTPClient):
         super().initialize(*arguments, **options)
         close_with_loop(asyncio_loop(self.io_loop), self)
 
+    #: The requests of the client.
+    requests: RequestQueue
+
     def fetch(
         self, request: str | HTTPRequest, raise_error: bool = True, **kwargs: Any
     ) -> Future[HTTPResponse]:
@@ -141,8 +144,27 @@ class CancellableFetch(AsyncHTTPClient):
         future.add_done_callback(abortable.on_done)
         return future
 
+    def close(self) -> None:
+        """Closes the client. It takes no more requests, and those in progress finish.
+
+        The connections are closed when the last request has ended.
+        """
+        if not self._closed:
+            AsyncHTTPClient.close(self)
+            self.requests.close(self.release)
+
+    def fail_requests(self) -> None:
+        """Fails the requests in progress and closes the client and its connections at once."""
+        self.close()
+        self.requests.fail_all()
+        self.release()
+
+    def release(self) -> None:
+        """Closes the connections of a client without requests. Can be called again."""
+        raise NotImplementedError
+
     async def wait_closed(self) -> None:
-        """Waits until the requests that ``close`` has failed have been reported."""
+        """Waits until the requests that `fail_requests` has failed have been reported."""
         await asyncio.sleep(0)
 
     @staticmethod
@@ -174,6 +196,7 @@ class RequestQueue:
         self.active: set[QueuedRequest] = set()
         self.waiting: dict[QueuedRequest, asyncio.TimerHandle | None] = {}
         self._is_starting = False
+        self._on_empty: Callable[[], None] | None = None
 
     def add(
         self, request: QueuedRequest, max_wait: float = 0.0, late: Exception | None = None
@@ -198,8 +221,20 @@ class RequestQueue:
         if self.waiting:
             self._leave(request)
             self._start_next()
+        if self._on_empty is not None and not self.active and not self.waiting:
+            # Later, because the request is still ending. A closed loop calls nobody back.
+            if not self._loop.is_closed():
+                self._loop.call_soon(self._on_empty)
+            self._on_empty = None
 
-    def close(self) -> None:
+    def close(self, on_empty: Callable[[], None]) -> None:
+        """Calls ``on_empty`` when all requests have ended, which can be now."""
+        if self.active or self.waiting:
+            self._on_empty = on_empty
+        else:
+            on_empty()
+
+    def fail_all(self) -> None:
         """Fails all requests."""
         # In this order, or the end of an active request would start a waiting one.
         for request in [*self.waiting, *self.active]:

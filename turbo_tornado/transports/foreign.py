@@ -32,6 +32,19 @@ from ..request.tls import TLS
 from .base import Abort, OnDone, Response
 from .libcurl_codes import TIMED_OUT, failure_of_code
 
+#: The ``defaults`` of a client that apply to the requests of `HTTPClient`.
+SUPPORTED_DEFAULTS = frozenset(
+    {
+        "allow_ipv6",
+        "network_interface",
+        "proxy_auth_mode",
+        "proxy_host",
+        "proxy_password",
+        "proxy_port",
+        "proxy_username",
+    }
+)
+
 # Errors of an `OSError` that only a connection attempt raises.
 _UNREACHABLE = frozenset(
     {

@@ -14,11 +14,12 @@ WaitClosed = Callable[[], Coroutine[Any, Any, None]]
 class BelongsToLoop(Protocol):
     """Something that has to be closed before its loop."""
 
-    def close(self) -> None: ...
+    def fail_requests(self) -> None:
+        """Closes it at once: nothing finishes after the end of the loop."""
 
     @property
     def wait_closed(self) -> WaitClosed | None:
-        """Waits until the requests that ``close`` has failed have been reported.
+        """Waits until the requests that `fail_requests` has failed have been reported.
 
         ``None`` if the loop need not run for that.
         """
@@ -56,7 +57,7 @@ def _wrap_close(loop: Any, members: weakref.WeakSet[BelongsToLoop]) -> None:
 
 def _close(loop: asyncio.AbstractEventLoop, members: list[BelongsToLoop]) -> None:
     for member in members:
-        member.close()
+        member.fail_requests()
     waits = [member.wait_closed for member in members if member.wait_closed is not None]
     # A loop can be closed within another one, which runs on.
     if waits and asyncio._get_running_loop() is None:

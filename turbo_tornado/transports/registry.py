@@ -1,7 +1,7 @@
 """`Registry`: which transport carries a fetch, and how long the transport lives.
 
-This module uses a private name of Tornado: ``_closed``, which tells that an `AsyncHTTPClient`
-refuses requests.
+This module uses private names of Tornado: ``_closed``, which tells that an `AsyncHTTPClient`
+refuses requests, and ``_DEFAULTS``, the defaults that each `AsyncHTTPClient` has.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ import ctypes
 import os
 from typing import Any, Literal, cast
 
-from tornado.httpclient import AsyncHTTPClient
+from tornado.httpclient import AsyncHTTPClient, HTTPRequest
 from tornado.ioloop import IOLoop
 
 from ..failures import ConnectFailed
 from ..request.request import Request
-from .base import Abort, OnDone, Transport, asyncio_loop
-from .foreign import ForeignTransport, check_request
+from .base import Abort, CancellableFetch, OnDone, Transport, asyncio_loop
+from .foreign import SUPPORTED_DEFAULTS, ForeignTransport, check_request
 from .loop_end import close_with_loop
 
 #: A transport as a user names it.
@@ -30,7 +30,7 @@ def check_transport(choice: object) -> TransportChoice:
     """Checks a user's choice of a transport.
 
     :raises TypeError: for anything but a name, a class or an instance.
-    :raises ValueError: for an unknown name.
+    :raises ValueError: for an unknown name, or an instance with unsupported ``defaults``.
     :raises ImportError: for ``"curl"`` without pycurl.
     """
     if isinstance(choice, str):
@@ -40,6 +40,7 @@ def check_transport(choice: object) -> TransportChoice:
             _curl()
         return cast("TransportChoice", choice)
     if isinstance(choice, AsyncHTTPClient):
+        check_defaults(choice)
         return choice
     if isinstance(choice, type) and issubclass(choice, AsyncHTTPClient):
         return choice
@@ -48,6 +49,21 @@ def check_transport(choice: object) -> TransportChoice:
         "transport must be 'auto', 'simple', 'curl', an AsyncHTTPClient class or an "
         f"instance of one, not {kind.__name__}"
     )
+
+
+def check_defaults(client: AsyncHTTPClient) -> None:
+    """Checks the ``defaults`` of a client. A fetch sets almost everything itself.
+
+    :raises ValueError: for a default that a fetch would ignore, or that would send credentials
+        to the target of a redirect.
+    """
+    supported = frozenset() if hasattr(client, "send") else SUPPORTED_DEFAULTS
+    for name, value in getattr(client, "defaults", {}).items():
+        if value not in (None, HTTPRequest._DEFAULTS.get(name)) and name not in supported:
+            raise ValueError(
+                f"HTTPClient does not support the default {name!r} of {type(client).__name__}; "
+                "use the keywords of fetch or of configure"
+            )
 
 
 def _simple() -> type[AsyncHTTPClient]:
@@ -135,7 +151,7 @@ class _Member:
     # and Tornado's curl client raises if the loop runs on.
     wait_closed = None
 
-    def close(self) -> None:
+    def fail_requests(self) -> None:
         self._registry.close(self._io_loop)
 
 
@@ -200,10 +216,16 @@ class Registry:
         client = clients.get(kind)
         if client is None:
             try:
-                client = clients[kind] = _create_in(io_loop, kind)
+                client = _create_in(io_loop, kind)
             except OSError as error:
                 # Most likely there are too many open files.
                 raise ConnectFailed(f"Could not create {kind.__name__}: {error}") from error
+            try:
+                check_defaults(client)
+            except ValueError:
+                client.close()
+                raise
+            clients[kind] = client
         return client
 
     def clients_of(self, io_loop: IOLoop) -> list[AsyncHTTPClient]:
@@ -222,14 +244,14 @@ class Registry:
             self._transports[io_loop].pop(kind, None)
             if client is not None:
                 # Another thread may be running the loop.
-                io_loop.add_callback(client.close)
+                io_loop.add_callback(_end, client)
 
     def close(self, io_loop: IOLoop) -> None:
         """Closes the transports of a loop."""
         self._members.pop(io_loop, None)
         self._transports.pop(io_loop, None)
         for client in self._clients.pop(io_loop, {}).values():
-            client.close()
+            _end(client)
 
     def forget_parent(self) -> None:
         """Drops the transports that a forked child has inherited."""
@@ -240,6 +262,14 @@ class Registry:
             self._clients.clear()
         self._transports.clear()
         self._members.clear()
+
+
+def _end(client: AsyncHTTPClient) -> None:
+    # Nothing finishes after the end of the loop.
+    if isinstance(client, CancellableFetch):
+        client.fail_requests()
+    else:
+        client.close()
 
 
 def _create_in(io_loop: IOLoop, kind: type[AsyncHTTPClient]) -> AsyncHTTPClient:

@@ -65,6 +65,9 @@ class Attempt:
         self.claim: Claim | None = None
         self.connection: Connection | None = None
         self.ending: Ending | None = None
+        #: Whether the peer of an HTTP/2 connection has reported that it did not process the
+        #: request, by REFUSED_STREAM or GOAWAY.
+        self.is_unprocessed = False
         #: The sockets that libcurl has opened since the last claim.
         self.new_sockets: list[int] = []
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pycurl
 
-from ...request.request import Request
+from ...request.request import IDEMPOTENT_METHODS, Request
 from ...request.tls import TLS
 from .attempt import GO_ON, RequestAttempt
 from .connections import Connections
@@ -20,14 +20,14 @@ _LONGEST = 2**31 - 1
 # Several times libcurl's own 16 KB saves a fifth of the cost of a large body. All transfers
 # share one such buffer.
 BUFFER_SIZE = 131072
-#: libcurl's own limit of a request head. It has no code for a longer one.
-MAX_REQUEST_HEAD = 1048576
 
 _HTTP_VERSIONS = {
     "HTTP/1.0": pycurl.CURL_HTTP_VERSION_1_0,
     "HTTP/1.1": pycurl.CURL_HTTP_VERSION_1_1,
     "HTTP/2": pycurl.CURL_HTTP_VERSION_2TLS,
 }
+# The first one since libcurl 8.20. The other one is on a connection that was not reused.
+_REFUSED = re.compile(rb"^HTTP/2 stream \d+ refused by server|^REFUSED_STREAM")
 _HASHED_NAME = re.compile(r"[0-9a-f]{8}\.[0-9]+")
 # A line with a name alone keeps libcurl from adding the header.
 _NOT_ADDED = [b"Accept:", b"User-Agent:"]
@@ -38,8 +38,6 @@ _NOT_ADDED_TO_BODY = [
     b"Expect:",
     b"Transfer-Encoding:",
 ]
-# libcurl changes the position of the one, and waits for the response to the other.
-_HANDLED_BY_CURL = (b"connection", b"expect", b"host")
 
 
 class RequestHandle:
@@ -163,6 +161,14 @@ class RequestHandle:
         if tls.cert_file is not None:
             curl.setopt(pycurl.SSLCERT, tls.cert_file)
             curl.setopt(pycurl.SSLKEY, tls.priv_file or tls.cert_file)
+        if request.version == "HTTP/2" and request.method not in IDEMPOTENT_METHODS:
+            curl.setopt(pycurl.DEBUGFUNCTION, self._on_debug)
+            # After SSL_VERIFYHOST: pycurl 7.45 cannot take a message while options are set.
+            curl.setopt(pycurl.VERBOSE, 1)
+
+    def _on_debug(self, kind: int, text: bytes) -> None:
+        if is_refusal(kind, text):
+            self.attempt.is_unprocessed = True
 
     def _on_socket(self, fd: int, purpose: int) -> int:
         self._connections.on_socket(fd)
@@ -173,22 +179,30 @@ class RequestHandle:
         return self.attempt.on_sending((host, port, peer, peer_port))
 
 
+def is_refusal(kind: int, text: bytes) -> bool:
+    """Returns whether a debug message of libcurl says that the peer refused the request.
+
+    libcurl has no code for it. It repeats such a request, and also one whose connection was
+    closed, which the peer can have processed.
+    """
+    return kind == pycurl.INFOTYPE_TEXT and _REFUSED.search(text) is not None
+
+
 def header_entries(block: bytes, has_body: bool) -> list[bytes]:
     """Returns the entries of HTTPHEADER that make libcurl send ``block`` unchanged.
 
-    The first entry contains all lines, so that libcurl sees the first header only. The other
-    entries keep libcurl from adding headers.
+    The first entry contains all lines, so that libcurl sees the first header only, which
+    `header_block` has chosen. The other entries keep libcurl from adding headers.
     """
     not_added = _NOT_ADDED_TO_BODY if has_body else _NOT_ADDED
     if block[:5].lower() == b"host:":
         return [block[:-2], *not_added]
-    lines = block.split(b"\r\n")[:-1]
-    first = next((i for i, line in enumerate(lines) if _can_be_first(line)), None)
-    if first is None:
-        entries = [_separate_entry(line) for line in lines]
+    first, _, _ = block.partition(b"\r\n")
+    if first.endswith((b":", b": ")) or first[:11].lower() == b"connection:":
+        # There is no header that libcurl sends unchanged.
+        entries = [_separate_entry(line) for line in block.split(b"\r\n")[:-1]]
     else:
-        lines.insert(0, lines.pop(first))
-        entries = [b"\r\n".join(lines)]
+        entries = [block[:-2]] if block else []
     return [*entries, b"Host:", *not_added]
 
 
@@ -196,12 +210,6 @@ def _separate_entry(line: bytes) -> bytes:
     name, _, value = line.partition(b":")
     # "Name:" would leave the header out.
     return line if value.strip() else name + b";"
-
-
-def _can_be_first(line: bytes) -> bool:
-    name, _, value = line.partition(b":")
-    # libcurl leaves out an entry whose first line has no value.
-    return bool(value.strip()) and name.lower() not in _HANDLED_BY_CURL
 
 
 def trusted_files(tls: TLS) -> tuple[str, str]:

@@ -26,9 +26,10 @@ from tornado.curl_httpclient import CurlAsyncHTTPClient
 from tornado.escape import native_str, utf8
 from tornado.httpclient import HTTPRequest, _RequestProxy
 
+from ...request.request import IDEMPOTENT_METHODS
 from .attempt import FAILED, GO_ON, STOP
 from .connections import UNUSABLE, Attempt, Claim, Connections
-from .options import BUFFER_SIZE
+from .options import BUFFER_SIZE, is_refusal
 from .socket_state import COUNTS_RECEIVED, Address
 
 _curl_log = logging.getLogger("tornado.curl_httpclient")
@@ -139,6 +140,7 @@ class TornadoHandle:
         self._connections = connections
         self._settings: tuple[object, ...] | None = None
         self._closes: bool | None = None
+        self._is_verbose: bool | None = None
 
     def set_up(self, request: HTTPRequest) -> bool:
         """Sets the options for a request; returns whether that is possible here."""
@@ -155,7 +157,7 @@ class TornadoHandle:
             if _needs_tornado(request):
                 return False
             self._configure(raw)
-            self._closes = None
+            self._closes = self._is_verbose = None
         # An exception below leaves options that do not match `_settings`.
         self._settings = None
         curl.setopt(pycurl.URL, native_str(raw.url))
@@ -164,6 +166,10 @@ class TornadoHandle:
         if closes != self._closes:
             curl.setopt(pycurl.FORBID_REUSE, closes)
             self._closes = closes
+        is_verbose = needs_refusals(raw)
+        if is_verbose != self._is_verbose:
+            curl.setopt(pycurl.VERBOSE, is_verbose)
+            self._is_verbose = is_verbose
         if body is not None:
             curl.setopt(pycurl.POSTFIELDS, utf8(body))
         self._settings = settings
@@ -183,6 +189,8 @@ class TornadoHandle:
         """Makes libcurl report which connections it opens and uses."""
         self.curl.setopt(pycurl.SOCKOPTFUNCTION, self._on_socket)
         self.curl.setopt(pycurl.PREREQFUNCTION, self._on_sending)
+        if not _curl_log.isEnabledFor(logging.DEBUG):
+            self.curl.setopt(pycurl.DEBUGFUNCTION, self._on_debug)
 
     def set_attempt(self, attempt: TornadoAttempt, is_fresh: bool) -> None:
         """Sets the options for one attempt.
@@ -193,6 +201,10 @@ class TornadoHandle:
         self.curl.setopt(pycurl.HEADERFUNCTION, attempt.on_header)
         self.curl.setopt(pycurl.WRITEFUNCTION, attempt.on_body)
         self.curl.setopt(pycurl.FRESH_CONNECT, is_fresh)
+
+    def _on_debug(self, kind: int, text: bytes) -> None:
+        if is_refusal(kind, text):
+            self.attempt.is_unprocessed = True
 
     def _on_socket(self, fd: int, purpose: int) -> int:
         self._connections.on_socket(fd)
@@ -253,6 +265,11 @@ def forbids_reuse(request: HTTPRequest) -> bool:
         return True
     headers = request.headers
     return bool(headers and _CLOSE.search(headers.get("Connection", "")))
+
+
+def needs_refusals(request: HTTPRequest) -> bool:
+    """Returns whether it matters that an HTTP/2 peer has refused ``request``."""
+    return request.method not in IDEMPOTENT_METHODS and not request.url.startswith("http:")
 
 
 def _needs_tornado(request: HTTPRequest) -> bool:

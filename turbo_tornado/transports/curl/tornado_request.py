@@ -29,6 +29,7 @@ from .tornado_options import (
     PreparedRequest,
     TornadoAttempt,
     TornadoHandle,
+    needs_refusals,
     raw_request,
 )
 
@@ -124,6 +125,8 @@ class TornadoTransfer:
             # The request has failed.
             self._end_tornados()
         else:
+            if needs_refusals(raw_request(self._request)):
+                handle.curl.setopt(pycurl.VERBOSE, 1)
             self._engine.adopt(handle.curl, self._on_end)
 
     def abort(self) -> None:
@@ -188,7 +191,12 @@ class TornadoTransfer:
             return False
         if attempt.claim in UNUSABLE:
             return True
-        if self._is_retry or self._request.method not in IDEMPOTENT_METHODS:
+        if self._is_retry:
+            return False
+        if attempt.is_unprocessed and not attempt.lines:
+            self._is_retry = True
+            return True
+        if self._request.method not in IDEMPOTENT_METHODS:
             return False
         has_data = attempt.ending is not None and attempt.ending.has_data and not attempt.is_tls
         self._is_retry = attempt.is_early or (code == pycurl.E_ABORTED_BY_CALLBACK and not has_data)

@@ -23,6 +23,8 @@ _CONNECT_PHASES = (
     ("connect", pycurl.CONNECT_TIME),
     ("appconnect", pycurl.APPCONNECT_TIME),
 )
+# libcurl does not repeat a request after some ends of an HTTP/2 connection.
+_BROKEN_HTTP2 = (pycurl.E_HTTP2, pycurl.E_RECV_ERROR, pycurl.E_SEND_ERROR)
 _NO_CONNECT_PHASES = {name: 0.0 for name, _ in _CONNECT_PHASES}
 
 
@@ -142,9 +144,12 @@ class Transfer:
         attempt = self._attempt
         if self._is_retry or attempt.head is not None:
             return False
+        if attempt.is_unprocessed:
+            return True
         if self._request.method not in IDEMPOTENT_METHODS:
-            # libcurl repeats a request on a new connection only after REFUSED_STREAM.
-            return code == pycurl.E_ABORTED_BY_CALLBACK and attempt.claim is Claim.FRESH
+            return False
+        if attempt.may_share and code in _BROKEN_HTTP2:
+            return attempt.claim is Claim.REUSED and not attempt.lines
         if isinstance(attempt.failure, BrokenConnection):
             return True
         has_data = attempt.ending is not None and attempt.ending.has_data and not attempt.is_tls

@@ -28,7 +28,7 @@ from ...request.request import Request
 from ...request.tls import CONTEXT_ON_CURL, TLS
 from ..base import Abort, CancellableFetch, OnDone, RequestQueue
 from .engine import CurlEngine
-from .options import MAX_REQUEST_HEAD, RequestHandle
+from .options import RequestHandle
 from .tornado_options import HeaderCallback, TornadoHandle, forbids_reuse
 from .tornado_request import TornadoTransfer
 from .transfer import Transfer
@@ -84,7 +84,7 @@ class CurlTransport(CancellableFetch, CurlAsyncHTTPClient):
             forced.stop()
         self.max_body_size = max_body_size
         self._multi.setopt(pycurl.M_PIPELINING, pycurl.PIPE_MULTIPLEX)
-        self._queue = RequestQueue(max_clients)
+        self.requests = RequestQueue(max_clients)
         # A reference cycle would leave a dropped transport to the garbage collector.
         proxy = weakref.proxy(self)
         self._handles: SpareHandles[RequestHandle] = SpareHandles(
@@ -98,19 +98,17 @@ class CurlTransport(CancellableFetch, CurlAsyncHTTPClient):
         handles = (self._handles, self._tornado_handles)
         weakref.finalize(self, _release, engine, self._multi, handles).atexit = False
 
-    def close(self) -> None:
-        """Fails the requests in progress and closes all connections."""
-        if self._closed:
+    def release(self) -> None:
+        if self._engine.is_closed:
             return
         if self._engine.is_acting:
             # Called by a signal handler, while libcurl is running.
-            self._engine.loop.call_soon(self.close)
+            self._engine.loop.call_soon(self.release)
             return
         self._handles.close()
         self._tornado_handles.close()
-        self._queue.close()
         self._engine.close()
-        super().close()
+        CurlAsyncHTTPClient.close(self)
 
     def send(self, request: Request, on_done: OnDone) -> Abort:
         """Sends a `Request` of `turbo_tornado.HTTPClient`. `AsyncHTTPClient` has no equivalent.
@@ -119,8 +117,7 @@ class CurlTransport(CancellableFetch, CurlAsyncHTTPClient):
         :arg on_done: called later with the response or the failure, once.
         :returns: a function that aborts the request.
         :raises HandshakeFailed: for unusable TLS settings.
-        :raises ValueError: for HTTP/2 without support in libcurl, an ``SSLContext``, or headers
-            over 1 MiB.
+        :raises ValueError: for HTTP/2 without support in libcurl, or an ``SSLContext``.
         :raises RuntimeError: when the transport is closed.
         """
         if self._closed:
@@ -128,13 +125,13 @@ class CurlTransport(CancellableFetch, CurlAsyncHTTPClient):
         self.check_request(request)
         # Missing and invalid files are the same failure on both transports.
         request.ssl_context()
-        transfer = Transfer(self._engine, self._handles, self._queue, request, on_done)
+        transfer = Transfer(self._engine, self._handles, self.requests, request, on_done)
         transfer.transport = self
-        if self._queue.max_clients is None:
-            self._queue.add(transfer)
+        if self.requests.max_clients is None:
+            self.requests.add(transfer)
         else:
             late = RequestTimeout("Timeout in request queue")
-            self._queue.add(transfer, request.request_timeout, late)
+            self.requests.add(transfer, request.request_timeout, late)
         return transfer.abort
 
     @classmethod
@@ -145,17 +142,15 @@ class CurlTransport(CancellableFetch, CurlAsyncHTTPClient):
         """
         if request.version == "HTTP/2" and not libcurl.HAS_HTTP2:
             raise ValueError("http_version: the installed libcurl does not support HTTP/2")
-        if len(request.header_block) > MAX_REQUEST_HEAD:
-            raise ValueError(f"headers: libcurl sends at most {MAX_REQUEST_HEAD} bytes")
         if request.url.scheme == "https" and not isinstance(request.tls, TLS):
             raise ValueError(CONTEXT_ON_CURL)
 
     def fetch_impl(self, request: HTTPRequest, callback: Callable[[HTTPResponse], None]) -> None:
         transfer = TornadoTransfer(
-            self, self._engine, self._tornado_handles, self._queue, request, callback
+            self, self._engine, self._tornado_handles, self.requests, request, callback
         )
         self.set_abort(transfer.abort)
-        self._queue.add(transfer)
+        self.requests.add(transfer)
 
     def _curl_setup_request(
         self,

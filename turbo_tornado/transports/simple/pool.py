@@ -71,7 +71,8 @@ class IdlePool:
             self._drop(next(iter(self._all)))
 
     def close(self) -> None:
-        """Closes every connection."""
+        """Closes every connection, also those that are added later."""
+        self.max_idle = 0
         if self._seconds is not None:
             self._deadlines.discard(self, self._seconds)
             self._seconds = None

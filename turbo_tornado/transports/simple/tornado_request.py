@@ -54,6 +54,8 @@ class Effective:
         given = {name: value for name, value in vars(request).items() if value is not None}
         self.__dict__: dict[str, Any] = {**_NOT_GIVEN, **proxy.defaults, **given}
         self.request: HTTPRequest = request
+        if vars(request).get("has_left_origin"):
+            self.auth_username = self.auth_password = None
         self.headers = request.headers
         self.body = request.body
 
@@ -233,7 +235,8 @@ def redirected(request: Any, response: Response) -> HTTPRequest:
     new.max_redirects = request.max_redirects - 1
     new.headers.pop("Host", None)
     if url.origin != target.origin:
-        new.auth_username = new.auth_password = None
+        # Those of the request, and also those in the defaults of the client.
+        new.has_left_origin = True
         for name in CREDENTIAL_HEADERS:
             new.headers.pop(name, None)
     if becomes_get(response.code, request.method):

@@ -93,17 +93,19 @@ class SimpleTransport(CancellableFetch, SimpleAsyncHTTPClient):
         self.watcher = create_watcher(self.io_loop)
         # None of these refers to the transport while no request is in progress.
         weakref.finalize(self, _release, self.pool, self.deadlines, self.watcher).atexit = False
+        self._is_released = False
         #: The tasks of all requests.
         self.tasks: set[asyncio.Task[Any]] = set()
 
     def close(self) -> None:
-        """Fails the requests in progress and closes all connections."""
-        if self._closed:
-            return
+        """Closes the transport and its idle connections. Requests in progress finish."""
+        self.pool.close()
         super().close()
-        try:
-            self.requests.close()
-        finally:
+
+    def release(self) -> None:
+        if not self._is_released:
+            self._is_released = True
+            SimpleAsyncHTTPClient.close(self)
             _release(self.pool, self.deadlines, self.watcher)
 
     async def wait_closed(self) -> None:
