@@ -7,11 +7,11 @@ the host.
 from __future__ import annotations
 
 import re
+import socket
+from collections.abc import Callable
 from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import quote, unquote, urljoin
-
-from tornado.netutil import is_valid_ip
 
 from ..failures import InvalidSchema, InvalidURL
 
@@ -32,7 +32,8 @@ class URL(NamedTuple):
     """An http or https URL in parts."""
 
     scheme: str
-    #: Lower case, ASCII, an IPv6 address without its brackets.
+    #: Lower case, ASCII, an IPv6 address without its brackets. See `parse_any_host` for an
+    #: exception.
     host: str
     port: int
     #: The host as in a URL, with the port unless it is the default one.
@@ -59,6 +60,12 @@ class URL(NamedTuple):
         return self.path if self.path.startswith("/") else f"/{self.path}"
 
     @property
+    def server_name(self) -> str:
+        """The host for TLS: without the zone of an IPv6 address and without a final dot."""
+        host = self.host.partition("%")[0] if ":" in self.host else self.host
+        return host.rstrip(".")
+
+    @property
     def host_and_port(self) -> str:
         """The host and the port to connect to, for messages."""
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
@@ -66,7 +73,9 @@ class URL(NamedTuple):
     @property
     def origin(self) -> tuple[str, str, int]:
         """Scheme, host and port. A redirect to another origin drops the credentials."""
-        return (self.scheme, self.host, self.port)
+        # The zone of an IPv6 address is case-sensitive.
+        host = self.host if ":" in self.host else self.host.lower()
+        return (self.scheme, host, self.port)
 
     def with_query(self, query: str) -> URL:
         """Returns the URL with ``query`` appended to its own query."""
@@ -100,6 +109,22 @@ def parse_url(url: str) -> URL:
         character. The message never contains the user info.
     :raises InvalidSchema: for a scheme other than http and https.
     """
+    return _parse(url, _host_and_port)
+
+
+@lru_cache(maxsize=1024)
+def parse_any_host(url: str) -> URL:
+    """Parses an absolute URL whose host and port only a resolver has to understand.
+
+    Tornado's simple client gives them to its resolver as they are. The host can be the
+    percent-encoded path of a unix socket, for example, and the port can be 0.
+
+    :raises InvalidURL, InvalidSchema: as `parse_url`.
+    """
+    return _parse(url, _any_host_and_port)
+
+
+def _parse(url: str, host_and_port: Callable[[str, int], tuple[str, int]]) -> URL:
     # A subclass of str can return another text for each access.
     url = str.__str__(url)
     if not url:
@@ -123,7 +148,7 @@ def parse_url(url: str) -> URL:
     user_info, _, host_port = authority_match[1].rpartition("@")
     user, _, password = user_info.partition(":")
     try:
-        host, port = _host_and_port(host_port, DEFAULT_PORTS[scheme])
+        host, port = host_and_port(host_port, DEFAULT_PORTS[scheme])
     except InvalidURL:
         if "@" in url:
             # The text can be part of a password with an unescaped "/" or "#".
@@ -141,7 +166,7 @@ def parse_url(url: str) -> URL:
         path if path.isascii() else quote(path, safe=_AS_IT_IS),
         unquote(user) if user_info else None,
         unquote(password) if user_info else None,
-        is_valid_ip(host),
+        _is_ip(host),
     )
 
 
@@ -150,7 +175,31 @@ def _check_printable(url: str) -> None:
         raise InvalidURL(f"the URL has a space or control character: {unprintable[0]!r}")
 
 
+def _is_ip(host: str) -> bool:
+    # Not Tornado's is_valid_ip, which asks getaddrinfo. A test can replace that function.
+    if ":" in host:
+        return True
+    try:
+        socket.inet_pton(socket.AF_INET, host)
+    except (OSError, ValueError):
+        return False
+    return True
+
+
 def _host_and_port(host_port: str, default: int) -> tuple[str, int]:
+    host, port = _split(host_port)
+    number = _port_number(port, 1) if port else default
+    return _checked_host(host), number
+
+
+def _any_host_and_port(host_port: str, default: int) -> tuple[str, int]:
+    host, port = _split(host_port)
+    if host.startswith("[") or not host.isascii():
+        host = _checked_host(host)
+    return host, _port_number(port.lstrip("0") or "0", 0) if port else default
+
+
+def _split(host_port: str) -> tuple[str, str]:
     if host_port.startswith("["):
         host, bracket, after = host_port.partition("]")
         if after and not after.startswith(":"):
@@ -160,13 +209,13 @@ def _host_and_port(host_port: str, default: int) -> tuple[str, int]:
         host, _, port = host_port.partition(":")
     if not host:
         raise InvalidURL("the URL has no host")
-    if not port:
-        number = default
-    elif port.isascii() and port.isdigit() and len(port) <= 5 and 0 < int(port) < 65536:
-        number = int(port)
-    else:
-        raise InvalidURL(f"invalid port {port!r}")
-    return _checked_host(host), number
+    return host, port
+
+
+def _port_number(port: str, lowest: int) -> int:
+    if port.isascii() and port.isdigit() and len(port) <= 5 and lowest <= int(port) < 65536:
+        return int(port)
+    raise InvalidURL(f"invalid port {port!r}")
 
 
 def _checked_host(host: str) -> str:

@@ -12,7 +12,7 @@ from tornado.ioloop import IOLoop
 
 from ..failures import ConnectFailed
 from .base import CancellableFetch, Transport, asyncio_loop
-from .foreign import ForeignTransport
+from .foreign import ForeignTransport, HookedTransport
 
 #: A transport as a user names it.
 TransportChoice = str | type[AsyncHTTPClient] | AsyncHTTPClient
@@ -82,6 +82,12 @@ def _as_transport(client: AsyncHTTPClient) -> Transport:
     return ForeignTransport(client)
 
 
+def _with_hooks(transport: Transport) -> Transport:
+    if isinstance(transport, CancellableFetch) and transport.is_hooked:
+        return HookedTransport(transport)
+    return transport
+
+
 class Registry:
     """The transports: one for each IOLoop and class, created when the first fetch needs it.
 
@@ -120,7 +126,7 @@ class Registry:
                     "the transport instance belongs to another IOLoop; create one in each "
                     "loop, or pass its class"
                 )
-            return _as_transport(choice)
+            return _with_hooks(_as_transport(choice))
         transports = self._transports.get(io_loop)
         if transports is None:
             transports = self._transports[io_loop] = {}
@@ -128,7 +134,7 @@ class Registry:
         transport = transports.get(choice)
         if transport is None:
             transport = transports[choice] = _as_transport(self._client_for(io_loop, choice))
-        return transport
+        return _with_hooks(transport)
 
     def _client_for(self, io_loop: IOLoop, choice: str | type[AsyncHTTPClient]) -> AsyncHTTPClient:
         kind = _class_of(choice) if isinstance(choice, str) else choice

@@ -17,7 +17,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from . import libcurl  # isort: skip
 
 import pycurl
-from tornado import httputil
+from tornado import curl_httpclient, httputil
 from tornado.curl_httpclient import CurlAsyncHTTPClient
 from tornado.httpclient import HTTPRequest, HTTPResponse
 from tornado.ioloop import IOLoop
@@ -60,6 +60,9 @@ class CurlTransport(CancellableFetch, CurlAsyncHTTPClient):
     reused connection closed before any byte of the response is repeated once on a new
     connection if it is idempotent.
     """
+
+    stock = CurlAsyncHTTPClient
+    stock_module = vars(curl_httpclient)
 
     def initialize(  # type: ignore[override]
         self,
@@ -135,7 +138,7 @@ class CurlTransport(CancellableFetch, CurlAsyncHTTPClient):
             self._queue.add(transfer, request.request_timeout, late)
         return transfer.abort
 
-    def fetch_impl(self, request: HTTPRequest, callback: Callable[[HTTPResponse], None]) -> None:
+    def start_fetch(self, request: HTTPRequest, callback: Callable[[HTTPResponse], None]) -> None:
         transfer = TornadoTransfer(
             self, self._engine, self._tornado_handles, self._queue, request, callback
         )

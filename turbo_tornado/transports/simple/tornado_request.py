@@ -22,7 +22,7 @@ from ...http1.head import Head, allows_keep_alive
 from ...request.redirect import BODY_HEADERS, CREDENTIAL_HEADERS, REDIRECT_CODES, becomes_get
 from ...request.request import Request
 from ...request.tls import TLS
-from ...request.url import DEFAULT_PORTS, URL, parse_url
+from ...request.url import DEFAULT_PORTS, URL, parse_any_host
 from ..base import Response
 from .delivery import logging_errors
 
@@ -97,7 +97,8 @@ def build_request(request: Any, max_body_size: int) -> Request:
 def _parse(url: str) -> URL:
     if urllib.parse.urlsplit(url).scheme not in DEFAULT_PORTS:
         raise ValueError(f"Unsupported url scheme: {url}")
-    return parse_url(url)
+    # Tornado sends a space as it is, which makes the request line ambiguous.
+    return parse_any_host(url.strip(" ").replace(" ", "%20"))
 
 
 def _check(request: Any) -> None:
@@ -201,7 +202,7 @@ def redirected(request: Any, response: Response) -> HTTPRequest:
     new.max_redirects = request.max_redirects - 1
     new.headers.pop("Host", None)
     target = _parse(new.url)
-    if parse_url(request.url).origin != target.origin:
+    if _parse(request.url).origin != target.origin:
         new.auth_username = new.auth_password = None
         new.url = target.url
         for name in CREDENTIAL_HEADERS:
