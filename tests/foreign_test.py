@@ -13,6 +13,7 @@ import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
+from unittest import mock
 from urllib.parse import urlsplit
 
 import pytest
@@ -177,6 +178,15 @@ async def test_defaults_of_an_instance_do_not_apply(
     assert len(peer.requests) == 1
     assert peer.requests[0].field("User-Agent") != "Other"
     instance.close()
+
+
+async def test_a_mock_of_fetch(kind: type[AsyncHTTPClient]) -> None:
+    def canned(request: HTTPRequest, **kwargs: Any) -> TornadoResponse:
+        return TornadoResponse(request, 200, buffer=io.BytesIO(b"canned"))
+
+    with mock.patch.object(kind, "fetch", mock.AsyncMock(side_effect=canned)):
+        res = await HTTPClient(transport=kind).fetch("http://host/")
+    assert (res.code, res.body) == (200, b"canned")
 
 
 # What goes out
