@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import functools
 import time
 from collections.abc import Callable
-from typing import Any, Protocol, TypeVar, cast
+from typing import Any, Protocol, TypeVar
 
 from tornado import httpclient
 from tornado.httpclient import AsyncHTTPClient, HTTPRequest, HTTPResponse
@@ -16,7 +15,7 @@ from tornado.ioloop import IOLoop
 from ..failures import client_closed
 from ..headers import HTTPHeaders
 from ..request.request import Request
-from .hooks import CarriedRequest, CarriedResponse, StandIn, is_replaced
+from .hooks import CarriedRequest, CarriedResponse, StandIn, is_replaced, with_signature_of
 
 T = TypeVar("T")
 
@@ -110,16 +109,6 @@ _abortable: contextvars.ContextVar[_Abortable | None] = contextvars.ContextVar(
 )
 
 
-AnyMethod = TypeVar("AnyMethod", bound=Callable[..., Any])
-
-
-def _with_signature_of(method: AnyMethod) -> Callable[[Callable[..., Any]], AnyMethod]:
-    return cast(
-        "Callable[[Callable[..., Any]], AnyMethod]",
-        functools.wraps(method, assigned=(), updated=()),
-    )
-
-
 class CancellableFetch(AsyncHTTPClient):
     """An `AsyncHTTPClient` whose requests are aborted when their future is cancelled."""
 
@@ -127,7 +116,7 @@ class CancellableFetch(AsyncHTTPClient):
     stock: type[AsyncHTTPClient]
     stock_module: dict[str, Any]
 
-    @_with_signature_of(AsyncHTTPClient.fetch)
+    @with_signature_of(AsyncHTTPClient.fetch)
     def fetch(self, *args: Any, **kwargs: Any) -> Any:
         """Sends a request, as `tornado.httpclient.AsyncHTTPClient.fetch` does.
 

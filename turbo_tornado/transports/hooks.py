@@ -10,16 +10,28 @@ This module uses private names of Tornado's clients: ``_process_queue``, ``_requ
 from __future__ import annotations
 
 import collections
+import functools
 from collections.abc import Callable
 from io import BytesIO
 from types import FunctionType
-from typing import Any
+from typing import Any, TypeVar, cast
 
 from tornado import httputil
 from tornado.httpclient import HTTPRequest, HTTPResponse
 
 from ..headers import HTTPHeaders, header_lines
 from ..request.request import Request
+
+
+AnyMethod = TypeVar("AnyMethod", bound=Callable[..., Any])
+
+
+def with_signature_of(method: AnyMethod) -> Callable[[Callable[..., Any]], AnyMethod]:
+    """Gives a method that passes its arguments on the signature of ``method``."""
+    return cast(
+        "Callable[[Callable[..., Any]], AnyMethod]",
+        functools.wraps(method, assigned=(), updated=()),
+    )
 
 
 def is_replaced(function: Any, module: dict[str, Any]) -> bool:
