@@ -22,7 +22,6 @@ from tornado.httpclient import HTTPRequest, HTTPResponse
 from ..headers import HTTPHeaders, header_lines
 from ..request.request import Request
 
-
 AnyMethod = TypeVar("AnyMethod", bound=Callable[..., Any])
 
 
