@@ -82,6 +82,8 @@ setup(
         "peers": [
             "aiohttp>=3.10",
             "httpbin>=0.10.4",
+            "pytest-recording>=0.13",
+            "vcrpy>=7",
             "waitress>=3",
         ],
         "docs": [

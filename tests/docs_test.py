@@ -106,6 +106,7 @@ NOT_RUN = {
     "pre-commit": "changes what git does here",
     "tox": "runs this test",
     ".ci/run": "runs this test",
+    ".ci/applications": "needs a package index",
     ".ci/sid": "runs this test",
     "ruff": "is an environment of tox",
     "mypy": "is an environment of tox",

@@ -13,6 +13,7 @@ import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
+from unittest import mock
 from urllib.parse import urlsplit
 
 import pytest
@@ -194,6 +195,15 @@ async def test_a_default_interface_applies(kind: type[AsyncHTTPClient], raw_peer
     instance = kind(force_instance=True, defaults={"network_interface": "127.0.0.1"})
     assert (await HTTPClient(transport=instance).fetch(peer.url())).body == b"body"
     instance.close()
+
+
+async def test_a_mock_of_fetch(kind: type[AsyncHTTPClient]) -> None:
+    def canned(request: HTTPRequest, **kwargs: Any) -> TornadoResponse:
+        return TornadoResponse(request, 200, buffer=io.BytesIO(b"canned"))
+
+    with mock.patch.object(kind, "fetch", mock.AsyncMock(side_effect=canned)):
+        res = await HTTPClient(transport=kind).fetch("http://host/")
+    assert (res.code, res.body) == (200, b"canned")
 
 
 # What goes out

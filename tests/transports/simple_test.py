@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import gc
 import select
@@ -12,15 +13,19 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, unquote
 
 import pytest
+from tornado.httpclient import AsyncHTTPClient
 from tornado.httputil import HTTPOutputError
 from tornado.ioloop import IOLoop
 from tornado.iostream import StreamClosedError
 from tornado.netutil import Resolver
+from tornado.tcpclient import TCPClient
 
 from tests.support import Connection, MakePeer, response
 from tests.support.certificates import Certificates
+from turbo_tornado import HTTPClient, errors
 from turbo_tornado.transports.simple import SimpleTransport, connect
 
 GOOD = response(b"good")
@@ -356,3 +361,142 @@ async def test_an_early_response_to_a_large_upload(
         upload = transport.fetch(peer.url(), method="POST", body=bytes(size), raise_error=False)
         res = await within(10, upload)
         assert (res.code, res.body) == (413, b"too large")
+
+
+class ToSocket(Resolver):
+    """Leads every host to a unix socket, or to the path that the host is the encoding of."""
+
+    def initialize(self, path: str | None = None) -> None:
+        self.path = path
+        self.asked: list[tuple[str, int]] = []
+
+    async def resolve(self, host: str, port: int, family: Any = 0) -> Any:
+        self.asked.append((host, port))
+        return [(socket.AF_UNIX, self.path or unquote(host))]
+
+
+@pytest.fixture
+async def unix_peer(tmp_path: Path) -> AsyncIterator[tuple[str, list[bytes]]]:
+    """A server on a unix socket: its path and the heads that it has received."""
+    path, heads = str(tmp_path / "Server.sock"), []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(asyncio.IncompleteReadError):
+            while True:
+                heads.append(await reader.readuntil(b"\r\n\r\n"))
+                writer.write(GOOD)
+        writer.close()
+
+    server = await asyncio.start_unix_server(serve, path)
+    yield path, heads
+    server.close()
+
+
+@pytest.mark.parametrize(
+    ("netloc", "asked"),
+    [
+        ("localhost", ("localhost", 80)),
+        ("localhost:0", ("localhost", 0)),
+        ("LocalHost:08080", ("LocalHost", 8080)),
+        ("127.0.0.1", ("127.0.0.1", 80)),
+        ("a,b;c=d:1", ("a,b;c=d", 1)),
+    ],
+)
+async def test_a_resolver_gets_the_host_and_leads_to_a_unix_socket(
+    netloc: str, asked: tuple[str, int], unix_peer: tuple[str, list[bytes]]
+) -> None:
+    path, heads = unix_peer
+    resolver = ToSocket(path)
+    transport = SimpleTransport(force_instance=True, resolver=resolver)
+    for _ in range(2):
+        assert (await transport.fetch(f"http://{netloc}/")).body == b"good"
+    # The connection is reused.
+    assert resolver.asked == [asked]
+    host = asked[0] if asked[1] == 80 else f"{asked[0]}:{asked[1]}"
+    assert f"Host: {host}\r\n".encode() in heads[0]
+    res = await HTTPClient(transport=transport).fetch("http://localhost/")
+    assert res.body == b"good"
+    transport.close()
+
+
+async def test_the_path_of_a_unix_socket_as_the_host(
+    unix_peer: tuple[str, list[bytes]],
+) -> None:
+    path, _ = unix_peer
+    AsyncHTTPClient.configure(SimpleTransport, resolver=ToSocket())
+    client = AsyncHTTPClient()
+    try:
+        assert (await client.fetch(f"http://{quote(path, safe='')}/")).body == b"good"
+        # The resolver leads to no socket.
+        with pytest.raises(FileNotFoundError):
+            await client.fetch("http://%2Fmissing/")
+    finally:
+        client.close()
+        AsyncHTTPClient.configure(None)
+
+
+async def test_a_replaced_tcp_client(unix_peer: tuple[str, list[bytes]]) -> None:
+    class Custom(SimpleTransport):
+        def initialize(self, path: str, **arguments: Any) -> None:  # type: ignore[override]
+            super().initialize(**arguments)
+            self.tcp_client = TCPClient(resolver=ToSocket(path))
+
+    transport = Custom(force_instance=True, path=unix_peer[0])
+    assert (await transport.fetch("http://127.0.0.1:0/")).body == b"good"
+    transport.close()
+
+
+async def test_a_hostname_mapping(raw_peer: MakePeer) -> None:
+    peer = await raw_peer(GOOD)
+    mapping = {"Name": "127.0.0.1", "192.0.2.1": "127.0.0.1"}
+    transport = SimpleTransport(force_instance=True, hostname_mapping=mapping)
+    for host in mapping:
+        assert (await transport.fetch(f"http://{host}:{peer.port}/")).body == b"good"
+    assert peer.requests[0].field("Host") == f"Name:{peer.port}"
+    transport.close()
+
+
+async def test_a_space_in_a_url(transport: SimpleTransport, raw_peer: MakePeer) -> None:
+    peer = await raw_peer(GOOD)
+    res = await transport.fetch(f" {peer.url('/a b?c d')} ")
+    assert peer.requests[0].line == "GET /a%20b?c%20d HTTP/1.1"
+    assert res.body == b"good"
+
+
+@pytest.mark.parametrize("host", ["example.com", "127.0.0.1.example"])
+async def test_a_replaced_getaddrinfo(
+    host: str, transport: SimpleTransport, raw_peer: MakePeer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not isinstance(asyncio.get_running_loop(), asyncio.BaseEventLoop):
+        pytest.skip("uvloop does not call the function, with Tornado's client either")
+    peer = await raw_peer(GOOD)
+
+    def getaddrinfo(*args: Any, **kwargs: Any) -> Any:
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", peer.port))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    url = f"http://{host}:{peer.port}/"
+    assert (await transport.fetch(url)).body == b"good"
+    res = await HTTPClient(transport="simple").fetch(url, keep_alive=False)
+    assert (res.error, res.body) == (None, b"good")
+
+
+async def test_a_disabled_network(
+    transport: SimpleTransport, raw_peer: MakePeer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As pytest-recording and pytest-socket do it.
+    def refuse(self: socket.socket, *args: Any) -> None:
+        raise RuntimeError("Network is disabled")
+
+    peer = await raw_peer(GOOD)
+    with monkeypatch.context() as patch:
+        patch.setattr(socket.socket, "connect", refuse, raising=False)
+        patch.setattr(socket.socket, "connect_ex", refuse, raising=False)
+        with pytest.raises(RuntimeError, match="Network is disabled"):
+            await transport.fetch(peer.url())
+        res = await HTTPClient(transport="simple").fetch(peer.url(), keep_alive=False)
+        assert res.error is not None
+        assert res.error.code is errors.COULD_NOT_CONNECT
+        assert "Network is disabled" in res.error.message
+    assert not transport.requests.active
+    assert (await transport.fetch(peer.url())).body == b"good"

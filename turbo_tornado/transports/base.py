@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import time
 from collections.abc import Callable
 from typing import Any, Protocol, TypeVar
 
-from tornado.concurrent import Future
+from tornado import httpclient
 from tornado.httpclient import AsyncHTTPClient, HTTPRequest, HTTPResponse
 from tornado.ioloop import IOLoop
 
 from ..failures import ClientClosed
 from ..headers import HTTPHeaders
 from ..request.request import Request
+from .hooks import CarriedRequest, CarriedResponse, StandIn, is_replaced, with_signature_of
 from .loop_end import close_with_loop
 
 T = TypeVar("T")
@@ -95,7 +97,7 @@ class _Abortable:
     def __init__(self) -> None:
         self.abort: Abort | None = None
 
-    def on_done(self, future: Future[Any]) -> None:
+    def on_done(self, future: asyncio.Future[Any]) -> None:
         if self.abort is not None and future.cancelled():
             self.abort()
         self.abort = None
@@ -121,9 +123,12 @@ class CancellableFetch(AsyncHTTPClient):
     #: The requests of the client.
     requests: RequestQueue
 
-    def fetch(
-        self, request: str | HTTPRequest, raise_error: bool = True, **kwargs: Any
-    ) -> Future[HTTPResponse]:
+    #: Tornado's class that this one takes the place of, and the namespace of its module.
+    stock: type[AsyncHTTPClient]
+    stock_module: dict[str, Any]
+
+    @with_signature_of(AsyncHTTPClient.fetch)
+    def fetch(self, *args: Any, **kwargs: Any) -> Any:
         """Sends a request, as `tornado.httpclient.AsyncHTTPClient.fetch` does.
 
         Cancelling the future aborts the request and closes its connection.
@@ -135,13 +140,16 @@ class CancellableFetch(AsyncHTTPClient):
         :rtype: Future of Tornado's ``HTTPResponse``
         :raises RuntimeError: when the transport is closed.
         """
+        # The arguments are passed on as they are, and a result of another type is returned as
+        # it is, because a mock can have replaced the method.
         abortable = _Abortable()
         token = _abortable.set(abortable)
         try:
-            future = super().fetch(request, raise_error, **kwargs)
+            future = super().fetch(*args, **kwargs)
         finally:
             _abortable.reset(token)
-        future.add_done_callback(abortable.on_done)
+        if isinstance(future, asyncio.Future):
+            future.add_done_callback(abortable.on_done)
         return future
 
     def close(self) -> None:
@@ -162,6 +170,55 @@ class CancellableFetch(AsyncHTTPClient):
     def release(self) -> None:
         """Closes the connections of a client without requests. Can be called again."""
         raise NotImplementedError
+
+    def fetch_impl(self, request: HTTPRequest, callback: Callable[[HTTPResponse], None]) -> None:
+        fetch_impl: Any = self.stock.fetch_impl
+        if is_replaced(fetch_impl, self.stock_module):
+            fetch_impl(StandIn(self, self._start), request, callback)
+        else:
+            self._start(request, callback)
+
+    def _start(self, request: HTTPRequest, callback: Callable[[HTTPResponse], None]) -> None:
+        carried = getattr(request, "request", request)
+        if type(carried) is CarriedRequest:
+            self._send_carried(carried, callback)
+        else:
+            self.start_fetch(request, callback)
+
+    def start_fetch(self, request: HTTPRequest, callback: Callable[[HTTPResponse], None]) -> None:
+        """Sends a request of Tornado; see ``fetch_impl`` of `AsyncHTTPClient`."""
+        raise NotImplementedError
+
+    def send(self, request: Request, on_done: OnDone) -> Abort:
+        """Sends a `Request`; see `Transport.send`."""
+        raise NotImplementedError
+
+    def _send_carried(
+        self, request: CarriedRequest, callback: Callable[[HTTPResponse], None]
+    ) -> None:
+        started = time.monotonic()
+
+        def on_done(outcome: Response | BaseException) -> None:
+            callback(CarriedResponse(request, outcome, time.monotonic() - started))
+
+        try:
+            self.set_abort(self.send(request.request_to_send(), on_done))
+        except Exception as error:
+            # A tool can have called this later, where nobody would catch the exception.
+            on_done(error)
+
+    @property
+    def is_hooked(self) -> bool:
+        """Whether a tool or a subclass has replaced a method that carries out a fetch."""
+        kind, attributes = type(self), self.__dict__
+        return (
+            kind.fetch is not _FETCH
+            or kind.fetch_impl is not _FETCH_IMPL
+            or is_replaced(kind.stock.fetch, _TORNADO)
+            or is_replaced(kind.stock.fetch_impl, kind.stock_module)
+            or "fetch" in attributes
+            or "fetch_impl" in attributes
+        )
 
     async def wait_closed(self) -> None:
         """Waits until the requests that `fail_requests` has failed have been reported."""
@@ -264,6 +321,11 @@ class RequestQueue:
                 request.start()
         finally:
             self._is_starting = False
+
+
+# For `CancellableFetch.is_hooked`.
+_FETCH, _FETCH_IMPL = CancellableFetch.fetch, CancellableFetch.fetch_impl
+_TORNADO = vars(httpclient)
 
 
 def asyncio_loop(io_loop: Any) -> asyncio.AbstractEventLoop:

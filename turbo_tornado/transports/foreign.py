@@ -9,9 +9,8 @@ import socket
 import ssl
 import sys
 import time
-from typing import Any
+from typing import Any, cast
 
-from tornado.concurrent import Future
 from tornado.httpclient import AsyncHTTPClient, HTTPClientError, HTTPRequest, HTTPResponse
 from tornado.httputil import HTTPInputError
 from tornado.iostream import StreamClosedError, UnsatisfiableReadError
@@ -29,7 +28,8 @@ from ..failures import (
 from ..headers import HTTPHeaders
 from ..request.request import Request
 from ..request.tls import TLS
-from .base import Abort, OnDone, Response
+from .base import Abort, OnDone, Response, asyncio_loop
+from .hooks import CarriedRequest, CarriedResponse
 from .libcurl_codes import TIMED_OUT, failure_of_code
 
 #: The ``defaults`` of a client that apply to the requests of `HTTPClient`.
@@ -81,13 +81,18 @@ class ForeignTransport:
     def send(self, request: Request, on_done: OnDone) -> Abort:
         """Sends a request; see `Transport.send`."""
         started = time.monotonic()
-        http_request = foreign_request(self._client, request)
+        http_request = self.http_request(request)
         try:
-            future = self._client.fetch(http_request, raise_error=False)
+            result: Any = self._client.fetch(http_request, raise_error=False)
         except (OSError, HTTPClientError) as error:
-            raise _failure(error, request, time.monotonic() - started) from error
+            failure = _failure(error, request, time.monotonic() - started)
+            if failure is error:
+                raise
+            raise failure from error
+        # A mock can return a coroutine.
+        future = asyncio.ensure_future(result, loop=asyncio_loop(self._client.io_loop))
 
-        def on_future(future: Future[HTTPResponse]) -> None:
+        def on_future(future: asyncio.Future[HTTPResponse]) -> None:
             if future.cancelled():
                 on_done(asyncio.CancelledError())
                 return
@@ -106,8 +111,24 @@ class ForeignTransport:
         future.add_done_callback(on_future)
         return abort
 
+    def http_request(self, request: Request) -> HTTPRequest:
+        """Returns the ``HTTPRequest`` for a request; see `foreign_request`."""
+        return foreign_request(self._client, request)
 
-def _response(response: HTTPResponse, request: Request) -> Response | Exception:
+
+class HookedTransport(ForeignTransport):
+    """Carries requests by ``fetch`` of a built-in transport, for the tools that hook into it."""
+
+    def http_request(self, request: Request) -> HTTPRequest:
+        return CarriedRequest(request)
+
+
+def _response(response: HTTPResponse, request: Request) -> Response | BaseException:
+    if isinstance(response, CarriedResponse):
+        return cast("Response | BaseException", response.outcome)
+    if not isinstance(response, HTTPResponse):
+        kind = type(response).__name__
+        return TypeError(f"fetch() must return a response of Tornado, not {kind}")
     try:
         headers = HTTPHeaders(response.headers)
     except ValueError as error:
@@ -195,8 +216,11 @@ def _set_reuse(curl: Any, reuse: bool) -> None:
 def _failure(error: BaseException, request: Request, elapsed: float) -> BaseException:
     """Returns the failure for an exception of a foreign client.
 
-    An exception that is not a failure of the network is returned unchanged.
+    A failure of a built-in transport, and an exception that is not a failure of the network,
+    are returned unchanged.
     """
+    if isinstance(error, (ConnectTimeout, RequestTimeout)):
+        return error
     number = getattr(error, "errno", None)
     message = str(getattr(error, "message", None) or error) or type(error).__name__
     if isinstance(error, HTTPClientError) and isinstance(number, int):

@@ -17,7 +17,7 @@ from tornado.ioloop import IOLoop
 from ..failures import ConnectFailed
 from ..request.request import Request
 from .base import Abort, CancellableFetch, OnDone, Transport, asyncio_loop
-from .foreign import SUPPORTED_DEFAULTS, ForeignTransport, check_request
+from .foreign import SUPPORTED_DEFAULTS, ForeignTransport, HookedTransport, check_request
 from .loop_end import close_with_loop
 
 #: A transport as a user names it.
@@ -155,6 +155,12 @@ class _Member:
         self._registry.close(self._io_loop)
 
 
+def _with_hooks(transport: Transport) -> Transport:
+    if isinstance(transport, CancellableFetch) and transport.is_hooked:
+        return HookedTransport(transport)
+    return transport
+
+
 class Registry:
     """The transports: one for each IOLoop and class, created when the first fetch needs it.
 
@@ -194,10 +200,10 @@ class Registry:
             )
         if self._stubs:
             stub = self._transport_of(io_loop, self._stubs[-1])
-            return _StubbedTransport(stub, choice)
+            return _StubbedTransport(_with_hooks(stub), choice)
         if isinstance(choice, AsyncHTTPClient):
-            return _as_transport(choice)
-        return self._transport_of(io_loop, choice)
+            return _with_hooks(_as_transport(choice))
+        return _with_hooks(self._transport_of(io_loop, choice))
 
     def _transport_of(self, io_loop: IOLoop, choice: str | type[AsyncHTTPClient]) -> Transport:
         transports = self._transports.get(io_loop)

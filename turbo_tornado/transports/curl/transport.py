@@ -18,7 +18,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from . import libcurl  # isort: skip
 
 import pycurl
-from tornado import httputil
+from tornado import curl_httpclient, httputil
 from tornado.curl_httpclient import CurlAsyncHTTPClient
 from tornado.httpclient import HTTPRequest, HTTPResponse
 from tornado.ioloop import IOLoop
@@ -61,6 +61,9 @@ class CurlTransport(CancellableFetch, CurlAsyncHTTPClient):
     reused connection closed before any byte of the response is repeated once on a new
     connection if it is idempotent.
     """
+
+    stock = CurlAsyncHTTPClient
+    stock_module = vars(curl_httpclient)
 
     def initialize(  # type: ignore[override]
         self,
@@ -145,7 +148,7 @@ class CurlTransport(CancellableFetch, CurlAsyncHTTPClient):
         if request.url.scheme == "https" and not isinstance(request.tls, TLS):
             raise ValueError(CONTEXT_ON_CURL)
 
-    def fetch_impl(self, request: HTTPRequest, callback: Callable[[HTTPResponse], None]) -> None:
+    def start_fetch(self, request: HTTPRequest, callback: Callable[[HTTPResponse], None]) -> None:
         transfer = TornadoTransfer(
             self, self._engine, self._tornado_handles, self.requests, request, callback
         )

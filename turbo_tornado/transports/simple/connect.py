@@ -53,12 +53,18 @@ class Connector:
         try:
             family, address = self._ip_address()
             sock = self._pending = socket.socket(family, socket.SOCK_STREAM)
-        except OSError:
+        except (OSError, RuntimeError):
             # `connect` fails in the same way.
             return None
         self.phase = f"while connecting to {self._where}"
         sock.setblocking(False)
-        number = sock.connect_ex(address)
+        try:
+            number = sock.connect_ex(address)
+        except RuntimeError:
+            # A test tool has disabled the network, for `connect` as well.
+            self._pending = None
+            sock.close()
+            return None
         if number in _IN_PROGRESS:
             # A question to the kernel is much cheaper than a turn of the loop.
             if not _is_writable(sock):

@@ -65,9 +65,10 @@ class TornadoFetch:
     def _on_done(self, outcome: Response | BaseException) -> None:
         if isinstance(outcome, BaseException):
             _log_malformed(outcome)
-            # Tornado's client reports the exception of the system if there is one.
+            # Tornado's client reports the original exception if there is one. A test tool
+            # that disables the network raises a RuntimeError.
             cause = outcome.__cause__
-            self._fail(cause if isinstance(cause, OSError) else outcome)
+            self._fail(cause if isinstance(cause, (OSError, RuntimeError)) else outcome)
         elif follows_redirect(self._request, outcome):
             self._redirect(outcome)
         else:

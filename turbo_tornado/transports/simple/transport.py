@@ -8,6 +8,7 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
+from tornado import simple_httpclient
 from tornado.httpclient import HTTPRequest, HTTPResponse
 from tornado.ioloop import IOLoop
 from tornado.netutil import Resolver
@@ -22,7 +23,7 @@ from .connection import Connection
 from .deadlines import Deadlines
 from .exchange import Exchange
 from .pool import IdlePool
-from .resolver import default_resolver
+from .resolver import ThreadResolver, default_resolver
 from .tornado_fetch import TornadoFetch
 from .watcher import Watcher, create_watcher
 
@@ -56,6 +57,8 @@ class SimpleTransport(CancellableFetch, SimpleAsyncHTTPClient):
     connection if it is idempotent or was not sent.
     """
 
+    stock = SimpleAsyncHTTPClient
+    stock_module = vars(simple_httpclient)
     #: The versions that `send` supports.
     versions = frozenset({"HTTP/1.0", "HTTP/1.1"})
 
@@ -82,8 +85,9 @@ class SimpleTransport(CancellableFetch, SimpleAsyncHTTPClient):
             max_body_size=max_body_size,
         )
         self.loop = asyncio_loop(IOLoop.current())
-        # A resolver of the user can map an IP address to another one.
-        self._resolves_ip_addresses = resolver is not None or hostname_mapping is not None
+        # Any other resolver can map an IP address to another one.
+        is_plain = isinstance(self.resolver, ThreadResolver)
+        self._plain_resolver = self.resolver if is_plain else None
         self.requests = RequestQueue(max_clients)
         # Tornado's names, for code that looks at their lengths.
         self.queue = self.requests.waiting  # type: ignore[assignment]
@@ -138,7 +142,7 @@ class SimpleTransport(CancellableFetch, SimpleAsyncHTTPClient):
                 "use transport='curl'"
             )
 
-    def fetch_impl(self, request: HTTPRequest, callback: Callable[[HTTPResponse], None]) -> None:
+    def start_fetch(self, request: HTTPRequest, callback: Callable[[HTTPResponse], None]) -> None:
         fetch = TornadoFetch(self, request, callback)
         self.set_abort(fetch.abort)
         fetch.start()
@@ -149,8 +153,11 @@ class SimpleTransport(CancellableFetch, SimpleAsyncHTTPClient):
         :returns: the connector, or ``None`` if the exchange is connected already.
         """
         request = exchange.request
-        is_direct = request.url.is_ip and not self._resolves_ip_addresses
-        connector = Connector(self.watcher, None if is_direct else self.resolver, request)
+        # As in Tornado, the resolver is that of the TCP client, which can be replaced.
+        resolver: Resolver | None = self.tcp_client.resolver
+        if request.url.is_ip and resolver is self._plain_resolver:
+            resolver = None
+        connector = Connector(self.watcher, resolver, request)
         sock = connector.connect_at_once() if exchange.context is None else None
         if sock is None:
             exchange.spawn(self._connect(connector, exchange))

@@ -1,0 +1,334 @@
+"""Tools that hook Tornado's clients: mocks, tracers, and wrappers of ``fetch_impl``."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+from collections.abc import Callable, Iterator
+from typing import Any
+from unittest import mock
+
+import pytest
+from tornado.httpclient import AsyncHTTPClient, HTTPRequest
+from tornado.httpclient import HTTPResponse as TornadoResponse
+
+from tests.support import Connection, MakePeer, RunPython, response
+from tests.support.server import Server
+from turbo_tornado import HTTPClient, configure, errors
+
+Callback = Callable[[TornadoResponse], None]
+
+
+def canned(*args: Any, **kwargs: Any) -> TornadoResponse:
+    return TornadoResponse(HTTPRequest("http://mock/"), 201, buffer=io.BytesIO(b"canned"))
+
+
+@pytest.fixture
+def kind(transport: str) -> Any:
+    """The class of the transport."""
+    if transport == "simple":
+        from turbo_tornado.transports.simple import SimpleTransport
+
+        return SimpleTransport
+    from turbo_tornado.transports.curl import CurlTransport
+
+    return CurlTransport
+
+
+@pytest.fixture
+def client(kind: Any) -> Iterator[AsyncHTTPClient]:
+    client = kind(force_instance=True)
+    yield client
+    client.close()
+
+
+def named(value: object) -> str:
+    return getattr(value, "__name__", "")
+
+
+# Mocks of the Tornado API
+
+
+async def test_a_mock_of_fetch_gets_the_arguments_of_the_call(client: AsyncHTTPClient) -> None:
+    with mock.patch.object(AsyncHTTPClient, "fetch", mock.AsyncMock(side_effect=canned)) as fetch:
+        assert (await client.fetch("http://host/")).body == b"canned"
+        fetch.assert_called_once_with("http://host/")
+        await client.fetch(request="http://host/", raise_error=False, method="PUT")
+        fetch.assert_called_with(request="http://host/", raise_error=False, method="PUT")
+
+
+async def test_a_function_in_place_of_fetch(client: AsyncHTTPClient) -> None:
+    async def fetch(self: AsyncHTTPClient, request: str) -> TornadoResponse:
+        return canned()
+
+    with mock.patch.object(AsyncHTTPClient, "fetch", fetch):
+        assert (await client.fetch("http://host/")).body == b"canned"
+
+
+async def test_an_autospec_of_fetch(client: AsyncHTTPClient) -> None:
+    with mock.patch.object(type(client), "fetch", autospec=True) as fetch:
+        fetch.side_effect = canned
+        client.fetch("http://host/", raise_error=False)
+        fetch.assert_called_once_with(client, "http://host/", raise_error=False)
+        with pytest.raises(TypeError):
+            client.fetch()  # type: ignore[call-arg]
+
+
+# Mocks and `HTTPClient`
+
+
+def fetch_impl(self: object, request: HTTPRequest, callback: Callback) -> None:
+    assert request.headers["User-Agent"].startswith("Turbo Client")
+    callback(canned())
+
+
+def of_tornado(kind: Any) -> Any:
+    return mock.patch.object(kind.stock, "fetch_impl", fetch_impl)
+
+
+def of_the_transport(kind: Any) -> Any:
+    return mock.patch.object(kind, "fetch_impl", fetch_impl)
+
+
+def of_fetch(kind: Any) -> Any:
+    return mock.patch.object(AsyncHTTPClient, "fetch", mock.AsyncMock(side_effect=canned))
+
+
+def of_fetch_of_tornado(kind: Any) -> Any:
+    return mock.patch.object(kind.stock, "fetch", mock.AsyncMock(side_effect=canned), create=True)
+
+
+PATCHES = [of_tornado, of_the_transport, of_fetch, of_fetch_of_tornado]
+
+
+@pytest.mark.parametrize("patch", PATCHES, ids=named)
+async def test_a_mock_answers_the_client(
+    patch: Callable[[Any], Any], kind: Any, transport: str, server: Server
+) -> None:
+    with patch(kind):
+        res = await HTTPClient(transport=transport).fetch(server.url())
+        assert (res.code, res.body) == (201, b"canned")
+        assert not server.requests
+    assert (await HTTPClient(transport=transport).fetch(server.url())).code == 200
+
+
+@pytest.mark.parametrize("name", ["fetch", "fetch_impl"])
+async def test_a_mock_of_an_instance_answers_the_client(
+    name: str, client: AsyncHTTPClient, server: Server
+) -> None:
+    def impl(request: HTTPRequest, callback: Callback) -> None:
+        callback(canned())
+
+    replacement = impl if name == "fetch_impl" else mock.AsyncMock(side_effect=canned)
+    with mock.patch.object(client, name, replacement):
+        assert (await HTTPClient(transport=client).fetch(server.url())).body == b"canned"
+    assert (await HTTPClient(transport=client).fetch(server.url())).code == 200
+    assert len(server.requests) == 1
+
+
+async def test_a_mock_that_returns_no_response(client: AsyncHTTPClient) -> None:
+    fetch = mock.AsyncMock(return_value="text")
+    with (
+        mock.patch.object(client, "fetch", fetch),
+        pytest.raises(TypeError, match="a response of Tornado, not str"),
+    ):
+        await HTTPClient(transport=client).fetch("http://host/")
+
+
+async def test_a_mock_that_raises(client: AsyncHTTPClient) -> None:
+    fetch = mock.AsyncMock(side_effect=LookupError("mock"))
+    with mock.patch.object(client, "fetch", fetch), pytest.raises(LookupError, match="mock"):
+        await HTTPClient(transport=client).fetch("http://host/")
+
+
+# Wrappers, which call the original
+
+
+def traced(seen: list[str]) -> Callable[..., Any]:
+    """Returns a wrapper of ``fetch`` that sets a header, as a tracer does."""
+    original = AsyncHTTPClient.fetch
+
+    def fetch(self: AsyncHTTPClient, request: Any, *args: Any, **kwargs: Any) -> Any:
+        seen.append(request.url)
+        request.headers["Traceparent"] = f"trace-{len(seen)}"
+        return original(self, request, *args, **kwargs)
+
+    return fetch
+
+
+@pytest.fixture
+def seen() -> Iterator[list[str]]:
+    seen: list[str] = []
+    with mock.patch.object(AsyncHTTPClient, "fetch", traced(seen)):
+        yield seen
+
+
+async def test_a_tracer_sees_each_request_and_sets_headers(
+    seen: list[str], transport: str, server: Server
+) -> None:
+    res = await HTTPClient(transport=transport).fetch(server.url("/redirect/1"))
+    assert res.error is None
+    assert seen == [server.url("/redirect/1"), server.url("/echo")]
+    sent = [dict(request["headers"]).get("Traceparent") for request in server.requests]
+    assert sent == ["trace-1", "trace-2"]
+    assert res.request["Traceparent"] == "trace-2"
+
+
+@pytest.fixture
+def wrapped(kind: Any) -> Iterator[list[str]]:
+    """Wraps ``fetch_impl`` of Tornado's class, and calls the original one later."""
+    original = kind.stock.fetch_impl
+    calls: list[str] = []
+
+    def fetch_impl(self: AsyncHTTPClient, request: HTTPRequest, callback: Callback) -> None:
+        assert isinstance(self, kind)
+        calls.append(request.url)
+        self.io_loop.call_later(0, original, self, request, callback)
+
+    with mock.patch.object(kind.stock, "fetch_impl", fetch_impl):
+        yield calls
+
+
+@pytest.mark.kept
+async def test_the_original_is_the_transport(
+    wrapped: list[str], client: AsyncHTTPClient, server: Server
+) -> None:
+    # Tornado's own simple client does not reuse a connection.
+    for _ in range(2):
+        assert (await client.fetch(server.url())).code == 200
+        assert (await HTTPClient(transport=client).fetch(server.url())).error is None
+    assert len(server.requests) == len(wrapped) == 4
+    assert server.connections == 1
+
+
+async def test_a_subclass_with_its_own_fetch_impl(kind: Any, server: Server) -> None:
+    class Custom(kind):  # type: ignore[misc]
+        def fetch_impl(self, request: HTTPRequest, callback: Callback) -> None:
+            request.headers["X-Custom"] = "yes"
+            super().fetch_impl(request, callback)
+
+    res = await HTTPClient(transport=Custom).fetch(server.url())
+    assert res.request["X-Custom"] == "yes"
+    assert ("X-Custom", "yes") in server.requests[0]["headers"]
+
+
+async def test_an_invalid_header_of_a_subclass(kind: Any, server: Server) -> None:
+    class Custom(kind):  # type: ignore[misc]
+        def fetch_impl(self, request: HTTPRequest, callback: Callback) -> None:
+            request.headers["X-Bad"] = "good"
+            request.headers.get_list("X-Bad")[0] = "a\r\nb: c"
+            super().fetch_impl(request, callback)
+
+    with pytest.raises(ValueError, match="X-Bad"):
+        await HTTPClient(transport=Custom).fetch(server.url())
+    assert not server.requests
+
+
+# A hooked client has all of its abilities
+
+
+@pytest.fixture(params=["tracer", "wrapper"])
+def hooked(request: pytest.FixtureRequest) -> None:
+    request.getfixturevalue("seen" if request.param == "tracer" else "wrapped")
+
+
+@pytest.mark.usefixtures("hooked")
+async def test_a_hooked_request_is_the_same(transport: str, raw_peer: MakePeer) -> None:
+    peer = await raw_peer(response(b"", "X-a: 1", "X-A: 2", status="404 Nothing Here"))
+    res = await HTTPClient(transport=transport).fetch(
+        peer.url("/path?a=%20"), method="POST", body=b"\x00", http_version="HTTP/1.0"
+    )
+    assert (res.code, res.reason, res.headers.get_list("x-a")) == (404, "Nothing Here", ["1", "2"])
+    [request] = peer.requests
+    assert (request.line, request.body) == ("POST /path?a=%20 HTTP/1.0", b"\x00")
+    assert request.field("Content-Length") == "1"
+
+
+@pytest.mark.usefixtures("hooked")
+async def test_failures_of_a_hooked_client(
+    transport: str, server: Server, closed_port: int, raw_peer: MakePeer
+) -> None:
+    def code(res: Any) -> errors:
+        assert res.error is not None
+        return res.error.code  # type: ignore[no-any-return]
+
+    client = HTTPClient(transport=transport)
+    res = await client.fetch(f"http://127.0.0.1:{closed_port}/")
+    assert code(res) is errors.COULD_NOT_CONNECT
+    res = await client.fetch(server.url("/slow/30"), request_timeout=0.2)
+    assert code(res) is errors.REQUEST_TIMEOUT
+    res = await client.fetch("http://%2F/")
+    assert code(res) is errors.INVALID_URL
+    peer = await raw_peer(b"nonsense\r\n\r\n")
+    assert code(await client.fetch(peer.url())) is errors.PARSE_ERROR_HEADERS
+    peer = await raw_peer(response(b"long"))
+    res = await HTTPClient(None, None, 3, transport=transport).fetch(peer.url())
+    assert code(res) is errors.SOCKET_ERROR
+    res = await HTTPClient({"ca_path": "/missing"}, transport=transport).fetch("https://host/")
+    assert code(res) is errors.SSL_ERROR
+
+
+@pytest.mark.usefixtures("hooked")
+async def test_cancelling_a_hooked_fetch(transport: str, raw_peer: MakePeer) -> None:
+    begun, closed = asyncio.Event(), asyncio.Event()
+
+    async def script(conn: Connection) -> None:
+        await conn.read_request()
+        begun.set()
+        await conn.wait_closed_by_client()
+        closed.set()
+
+    peer = await raw_peer(script)
+    client = HTTPClient(transport=transport)
+    future = client.fetch(peer.url())
+    await begun.wait()
+    future.cancel()
+    await asyncio.wait_for(closed.wait(), 10)
+    with pytest.raises(asyncio.CancelledError):
+        await future
+
+
+async def test_an_import_within_a_patch(run_python: RunPython, transport: str) -> None:
+    # A first fetch within a mock or a cassette imports the transport.
+    await run_python(
+        """
+import asyncio, io, sys
+from unittest import mock
+from tornado import httpclient
+import turbo_tornado
+name = sys.argv[1]
+if name == "simple":
+    from tornado.simple_httpclient import SimpleAsyncHTTPClient as stock
+else:
+    from tornado.curl_httpclient import CurlAsyncHTTPClient as stock
+
+def fetch_impl(self, request, callback):
+    callback(httpclient.HTTPResponse(request, 200, buffer=io.BytesIO(b"canned")))
+
+async def main():
+    client = turbo_tornado.HTTPClient(transport=name)
+    with mock.patch.object(stock, "fetch_impl", fetch_impl):
+        assert (await client.fetch("http://host/")).body == b"canned"
+    res = await client.fetch("http://127.0.0.1:1/")
+    assert res.error.code is turbo_tornado.errors.COULD_NOT_CONNECT, res.error
+
+asyncio.run(main())
+""",
+        transport,
+    )
+
+
+async def test_the_stub_is_hooked_as_well(seen: list[str], turbo_stub: Any) -> None:
+    turbo_stub.get("http://host/", body="body")
+    assert (await HTTPClient().fetch("http://host/")).body == b"body"
+    assert seen == ["http://host/"]
+    assert turbo_stub.requests[0].headers["Traceparent"] == "trace-1"
+
+
+async def test_configured_class(kind: Any, server: Server) -> None:
+    configure(kind)
+    try:
+        with of_tornado(kind):
+            assert (await HTTPClient().fetch(server.url())).body == b"canned"
+    finally:
+        configure()
