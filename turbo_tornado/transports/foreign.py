@@ -111,7 +111,7 @@ def _response(response: HTTPResponse, request: Request) -> Response | Exception:
 def foreign_request(client: AsyncHTTPClient, request: Request) -> HTTPRequest:
     """Returns the ``HTTPRequest`` that makes ``client`` send ``request``.
 
-    :raises ValueError: for a version other than HTTP/1.1, for a directory as ``ca_path`` if the
+    :raises ValueError: for a version other than HTTP/1.1, a proxy, for a directory as ``ca_path`` if the
         client does not take an `ssl.SSLContext`, and for a body with GET or HEAD or an
         ``SSLContext`` on Tornado's curl client.
     :raises HandshakeFailed: for a missing or invalid file in the TLS settings.
@@ -119,6 +119,8 @@ def foreign_request(client: AsyncHTTPClient, request: Request) -> HTTPRequest:
     name = type(client).__name__
     if request.version != "HTTP/1.1":
         raise ValueError(f"{name} does not support {request.version}; use transport='curl'")
+    if request.proxy_setting is not None:
+        raise ValueError(f"proxy: {name} does not support it; use the simple or curl transport")
     headers = HTTPHeaders.deferred(request.header_block)
     headers.remove("Content-Length")
     http_request = HTTPRequest(

@@ -20,7 +20,7 @@ from tornado.httputil import HTTPOutputError
 from tornado.netutil import is_valid_ip, ssl_options_to_context
 
 from ...http1.head import Head, allows_keep_alive
-from ...request.build import basic_credentials
+from ...request.credentials import basic_credentials
 from ...request.redirect import (
     BODY_HEADERS,
     CREDENTIAL_HEADERS,

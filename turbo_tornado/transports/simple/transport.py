@@ -38,7 +38,7 @@ class SimpleTransport(CancellableFetch, SimpleAsyncHTTPClient):
         Default: ``None``, no limit.
     :arg int max_idle: limit of idle connections in all. Default: 512.
     :arg int max_idle_per_key: limit of idle connections for one host, port, address family,
-        source address and TLS context. Default: 128.
+        source address, TLS context and proxy. Default: 128.
     :arg float idle_timeout: seconds after which an idle connection is closed. Default: 60.
     :arg int max_buffer_size: default of ``max_body_size``, in bytes. Default: 100 MiB.
     :arg int max_body_size: bytes of decoded body that a response may have. Default:
@@ -138,7 +138,8 @@ class SimpleTransport(CancellableFetch, SimpleAsyncHTTPClient):
         :returns: the connector, or ``None`` if the exchange is connected already.
         """
         request = exchange.request
-        is_direct = request.url.is_ip and not self._resolves_ip_addresses
+        is_ip = (request.proxy or request.url).is_ip
+        is_direct = is_ip and not self._resolves_ip_addresses
         connector = Connector(self.watcher, None if is_direct else self.resolver, request)
         sock = connector.connect_at_once() if exchange.context is None else None
         if sock is None:
