@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -71,7 +70,8 @@ async def test_private_proxy(
     res = await client.fetch(origin.url(), proxy=f"http://user:password@{where}")
     assert res.body == b"ok", res.error
     assert origin.requests[0].field("Proxy-Authorization") is None
-    for user_info in ("", "user:wrong@"):
+    # For http, tinyproxy 1.11 responds with 401, as the origin could.
+    for user_info in ("", "user:wrong@") if scheme == "https" else ():
         res = await client.fetch(origin.url(), proxy=f"http://{user_info}{where}")
         assert res.error is not None
         assert res.error.code == errors.COULD_NOT_CONNECT
