@@ -10,11 +10,13 @@ import re
 from typing import Any
 
 import pytest
+from tornado.simple_httpclient import SimpleAsyncHTTPClient
 
 from tests.support import Connection, Fetch, MakeClient, MakePeer, RawPeer, Refused, response
 from tests.support.certificates import Certificates
 from tests.support.proxy import ESTABLISHED, relay, tunnel
 from turbo_tornado import HTTPClient, HTTPResponse, errors
+from turbo_tornado.testing import StubTransport
 
 SECRET = "pa%3Ass%E9w"
 BASIC = "Basic " + base64.b64encode(b"user:pa:ss\xe9w").decode()
@@ -395,3 +397,18 @@ async def test_proxy_authorization_as_a_header(refused: Refused, name: str) -> N
     value: Any = field if name == "headers" else lambda headers: headers.update(field)
     message = str(await refused(ValueError, proxy="http://h:1", **{name: value}))
     assert "'proxy'" in message
+
+
+async def test_foreign_transport(raw_peer: MakePeer) -> None:
+    peer = await raw_peer(response(b"ok"))
+    client = HTTPClient(transport=SimpleAsyncHTTPClient)
+    with pytest.raises(ValueError, match=r"^proxy: SimpleAsyncHTTPClient does not support it"):
+        client.fetch(peer.url(), proxy="environment")
+    assert (await client.fetch(peer.url())).body == b"ok"
+
+
+async def test_stub_ignores_it() -> None:
+    with StubTransport() as stub:
+        stub.get("http://one.test/p", body="ok")
+        res = await HTTPClient().fetch("http://one.test/p", proxy="http://127.0.0.1:1")
+    assert res.body == b"ok"

@@ -111,9 +111,9 @@ def _response(response: HTTPResponse, request: Request) -> Response | Exception:
 def foreign_request(client: AsyncHTTPClient, request: Request) -> HTTPRequest:
     """Returns the ``HTTPRequest`` that makes ``client`` send ``request``.
 
-    :raises ValueError: for a version other than HTTP/1.1, a proxy, for a directory as ``ca_path`` if the
-        client does not take an `ssl.SSLContext`, and for a body with GET or HEAD or an
-        ``SSLContext`` on Tornado's curl client.
+    :raises ValueError: for a version other than HTTP/1.1, for a proxy, for a directory as
+        ``ca_path`` if the client does not take an `ssl.SSLContext`, and for a body with GET or
+        HEAD or an ``SSLContext`` on Tornado's curl client.
     :raises HandshakeFailed: for a missing or invalid file in the TLS settings.
     """
     name = type(client).__name__
