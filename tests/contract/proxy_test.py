@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import logging
 import os
 import re
@@ -145,7 +146,7 @@ async def test_credentials_do_not_share_connections(
 async def test_closed_tunnel_is_replaced(
     client: HTTPClient, origin: RawPeer, raw_peer: MakePeer
 ) -> None:
-    closing = asyncio.Event()
+    closing, closed = asyncio.Event(), asyncio.Event()
 
     async def script(conn: Connection) -> None:
         if conn.number > 1:
@@ -156,10 +157,14 @@ async def test_closed_tunnel_is_replaced(
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
         conn.writer.transport.abort()
+        with contextlib.suppress(OSError):
+            await conn.writer.wait_closed()
+        closed.set()
 
     proxy = await raw_peer(script)
     assert (await client.fetch(origin.url(), proxy=at(proxy))).body == b"ok"
     closing.set()
+    await closed.wait()
     assert (await client.fetch(origin.url(), proxy=at(proxy))).body == b"ok"
     # libcurl can open a tunnel for a repetition that is then refused.
     assert proxy.connections in (2, 3)
