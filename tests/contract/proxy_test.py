@@ -254,6 +254,24 @@ async def test_head_of_the_tunnel_in_pieces(
     assert (await client.fetch(origin.url(), proxy=at(proxy))).body == b"ok"
 
 
+async def test_interim_response_to_connect(
+    client: HTTPClient, origin: RawPeer, raw_peer: MakePeer, transport: str
+) -> None:
+    async def script(conn: Connection) -> None:
+        request = await conn.read_request()
+        await tunnel(
+            conn, request.target, b"HTTP/1.1 103 Early Hints\r\nA: b\r\n\r\n" + ESTABLISHED
+        )
+
+    proxy = await raw_peer(script)
+    res = await client.fetch(origin.url(), proxy=at(proxy), request_timeout=5)
+    if transport == "curl":
+        # libcurl does not support it.
+        assert_not_connected(res, proxy, "103")
+    else:
+        assert res.body == b"ok", res.error
+
+
 @pytest.mark.parametrize(
     ("options", "code"),
     [
