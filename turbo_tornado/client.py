@@ -159,8 +159,8 @@ class HTTPClient:
         :raises TypeError: for an unknown keyword, a value of the wrong type, more than one of
             ``body``, ``json`` and ``files``, or an ``HTTPRequest`` as ``url``.
         :raises ValueError: for an invalid value: a CR, LF or NUL in a header, an invalid
-            method, a negative timeout, an unknown ``http_version`` or one that the transport
-            does not support.
+            method, a negative timeout, an invalid ``proxy``, an unknown ``http_version``, or
+            an ``http_version`` or ``proxy`` that the transport does not support.
         :raises RuntimeError: when called in a thread other than the thread of the loop.
 
         An exception of ``on_headers`` passes through. After any of these exceptions the

@@ -44,5 +44,7 @@ def cancelled(request: Request, milliseconds: float) -> None:
 
 
 def _where(request: Request) -> str:
-    path = request.target.partition("?")[0]
+    # For a proxy, the request target is the whole URL.
+    target = request.url.target if request.is_forwarded else request.target
+    path = target.partition("?")[0]
     return f"{request.method} {request.url.host_and_port}{path}"

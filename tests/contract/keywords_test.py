@@ -821,7 +821,7 @@ async def test_keyword_of_another_client(refused: Refused, name: str, words: str
 
 def test_advice_names_keywords() -> None:
     # Keywords that are not in the table yet.
-    known = {*KEYWORDS, "proxy", "streaming_callback"}
+    known = {*KEYWORDS, "streaming_callback"}
     for name, advice in ADVICE.items():
         assert name not in KEYWORDS
         assert set(re.findall(r"'(\w+)'", advice)) <= known

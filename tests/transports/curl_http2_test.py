@@ -8,8 +8,10 @@ from typing import Any, ClassVar
 
 import pytest
 
-from tests.support import RawPeer
+from tests.support import MakePeer, RawPeer
 from tests.support.certificates import Certificates
+from tests.support.proxy import relay
+from turbo_tornado.request.proxy import check_proxy
 from turbo_tornado.request.tls import TLS
 
 pycurl = pytest.importorskip("pycurl")
@@ -161,6 +163,26 @@ async def test_http2_shares_a_connection(
     fresh = request_to(http2_peer, "/fresh", keep_alive=False, **common)
     assert (await send(transport, fresh)).body == b"/fresh"
     assert HTTP2Peer.connections == 2
+
+
+async def test_http2_through_a_tunnel(
+    make_transport: MakeTransport,
+    http2_peer: RawPeer,
+    raw_peer: MakePeer,
+    certificates: Certificates,
+) -> None:
+    transport = make_transport()
+    proxy = await raw_peer(relay)
+    setting = check_proxy("proxy", proxy.url("").replace("http://", "http://user:secret@"))
+    for path in ("/one", "/two"):
+        tls = TLS(ca_path=str(certificates.ca))
+        request = request_to(http2_peer, path, version="HTTP/2", tls=tls)
+        request.use_proxy(setting)
+        res = await send(transport, request)
+        assert (res.headers.get_version(), res.body) == ("HTTP/2", path.encode())
+    assert "proxy-authorization" not in requests[0]
+    assert [request.method for request in proxy.requests] == ["CONNECT"]
+    assert HTTP2Peer.connections == 1
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import functools
 import re
 import ssl
@@ -13,6 +12,7 @@ from ..failures import BodyRequired, InvalidBody, InvalidURL
 from ..headers import HTTPHeaders
 from ..http1.head import allows_keep_alive
 from .checks import check_method, check_one_host, check_version
+from .credentials import basic_credentials
 from .keywords import FetchOptions
 from .multipart import Multipart
 from .redirect import keeps_body
@@ -87,9 +87,18 @@ def build_request(
         _apply_connection(request, request.headers())
     elif request.version == "HTTP/1.0":
         request.keep_alive = False
+    if options.proxy is not None:
+        _check_proxy_headers(request)
+        request.use_proxy(options.proxy)
     if len(request.header_block) + len(request.target) > _MAX_HEAD_SIZE:
         raise ValueError(f"the request line and the headers are over {_MAX_HEAD_SIZE} bytes")
     return request
+
+
+def _check_proxy_headers(request: Request) -> None:
+    if b"\nproxy-authorization:" in b"\n" + request.header_block.lower():
+        # Within a tunnel, the origin would receive it.
+        raise ValueError("Proxy-Authorization cannot be set; put the user info into 'proxy'")
 
 
 def _require_body(method: str) -> None:
@@ -108,12 +117,6 @@ def _as_bytes(body: object) -> bytes:
     except (TypeError, ValueError, BufferError):
         kind = type(body).__name__
         raise InvalidBody(f"the body must be bytes-like or UTF-8 text, not this {kind}") from None
-
-
-def basic_credentials(username: str, password: str) -> str:
-    """Returns the value of an Authorization header."""
-    pair = f"{username}:{password}".encode("utf-8", "surrogateescape")
-    return "Basic " + base64.b64encode(pair).decode("ascii")
 
 
 @functools.lru_cache(maxsize=256)

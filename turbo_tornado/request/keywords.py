@@ -11,6 +11,7 @@ from ..headers import HTTPHeaders
 from . import checks
 from .multipart import FilePart, check_files
 from .other_clients import ADVICE
+from .proxy import Proxy, check_proxy
 
 
 class Keyword(NamedTuple):
@@ -137,6 +138,13 @@ KEYWORDS: dict[str, Keyword] = {
         "Files to upload as `multipart/form-data`, with `params` as its fields. A file is bytes, a "
         "binary file, a `pathlib.Path`, or a tuple `(filename, file)` or `(filename, file, type)`.",
     ),
+    "proxy": Keyword(
+        None,
+        check_proxy,
+        "str",
+        '`"http://[user:password@]host:port"`, or `"environment"` for the proxy variables of the '
+        "environment, which do not apply otherwise.",
+    ),
 }
 
 
@@ -175,6 +183,7 @@ class FetchKeywords(TypedDict, total=False):
     headers: Mapping[str, str | int | float] | Sequence[tuple[str, str | int | float]] | None
     json: Any
     files: Mapping[str, FileEntry] | Sequence[tuple[str, FileEntry]] | None
+    proxy: str | None
 
 
 class FetchOptions:
@@ -202,6 +211,8 @@ class FetchOptions:
     #: The text of the value.
     json: bytes | None
     files: list[FilePart] | None
+    #: A str stands for the environment.
+    proxy: Proxy | str | None
 
     def __init__(self, values: dict[str, Any]) -> None:
         # A copy into attributes would cost each fetch a microsecond.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from ..failures import ConnectFailed
 from ..headers import HTTPHeaders
 from .request import Request, header_block
 
@@ -55,6 +56,7 @@ def redirect(request: Request, code: int, location: str, request_timeout: float)
     :arg str location: its Location header.
     :arg float request_timeout: seconds that are left for the fetch; 0 for no limit.
     :raises InvalidURL, InvalidSchema: for an invalid ``location``.
+    :raises ConnectFailed: for an invalid proxy in the environment.
     """
     url = request.url.join(location)
     method, body = request.method, request.body
@@ -83,4 +85,10 @@ def redirect(request: Request, code: int, location: str, request_timeout: float)
         request_timeout=request_timeout,
     )
     redirected.on_head = request.on_head
+    if request.proxy_setting is not None:
+        try:
+            redirected.use_proxy(request.proxy_setting)
+        except ValueError as error:
+            # Not a mistake in the call: the server has chosen the URL.
+            raise ConnectFailed(str(error)) from None
     return redirected

@@ -9,6 +9,7 @@ from typing import Any
 
 from ..failures import HandshakeFailed
 from ..headers import HTTPHeaders, header_lines
+from .proxy import Proxy, absolute_form, choose_proxy
 from .tls import TLS
 from .url import URL
 
@@ -40,8 +41,13 @@ class Request:
     :arg float connect_timeout: seconds for DNS, TCP and TLS together; 0 for no limit.
     :arg float request_timeout: seconds for this request; 0 for no limit.
 
-    The attributes below are class attributes because only Tornado's own requests set them.
+    The attributes below are class attributes because only few requests set them.
     """
+
+    #: The keyword ``proxy``, which a redirect passes on.
+    proxy_setting: Proxy | str | None = None
+    #: The proxy to connect to.
+    proxy: Proxy | None = None
 
     #: Address family to connect with. Not the enum, whose hash is slow.
     family = int(socket.AF_UNSPEC)
@@ -100,13 +106,38 @@ class Request:
         # callbacks cannot.
         return {name: value for name, value in vars(self).items() if name not in _UNPICKLABLE}
 
+    def use_proxy(self, setting: Proxy | str) -> None:
+        """Sets the proxy for the URL.
+
+        :raises ValueError: for an invalid value in the environment.
+        """
+        self.proxy_setting = setting
+        self.proxy = choose_proxy(setting, self.url)
+        if self.is_forwarded:
+            self.target = absolute_form(self.url, self.target)
+
+    @property
+    def is_forwarded(self) -> bool:
+        """Whether a proxy receives the request itself, and not through a tunnel."""
+        return self.proxy is not None and self.url.scheme == "http"
+
     def head(self) -> bytes:
         """Returns the request line, the headers and the empty line."""
         line = f"{self.method} {self.target} {self.version}\r\n".encode("latin-1")
+        if self.proxy is not None and self.is_forwarded:
+            return b"%b%b%b\r\n" % (line, self.header_block, self.proxy.header_block)
         return b"%b%b\r\n" % (line, self.header_block)
 
+    def check_proxy_response(self, code: int, reason: str) -> None:
+        """Checks the status of a response.
+
+        :raises ConnectFailed: for 407 from the proxy. Through a tunnel, it is from the origin.
+        """
+        if code == 407 and self.proxy is not None and self.is_forwarded:
+            raise self.proxy.refused(self.url, code, reason)
+
     def headers(self) -> HTTPHeaders:
-        """Returns the head as `HTTPHeaders`."""
+        """Returns the head as `HTTPHeaders`, without the headers that are for a proxy."""
         headers = HTTPHeaders.deferred(self.header_block)
         headers._method, headers._uri, headers._version = self.method, self.target, self.version
         return headers

@@ -145,14 +145,16 @@ def _response(response: HTTPResponse, request: Request) -> Response | BaseExcept
 def check_request(kind: type[AsyncHTTPClient], request: Request) -> None:
     """Checks that clients of a class, which has only Tornado's interface, support a request.
 
-    :raises ValueError: for a version other than HTTP/1.1, for a directory as ``ca_path`` if the
-        client does not take an `ssl.SSLContext`, and for a body with GET or HEAD or an
-        ``SSLContext`` on Tornado's curl client.
+    :raises ValueError: for a version other than HTTP/1.1, for a proxy, for a directory as
+        ``ca_path`` if the client does not take an `ssl.SSLContext`, and for a body with GET or
+        HEAD or an ``SSLContext`` on Tornado's curl client.
     :raises HandshakeFailed: for a missing or invalid file in the TLS settings.
     """
     name, tls = kind.__name__, request.tls
     if request.version != "HTTP/1.1":
         raise ValueError(f"{name} does not support {request.version}; use transport='curl'")
+    if request.proxy_setting is not None:
+        raise ValueError(f"proxy: {name} does not support it; use the simple or curl transport")
     if request.body is not None and request.method in ("GET", "HEAD") and _is_stock_curl(kind):
         raise ValueError(f"{name} does not send a body with {request.method}; use transport='curl'")
     if request.ssl_context() is None:

@@ -45,9 +45,13 @@ class RequestAttempt(Attempt):
     because pycurl would only print it, and make libcurl stop.
     """
 
+    #: Whether the proxy has opened a tunnel.
+    is_past_proxy = False
+
     def __init__(self, request: Request, connections: Connections) -> None:
         is_tls = request.url.scheme == "https"
         super().__init__(is_tls, is_tls and request.version == "HTTP/2")
+        self.proxy = request.proxy
         self.phase = Phase.CONNECTING
         #: The final head.
         self.head: Head | None = None
@@ -133,6 +137,8 @@ class RequestAttempt(Attempt):
             if self.interim_count > MAX_INTERIM_RESPONSES:
                 raise MalformedResponse("Too many 1xx responses")
             return
+        if head.code == 407:
+            request.check_proxy_response(head.code, head.reason)
         if request.on_head is None or request.on_head(head):
             self.body = body_of(head, request.method, request.max_body_size, request.decompress)
         self.head = head

@@ -62,6 +62,8 @@ class Attempt:
     def __init__(self, is_tls: bool, may_share: bool) -> None:
         self.is_tls = is_tls
         self.may_share = may_share
+        #: The proxy of the request, with its credentials.
+        self.proxy: object = None
         self.claim: Claim | None = None
         self.connection: Connection | None = None
         self.ending: Ending | None = None
@@ -87,6 +89,7 @@ class Connection:
         "is_idle",
         "is_refused",
         "is_shared",
+        "proxy",
         "received",
         "user",
     )
@@ -106,6 +109,8 @@ class Connection:
         self.is_shared = False
         #: Whether HTTP/2 was offered when it was opened.
         self.is_for_http2 = False
+        #: The proxy that it was opened for, with its credentials.
+        self.proxy: object = None
 
 
 class Connections:
@@ -160,6 +165,7 @@ class Connections:
         sockets.clear()
         connection = Connection(fd, address, read_state(fd))
         connection.is_for_http2 = is_http2
+        connection.proxy = attempt.proxy
         other = self._by_address.get(address)
         if other is not None and other.fd != fd and self._is_same_socket(other):
             # An address of two open sockets does not identify a connection.
@@ -174,6 +180,9 @@ class Connections:
     def _judge(self, connection: Connection, attempt: Attempt, is_http2: bool) -> Claim:
         if is_http2 and not connection.is_for_http2:
             # The peer may speak HTTP/2 if it is asked to.
+            return Claim.REFUSED
+        if connection.proxy != attempt.proxy:
+            # libcurl does not compare credentials that it is given as headers.
             return Claim.REFUSED
         user = connection.user
         if user is not None and not user.allows_reuse():

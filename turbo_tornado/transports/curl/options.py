@@ -14,6 +14,7 @@ from ...request.tls import TLS
 from .attempt import GO_ON, RequestAttempt
 from .connections import Connections
 from .socket_state import COUNTS_RECEIVED
+from .tunnel import configure_proxy
 
 # libcurl takes milliseconds as a C long, which has 32 bits on Windows.
 _LONGEST = 2**31 - 1
@@ -76,6 +77,7 @@ class RequestHandle:
             request.connect_timeout,
             tls,
             tls.trust if isinstance(tls, TLS) else None,
+            request.proxy,
         )
         if settings != self._settings:
             self._settings = None
@@ -124,9 +126,12 @@ class RequestHandle:
         set_option(pycurl.NOSIGNAL, 1)
         set_option(pycurl.BUFFERSIZE, BUFFER_SIZE)
         set_option(pycurl.PROTOCOLS, pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS)
-        # No proxy, not even that of the environment.
-        set_option(pycurl.PROXY, "")
-        set_option(pycurl.NOPROXY, "*")
+        if request.proxy is None:
+            # Not even that of the environment.
+            set_option(pycurl.PROXY, "")
+            set_option(pycurl.NOPROXY, "*")
+        else:
+            configure_proxy(self.curl, request.proxy, not request.is_forwarded)
         set_option(pycurl.HTTP_VERSION, _HTTP_VERSIONS[request.version])
         set_option(pycurl.HTTP09_ALLOWED, 0)
         set_option(pycurl.SOCKOPTFUNCTION, self._on_socket)

@@ -16,6 +16,7 @@ from .codes import failure, truncated_head
 from .connections import UNUSABLE, Claim
 from .engine import CurlEngine
 from .options import RequestHandle, milliseconds
+from .tunnel import create_attempt
 
 # Not all phases: to ask libcurl for one costs a hundredth of a request.
 _CONNECT_PHASES = (
@@ -87,7 +88,7 @@ class Transfer:
         if request.request_timeout:
             elapsed = time.monotonic() - self._created
             self._timeout = max(milliseconds(request.request_timeout - elapsed), 1)
-        self._attempt = RequestAttempt(request, self._engine.connections)
+        self._attempt = create_attempt(request, self._engine.connections)
         self._handle.set_attempt(self._attempt, self._timeout, is_fresh)
         self._engine.add(self._handle.curl, self._on_end)
 
@@ -182,7 +183,10 @@ class Transfer:
             number = self._handle.curl.getinfo(pycurl.OS_ERRNO)
             if number:
                 message = f"{message}: {os.strerror(number)}"
-        return failure(self._attempt, code, message)
+        proxy, attempt = self._request.proxy, self._attempt
+        if proxy is not None and attempt.phase is Phase.CONNECTING and not attempt.is_past_proxy:
+            return proxy.failed(self._request.url, message)
+        return failure(attempt, code, message)
 
     def _timeout_failure(self, message: str) -> Exception:
         # libcurl has one code for both timeouts. While there is no connection, the shorter

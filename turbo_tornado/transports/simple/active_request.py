@@ -82,8 +82,11 @@ class ActiveRequest:
     @property
     def key(self) -> tuple[object, ...]:
         """Everything in which a connection must agree to carry this request."""
-        request, url = self.request, self.request.url
-        return (url.host, url.port, request.family, request.source_ip, self.context)
+        request, url, proxy = self.request, self.request.url, self.request.proxy
+        if proxy is not None and self.context is None:
+            # The proxy reads the host of each request.
+            return (proxy, request.family, request.source_ip)
+        return (url.host, url.port, request.family, request.source_ip, self.context, proxy)
 
     def abort(self) -> None:
         """Stops at once: the connection is closed and nothing is reported."""

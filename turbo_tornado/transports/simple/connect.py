@@ -1,4 +1,4 @@
-"""`Connector`: a new connection by DNS, TCP and TLS."""
+"""`Connector`: a new connection by DNS, TCP, the tunnel of a proxy, and TLS."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ from tornado.ioloop import IOLoop
 from tornado.netutil import Resolver
 
 from ...failures import ConnectFailed, HandshakeFailed
+from ...request.proxy import Proxy
 from ...request.request import Request
+from ...request.url import URL
+from .tunnel import open_tunnel
 from .watcher import Watcher
 
 # Seconds before the next address is tried as well (RFC 8305, section 5).
@@ -33,13 +36,15 @@ class Connector:
         self._watcher = watcher
         self._resolver = resolver
         self._request = request
-        self._where = request.url.host_and_port
+        # The peer of TCP.
+        self._peer: URL | Proxy = request.proxy or request.url
+        self._where = self._peer.host_and_port
         # Set by `connect_at_once`, for `connect` to go on with.
         self._is_begun = False
         self._pending: socket.socket | None = None
         self._errno = 0
         #: The current phase, for the message of a timeout.
-        self.phase = f"while resolving {request.url.host}"
+        self.phase = f"while resolving {self._peer.host}"
 
     def connect_at_once(self) -> socket.socket | None:
         """Returns a connected socket if that takes no waiting, as on a loopback address.
@@ -47,7 +52,7 @@ class Connector:
         An attempt that has to wait, or that fails, goes on in `connect`.
         """
         self._is_begun = True
-        host = self._request.url.host
+        host = self._peer.host
         if self._resolver is not None or self._request.source_ip is not None or "%" in host:
             return None
         try:
@@ -85,7 +90,8 @@ class Connector:
     async def connect(self, context: ssl.SSLContext | None) -> socket.socket:
         """Returns a connected socket; with a context an `ssl.SSLSocket` after its handshake.
 
-        :raises ConnectFailed: when the host has no address, or none accepts a connection.
+        :raises ConnectFailed: when the host has no address, or none accepts a connection, or the
+            proxy does not open a tunnel.
         :raises HandshakeFailed: when the TLS handshake fails.
         """
         sock = None if self._is_begun else self.connect_at_once()
@@ -94,16 +100,24 @@ class Connector:
                 sock = _without_delay(await self._connect_tcp())
             except (OSError, RuntimeError, UnicodeError) as error:
                 # A local variable with the cause would be a reference cycle.
-                message = f"Could not connect to {self._where}: {_cause(error)}"
-                raise ConnectFailed(message) from _cause(error)
+                raise self._connect_failed(_cause(error)) from _cause(error)
         if context is None:
             return sock
+        request, self._where = self._request, self._request.url.host_and_port
+        if request.proxy is not None:
+            self.phase = f"during CONNECT to {self._where} by the proxy {self._peer.host_and_port}"
+            await open_tunnel(sock, request.proxy, request.url, self._ready)
         self.phase = f"during TLS handshake with {self._where}"
         try:
             return await self._handshake(sock, context)
         except (OSError, ValueError) as error:
             # ValueError: the host is not a name that TLS can carry.
             raise HandshakeFailed(f"TLS handshake with {self._where} failed: {error}") from error
+
+    def _connect_failed(self, cause: Exception) -> ConnectFailed:
+        if self._request.proxy is not None:
+            return self._request.proxy.failed(self._request.url, cause)
+        return ConnectFailed(f"Could not connect to {self._where}: {cause}")
 
     async def _connect_tcp(self) -> socket.socket:
         if self._errno:
@@ -139,8 +153,8 @@ class Connector:
     async def _resolve(self) -> list[tuple[int, Any]]:
         if self._resolver is None:
             return [self._ip_address()]
-        url, family = self._request.url, socket.AddressFamily(self._request.family)
-        addresses = await self._resolver.resolve(url.host, url.port, family)
+        peer, family = self._peer, socket.AddressFamily(self._request.family)
+        addresses = await self._resolver.resolve(peer.host, peer.port, family)
         if not addresses:
             raise OSError("the resolver returned no address")
         return addresses
@@ -148,14 +162,14 @@ class Connector:
     def _ip_address(self) -> tuple[int, Any]:
         # Tornado's default resolver sends an address through a thread pool as well, which is
         # most of the cost of a connection.
-        url, family = self._request.url, self._request.family
-        own_family = socket.AF_INET6 if ":" in url.host else socket.AF_INET
+        peer, family = self._peer, self._request.family
+        own_family = socket.AF_INET6 if ":" in peer.host else socket.AF_INET
         if family not in (socket.AF_UNSPEC, own_family):
-            raise OSError(f"{url.host} is not an address of the requested family")
-        if "%" not in url.host:
-            return own_family, (url.host, url.port)
+            raise OSError(f"{peer.host} is not an address of the requested family")
+        if "%" not in peer.host:
+            return own_family, (peer.host, peer.port)
         # Only getaddrinfo knows the number of a zone. It does not block on an address.
-        info = socket.getaddrinfo(url.host, url.port, flags=socket.AI_NUMERICHOST)
+        info = socket.getaddrinfo(peer.host, peer.port, flags=socket.AI_NUMERICHOST)
         return own_family, info[0][4]
 
     async def _handshake(self, sock: socket.socket, context: ssl.SSLContext) -> ssl.SSLSocket:

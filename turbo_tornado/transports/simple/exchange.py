@@ -165,6 +165,8 @@ class Exchange(ActiveRequest):
 
     def _on_head(self, head: Head) -> BodySink:
         request = self.request
+        if head.code == 407:
+            request.check_proxy_response(head.code, head.reason)
         if request.on_head is not None and not request.on_head(head):
             self._discard = Discard()
             self._body = Body(0)

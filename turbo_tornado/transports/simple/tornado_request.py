@@ -21,7 +21,7 @@ from tornado.netutil import is_valid_ip
 
 from ...failures import InvalidSchema
 from ...http1.head import Head, allows_keep_alive
-from ...request.build import basic_credentials
+from ...request.credentials import basic_credentials
 from ...request.redirect import (
     BODY_HEADERS,
     CREDENTIAL_HEADERS,

@@ -40,7 +40,7 @@ class SimpleTransport(CancellableFetch, SimpleAsyncHTTPClient):
         Default: ``None``, no limit.
     :arg int max_idle: limit of idle connections in all. Default: 512.
     :arg int max_idle_per_key: limit of idle connections for one host, port, address family,
-        source address and TLS context. Default: 128.
+        source address, TLS context and proxy. Default: 128.
     :arg float idle_timeout: seconds after which an idle connection is closed. Default: 60.
     :arg int max_buffer_size: default of ``max_body_size``, in bytes. Default: 100 MiB.
     :arg int max_body_size: bytes of decoded body that a response may have. Default:
@@ -155,7 +155,7 @@ class SimpleTransport(CancellableFetch, SimpleAsyncHTTPClient):
         request = exchange.request
         # As in Tornado, the resolver is that of the TCP client, which can be replaced.
         resolver: Resolver | None = self.tcp_client.resolver
-        if request.url.is_ip and resolver is self._plain_resolver:
+        if (request.proxy or request.url).is_ip and resolver is self._plain_resolver:
             resolver = None
         connector = Connector(self.watcher, resolver, request)
         sock = connector.connect_at_once() if exchange.context is None else None
