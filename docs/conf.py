@@ -29,7 +29,7 @@ autodoc_typehints = "signature"
 # network.
 nitpick_ignore_regex = [
     ("py:.*", r"(_?asyncio|collections|concurrent|gzip|os|re|ssl|tornado|typing)\..*"),
-    ("py:.*", r"(AsyncHTTPClient|IOLoop|Future|Any|Unpack|transports)(\..*)?"),
+    ("py:.*", r"(AsyncHTTPClient|HTTPRequest|IOLoop|Future|Any|Unpack|transports)(\..*)?"),
 ]
 
 _DOCS = Path(__file__).parent

@@ -14,7 +14,7 @@ from tornado.httpclient import HTTPResponse as TornadoResponse
 
 from tests.support import Connection, MakePeer, RunPython, response
 from tests.support.server import Server
-from turbo_tornado import HTTPClient, configure, errors
+from turbo_tornado import HTTPClient, configure, errors, reset
 
 Callback = Callable[[TornadoResponse], None]
 
@@ -331,4 +331,4 @@ async def test_configured_class(kind: Any, server: Server) -> None:
         with of_tornado(kind):
             assert (await HTTPClient().fetch(server.url())).body == b"canned"
     finally:
-        configure()
+        reset()

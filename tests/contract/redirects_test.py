@@ -299,14 +299,13 @@ async def test_the_bytes_of_a_location(
     fetch: Fetch, raw_peer: MakePeer, location: bytes, target: str
 ) -> None:
     async def script(conn: Connection) -> None:
-        await conn.read_request()
         host = f"127.0.0.1:{peer.port}".encode()
-        await conn.send(
-            b"HTTP/1.1 302 Found\r\nContent-Length: 0\r\nLocation: %b\r\n\r\n"
-            % location.replace(b"HOST", host)
+        moved = b"HTTP/1.1 302 Found\r\nContent-Length: 0\r\nLocation: %b\r\n\r\n" % (
+            location.replace(b"HOST", host)
         )
-        await conn.read_request()
-        await conn.send(response(b"end"))
+        while True:
+            request = await conn.read_request()
+            await conn.send(moved if request.target == "/start/here" else response(b"end"))
 
     peer = await raw_peer(script)
     res = await fetch(peer.url("/start/here"))

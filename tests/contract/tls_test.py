@@ -589,6 +589,7 @@ def client_context(certificates: Certificates) -> ssl.SSLContext:
     return ssl.create_default_context(cafile=certificates.ca)
 
 
+@pytest.mark.kept
 async def test_ssl_context(
     tls_server: MakeServer, certificates: Certificates, server: Server
 ) -> None:
@@ -607,7 +608,7 @@ async def test_ssl_context_with_a_client_certificate(
     server = await tls_server("valid", certificates.ca)
     context = client_context(certificates)
     context.load_cert_chain(certificates.client_cert, certificates.client_key)
-    assert_fine(await HTTPClient(context).fetch(server.url()))
+    assert_fine(await HTTPClient(context, transport="simple").fetch(server.url()))
 
 
 async def test_ssl_context_that_does_not_trust(tls_server: MakeServer) -> None:
@@ -618,6 +619,7 @@ async def test_ssl_context_that_does_not_trust(tls_server: MakeServer) -> None:
     assert server.requests == []
 
 
+@pytest.mark.kept
 async def test_each_ssl_context_has_its_connections(
     tls_server: MakeServer, certificates: Certificates
 ) -> None:

@@ -290,6 +290,7 @@ async def test_a_head_that_is_too_large(fetch: Fetch, raw_peer: MakePeer) -> Non
     assert not peer.requests
 
 
+@pytest.mark.kept
 async def test_a_head_that_is_just_not_too_large(fetch: Fetch, raw_peer: MakePeer) -> None:
     async def script(conn: Connection) -> None:
         for answer in (moved, response()):

@@ -12,11 +12,13 @@ from turbo_tornado.transports.base import CancellableFetch
 @pytest.fixture
 async def make_transport() -> AsyncIterator[Callable[..., Any]]:
     """Makes a `CurlTransport`, or another kind, that is closed after the test."""
-    from turbo_tornado.transports.curl import CurlTransport
-
     made: list[AsyncHTTPClient] = []
 
-    def make(kind: type[AsyncHTTPClient] = CurlTransport, **arguments: Any) -> Any:
+    def make(kind: type[AsyncHTTPClient] | None = None, **arguments: Any) -> Any:
+        if kind is None:
+            from turbo_tornado.transports.curl import CurlTransport
+
+            kind = CurlTransport
         made.append(kind(force_instance=True, **arguments))
         return made[-1]
 

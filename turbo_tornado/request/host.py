@@ -13,8 +13,6 @@ _IPV6 = re.compile(r"\[([0-9A-Fa-f:.]+)(?:%25([A-Za-z0-9\-._~]+))?\]")
 _IPV6_RAW_ZONE = re.compile(r"\[([0-9A-Fa-f:.]+)%([A-Za-z0-9\-._~]+)\]")
 # Characters that end a host for some parser.
 _NOT_IN_ANY_HOST = re.compile(r"[\[\]@\\]")
-# RFC 1035, section 3.1. No resolver finds a longer name.
-_MAX_NAME = 253
 
 
 def host_and_port(text: str, default: int) -> tuple[str, int]:
@@ -83,8 +81,6 @@ def _checked_host(host: str) -> str:
         raise InvalidURL(f"invalid host {host!r}: {error}") from None
     if not _HOST.fullmatch(name):
         raise InvalidURL(f"invalid host {host!r}")
-    if len(name.rstrip(".")) > _MAX_NAME:
-        raise InvalidURL(f"the host name has more than {_MAX_NAME} characters")
     return name.lower()
 
 
