@@ -101,11 +101,13 @@ async def test_nothing_is_left_after_the_last_request(
     slow: Slow,
 ) -> None:
     # The sockets of the loop and of the peer.
-    await HTTPClient(transport=transport_class).fetch(slow.peer.url(), request_timeout=0.001)
+    first = HTTPClient(transport=transport_class).fetch(slow.peer.url())
+    await asyncio.wait_for(slow.peer.received(1), 10)
+    first.cancel()
     before = set(os.listdir("/proc/self/fd"))
     transport = transport_class(force_instance=True)
     fetch = transport.fetch(slow.peer.url())
-    await asyncio.wait_for(slow.peer.received(), 10)
+    await asyncio.wait_for(slow.peer.received(2), 10)
     transport.close()
     await end(fetch, slow)
     for _ in range(3):
