@@ -60,7 +60,7 @@ class TunnelAttempt(RequestAttempt):
         if len(self._tunnel_head) > MAX_HEAD_SIZE:
             raise HeadTooLarge(f"response head is over {MAX_HEAD_SIZE} bytes")
         if line not in (b"\r\n", b"\n"):
-            self._checked = check_partial_head(self._tunnel_head, self._checked)
+            self._checked = check_partial_head(self._tunnel_head, checked=self._checked)
             return
         head = parse_head(self._tunnel_head)
         self._tunnel_head, self._checked = b"", 0
