@@ -53,7 +53,12 @@ setup(
     # Apart, so that a run of pytest does not import the package.
     py_modules=["_turbo_tornado_pytest"],
     package_data={"turbo_tornado": ["py.typed"]},
-    entry_points={"pytest11": ["turbo_tornado = _turbo_tornado_pytest"]},
+    entry_points={
+        "opentelemetry_instrumentor": [
+            "turbo_tornado = turbo_tornado.opentelemetry:TurboTornadoInstrumentor"
+        ],
+        "pytest11": ["turbo_tornado = _turbo_tornado_pytest"],
+    },
     zip_safe=False,
     python_requires=">=3.10",
     install_requires=[
@@ -64,6 +69,10 @@ setup(
     ],
     extras_require={
         "curl": ["pycurl>=7.45.7"],
+        "opentelemetry": [
+            "opentelemetry-api>=1.31",
+            "opentelemetry-instrumentation>=0.52b0",
+        ],
         "test": [
             "coverage>=7.10",
             "hypothesis>=6.100",
@@ -82,6 +91,9 @@ setup(
         "peers": [
             "aiohttp>=3.10",
             "httpbin>=0.10.4",
+            "opentelemetry-distro>=0.52b0",
+            "opentelemetry-instrumentation-tornado>=0.52b0",
+            "opentelemetry-sdk>=1.31",
             "pytest-recording>=0.13",
             "vcrpy>=7",
             "waitress>=3",

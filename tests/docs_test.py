@@ -54,6 +54,7 @@ import pytest
 
 from tests.support import keyword_table
 from tests.support.certificates import Certificates
+from tests.support.missing import import_peer
 from tests.support.world import World
 from turbo_tornado import HTTPClient
 from turbo_tornado.errors import errors
@@ -101,6 +102,7 @@ NOT_RUN = {
     "python -m tests.faults": "takes a minute and writes the page: tests/faults runs its rows",
     "python -m tests.support.keyword_table": "writes a page: a test compares it",
     "python -m tests.soak": "takes minutes: tests/soak runs a short one",
+    "opentelemetry-instrument": "needs a program: tests/peers/opentelemetry_test.py runs one",
     "pytest": "runs this test",
     "HYPOTHESIS_PROFILE=long pytest": "takes minutes",
     "pre-commit": "changes what git does here",
@@ -113,6 +115,7 @@ NOT_RUN = {
     "sphinx-build": "is an environment of tox",
 }
 
+NEEDS_OPENTELEMETRY = r"turbo_tornado\.opentelemetry"
 NEEDS_CURL = r"CurlTransport|curl_httpclient|[\"']curl[\"']"
 DIRECTIVES = {
     *("toctree", "include", "literalinclude", "eval-rst", "doctest"),
@@ -324,6 +327,8 @@ async def test_the_blocks_of_a_page(page: str, world: World, environment: Path) 
     blocks = blocks_of(page)
     if find_spec("pycurl") is None and any(re.search(NEEDS_CURL, block.code) for block in blocks):
         pytest.skip("this page uses the curl transport, and pycurl is not installed")
+    if any(re.search(NEEDS_OPENTELEMETRY, block.code) for block in blocks):
+        import_peer("opentelemetry.instrumentation")
     shared = [
         block
         for block in blocks

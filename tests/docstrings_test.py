@@ -46,7 +46,10 @@ PUBLIC = public()
 
 def parameters_of(value: Any) -> set[str]:
     if inspect.isclass(value):
-        if value in (turbo_tornado.HTTPResponse, turbo_tornado.HTTPHeaders):
+        if value in (
+            *(turbo_tornado.HTTPResponse, turbo_tornado.HTTPHeaders),
+            turbo_tornado.RequestEvent,
+        ):
             return set()  # Not called by users; as in Tornado.
         value = vars(value).get("initialize") or vars(value).get("__init__")
     if not inspect.isfunction(value):

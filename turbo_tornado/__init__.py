@@ -13,6 +13,7 @@ from ._version import __version__
 from .client import HTTPClient, configure, reset
 from .errors import FetchError, errors
 from .headers import HTTPHeaders
+from .hooks import RequestEvent
 from .request.keywords import FetchKeywords
 from .request.tls import SSLOptions
 from .response import HTTPResponse
@@ -24,6 +25,7 @@ __all__ = [
     "HTTPClient",
     "HTTPHeaders",
     "HTTPResponse",
+    "RequestEvent",
     "SSLOptions",
     "__version__",
     "configure",

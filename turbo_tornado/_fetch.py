@@ -10,6 +10,7 @@ from tornado.ioloop import IOLoop
 
 from . import log
 from .failures import RequestTimeout, TooManyRedirects
+from .hooks import RequestObserver
 from .request.keywords import FetchOptions
 from .request.redirect import location_of, redirect
 from .request.request import Request
@@ -22,10 +23,13 @@ class ActiveFetch:
     """A fetch in progress: follows redirects until there is a response or an error.
 
     :arg on_end: called when the fetch ends, before its future is resolved.
+    :arg observer: calls the hooks. It is called when the future is done, so that a hook can
+        fetch with the same client, and cannot cancel the future any more.
     """
 
     __slots__ = (
         "_abort_request",
+        "_observer",
         "_on_end",
         "_options",
         "_redirects",
@@ -43,12 +47,14 @@ class ActiveFetch:
         request: Request,
         started: float,
         on_end: Callable[[], None],
+        observer: RequestObserver | None = None,
     ) -> None:
         self._transport = transport
         self._options = options
         self._request = request
         self._started = started
         self._on_end = on_end
+        self._observer = observer
         self._redirects = 0
         self._abort_request: Abort | None = None
         self.future: FetchFuture[HTTPResponse] = FetchFuture(loop=asyncio_loop(io_loop))
@@ -64,9 +70,16 @@ class ActiveFetch:
         except BaseException as error:
             if not self._fail(error):
                 self._end()
+                self._observe_end(error)
                 raise
 
     def _send(self) -> None:
+        if self._observer is not None:
+            self._observer.on_request(self._request)
+            if self.future.done():
+                # A hook has cancelled it.
+                self._observer.on_end(asyncio.CancelledError())
+                return
         self._abort_request = self._transport.send(self._request, self._on_done)
 
     def abort(self) -> None:
@@ -75,6 +88,7 @@ class ActiveFetch:
         self._end()
         if self._abort_request is not None:
             self._abort_request()
+        self._observe_end(asyncio.CancelledError())
 
     def _on_done(self, outcome: Response | BaseException) -> None:
         if self.future.done():
@@ -82,6 +96,8 @@ class ActiveFetch:
         if isinstance(outcome, BaseException):
             self._fail_or_raise(outcome)
             return
+        if self._observer is not None:
+            self._observer.on_result(outcome)
         location = location_of(outcome) if self._options.allow_redirects else ""
         if location:
             try:
@@ -105,8 +121,12 @@ class ActiveFetch:
             remaining = self._started + options.request_timeout - time.monotonic()
             if remaining <= 0:
                 raise RequestTimeout("in a redirect")
+        if self._observer is not None:
+            self._observer.undo(self._request)
         self._request = redirect(self._request, code, location, remaining)
-        self._send()
+        self._observe_end(None)
+        if not self.future.done():
+            self._send()
 
     def _fail(self, error: BaseException) -> bool:
         """Ends the fetch with a failure; returns false for any other exception."""
@@ -130,15 +150,22 @@ class ActiveFetch:
             self.future.cancel()
         else:
             self.future.set_exception(error)
+        self._observe_end(error)
 
     def _finish(self, response: HTTPResponse) -> None:
         self._end()
         log.fetched(self._request, response)
         self.future.set_result(response)
+        if self._observer is not None:
+            self._observer.on_end(response.error)
 
     def _end(self) -> None:
         self.future.abort = None
         self._on_end()
+
+    def _observe_end(self, error: BaseException | None) -> None:
+        if self._observer is not None:
+            self._observer.on_end(error)
 
     def _milliseconds(self) -> float:
         return (time.monotonic() - self._started) * 1000

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from tornado.concurrent import Future
 from tornado.ioloop import IOLoop
 
-from . import log
+from . import hooks, log
 from ._fetch import ActiveFetch
 from .errors import FetchError
 from .failures import ClientBusy
+from .hooks import Hook
 from .request import keywords
 from .request.build import build_request
 from .request.keywords import FetchKeywords
@@ -55,15 +56,23 @@ def _lists_keywords(function: _F) -> _F:
 
 @_lists_keywords
 def configure(
-    transport: TransportChoice | None = None, **fetch_defaults: Unpack[FetchKeywords]
+    transport: TransportChoice | None = None,
+    *,
+    on_request: Hook | None = None,
+    on_response: Hook | None = None,
+    **fetch_defaults: Unpack[FetchKeywords],
 ) -> None:
-    """Sets the transport and the default keywords of every fetch.
+    """Sets the transport and the default keywords of every fetch, and adds hooks.
 
     An omitted argument stays as it is. `reset` restores the built-in defaults.
 
     :arg transport: ``"auto"`` (simple, and curl for HTTP/2), ``"simple"``, ``"curl"``, a
         subclass of `AsyncHTTPClient`, or an instance. The built-in default is ``"auto"``.
         ``None`` has the same effect as omitting it.
+    :arg on_request: a function to call with the `RequestEvent` of each request before it is
+        sent. Each call of `configure` adds its hooks. A hook that was added before is not
+        added again.
+    :arg on_response: a function to call with the same event when the request has ended.
     :arg fetch_defaults: keywords of `HTTPClient.fetch`, such as ``keep_alive=False``.
         ``None`` as a value restores the built-in default of this keyword.
     :raises ImportError: for ``"curl"`` without pycurl.
@@ -77,16 +86,21 @@ def configure(
     Turbo has no equivalent.
     """
     choice = registry.default if transport is None else check_transport(transport)
+    added = hooks.check_hooks(on_request, on_response)
     keywords.set_defaults(fetch_defaults)
     registry.default = choice
+    hooks.add(added)
 
 
 def reset() -> None:
-    """Restores the built-in transport and the built-in default of every keyword.
+    """Restores the built-in transport and the default of every keyword, and removes hooks.
+
+    Only the hooks of `configure` are removed. Those of a client or an instrumentor stay.
 
     Turbo has no equivalent.
     """
     keywords.reset_defaults()
+    hooks.clear()
     registry.default = "auto"
 
 
@@ -104,6 +118,9 @@ class HTTPClient:
         128 MiB.
     :arg transport: a transport for this client, as for `configure`. Default: the configured
         one.
+    :arg on_request: a hook for the requests of this client, as for `configure`. It is called
+        after the configured hooks.
+    :arg on_response: a hook for the requests of this client, as for `configure`.
     :raises TypeError: for an unknown key of ``ssl_options`` or a wrong type.
     :raises ValueError: for a ``max_buffer_size`` below 1, ``priv_file`` without ``cert_file``,
         an ``SSLContext`` of a server or with ``transport="curl"``, or a transport with
@@ -113,7 +130,15 @@ class HTTPClient:
     Equivalent to ``turbo.async.HTTPClient(ssl_options, io_loop, max_buffer_size)``.
     """
 
-    __slots__ = ("__weakref__", "_busy", "_io_loop", "_max_buffer_size", "_tls", "_transport")
+    __slots__ = (
+        "__weakref__",
+        "_busy",
+        "_hooks",
+        "_io_loop",
+        "_max_buffer_size",
+        "_tls",
+        "_transport",
+    )
 
     def __init__(
         self,
@@ -122,6 +147,8 @@ class HTTPClient:
         max_buffer_size: int | None = None,
         *,
         transport: TransportChoice | None = None,
+        on_request: Hook | None = None,
+        on_response: Hook | None = None,
     ) -> None:
         if io_loop is not None and not isinstance(io_loop, IOLoop):
             raise TypeError(f"io_loop must be an IOLoop, not {type(io_loop).__name__}")
@@ -137,6 +164,7 @@ class HTTPClient:
         self._transport = None if transport is None else check_transport(transport)
         if self._transport == "curl" and not isinstance(self._tls, TLS):
             raise ValueError(CONTEXT_ON_CURL)
+        self._hooks = hooks.check_hooks(on_request, on_response)
         self._busy = False
 
     @_lists_keywords
@@ -186,7 +214,10 @@ class HTTPClient:
             error = classify(refusal)
             assert error is not None
             return _resolved(io_loop, error)
-        fetch = ActiveFetch(io_loop, transport, fetch_options, request, started, self._free)
+        observer = hooks.observer(self._hooks)
+        fetch = ActiveFetch(
+            io_loop, transport, fetch_options, request, started, self._free, observer
+        )
         fetch.start()
         return fetch.future
 

@@ -18,6 +18,7 @@ from turbo_tornado import (
     HTTPClient,
     HTTPHeaders,
     HTTPResponse,
+    RequestEvent,
     SSLOptions,
     configure,
     errors,
@@ -39,6 +40,20 @@ def add_fields(headers: HTTPHeaders) -> None:
     headers.add("X-Token", "abc")
     headers.set("X-Count", 3)
     headers.remove("Accept-Encoding", True)
+
+
+def trace(event: RequestEvent) -> None:
+    event.headers["X-Request-Id"] = "1"
+    event.state["span"] = event.start_time
+    assert_type(event.duration, float | None)
+    assert_type(event.code, int | None)
+    assert_type(event.error, BaseException | None)
+
+
+def add_hooks() -> HTTPClient:
+    configure(on_request=trace, on_response=lambda event: event.state.pop("span"))
+    configure("simple", on_response=trace, keep_alive=False)
+    return HTTPClient(on_request=trace, on_response=trace)
 
 
 async def fetches() -> None:

@@ -84,7 +84,7 @@ def build_request(
     if options.on_headers is not None:
         _apply_on_headers(request, options)
     elif options.headers is not None and "connection" in options.headers:
-        _apply_connection(request, request.headers())
+        apply_connection(request, request.headers())
     elif request.version == "HTTP/1.0":
         request.keep_alive = False
     if options.proxy is not None:
@@ -172,10 +172,11 @@ def _apply_on_headers(request: Request, options: FetchOptions) -> None:
         request.url = request.url._replace(path=path)
     request.version = check_version("http_version", headers.get_version())
     request.header_block = header_block(headers)
-    _apply_connection(request, headers)
+    apply_connection(request, headers)
 
 
-def _apply_connection(request: Request, headers: HTTPHeaders) -> None:
+def apply_connection(request: Request, headers: HTTPHeaders) -> None:
+    """Turns ``request.keep_alive`` off if ``headers`` ask for it."""
     connection = headers.get("Connection", "").lower().encode("latin-1")
     if not allows_keep_alive(request.version, connection):
         request.keep_alive = False

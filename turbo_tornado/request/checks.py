@@ -86,7 +86,7 @@ def check_function(name: str, value: Any) -> Callable[..., Any]:
     if not callable(value):
         raise wrong_type(name, "callable", value)
     if inspect.iscoroutinefunction(value):
-        raise TypeError(f"{name} is called while the request is built; it cannot be a coroutine")
+        raise TypeError(f"{name} is not awaited; it cannot be a coroutine function")
     return value  # type: ignore[no-any-return]
 
 

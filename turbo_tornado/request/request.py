@@ -41,7 +41,7 @@ class Request:
     :arg float connect_timeout: seconds for DNS, TCP and TLS together; 0 for no limit.
     :arg float request_timeout: seconds for this request; 0 for no limit.
 
-    The attributes below are class attributes because only few requests set them.
+    The attributes below are class attributes because few requests set them.
     """
 
     #: The keyword ``proxy``, which a redirect passes on.
@@ -65,6 +65,9 @@ class Request:
     content_length: int | None = None
     #: Called with the final `Head`; returns whether to keep the body.
     on_head: Callable[[Any], bool] | None = None
+    #: Whether a hook has created the span of this request. Tracers that wrap the ``fetch`` of
+    #: `AsyncHTTPClient` must not create another one.
+    is_traced = False
     #: Called with each decoded chunk of the body.
     streaming_callback: Callable[[bytes], Awaitable[None] | None] | None = None
 

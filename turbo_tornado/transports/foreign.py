@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import errno
 import functools
 import socket
@@ -82,6 +83,8 @@ class ForeignTransport:
         """Sends a request; see `Transport.send`."""
         started = time.monotonic()
         http_request = self.http_request(request)
+        if request.is_traced:
+            _mark_as_traced(http_request)
         try:
             result: Any = self._client.fetch(http_request, raise_error=False)
         except (OSError, HTTPClientError) as error:
@@ -201,6 +204,16 @@ def foreign_request(client: AsyncHTTPClient, request: Request) -> HTTPRequest:
     http_request.validate_cert = tls.verify_ca
     http_request.client_cert, http_request.client_key = tls.cert_file, tls.priv_file
     return http_request
+
+
+def _mark_as_traced(request: HTTPRequest) -> None:
+    """Keeps OpenTelemetry's instrumentor for Tornado from creating a span for a request.
+
+    It ignores requests with this attribute, which Tornado's simple client sets on the request
+    that follows a redirect. The client itself uses it only to follow redirects.
+    """
+    # A copy, because a reference to itself would be a cycle.
+    request.original_request = copy.copy(request)  # type: ignore[attr-defined]
 
 
 def _is_stock_curl(kind: type[AsyncHTTPClient]) -> bool:
