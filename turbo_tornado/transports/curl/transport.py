@@ -85,6 +85,8 @@ class CurlTransport(CancellableFetch, CurlAsyncHTTPClient):
         forced = getattr(self, "_force_timeout_callback", None)
         if forced is not None:
             forced.stop()
+            # It refers to the transport.
+            forced.callback = None
         self.max_body_size = max_body_size
         self._multi.setopt(pycurl.M_PIPELINING, pycurl.PIPE_MULTIPLEX)
         self.requests = RequestQueue(max_clients)
