@@ -8,11 +8,11 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from .headers import HTTPHeaders, header_lines
+from .headers import HTTPHeaders
 from .log import logger
 from .request.build import apply_connection
 from .request.checks import check_function, check_one_host
-from .request.request import Request
+from .request.request import Request, header_block
 from .transports.base import Response
 
 # The client computes them from the body.
@@ -263,7 +263,7 @@ def _apply_headers(request: Request, headers: HTTPHeaders) -> None:
         if headers.get_list(name) != unchanged.get_list(name):
             raise ValueError(f"on_request cannot change {name}")
     check_one_host("on_request", headers)
-    block = header_lines(headers).encode("latin-1")
+    block = header_block(headers)
     apply_connection(request, headers)
     request.header_block = block
 

@@ -161,6 +161,8 @@ LIKELY: dict[str, st.SearchStrategy[Any]] = {
         max_size=3,
     ),
     "files": st.dictionaries(TEXTS, st.one_of(BYTES, st.tuples(TEXTS, BYTES)), max_size=2),
+    # Nothing listens on the port of a proxy of the test.
+    "proxy": st.sampled_from(["environment", "http://127.0.0.1:9"]),
     "json": st.one_of(TEXTS, NUMBERS, st.dictionaries(TEXTS, NUMBERS, max_size=2)),
 }
 assert LIKELY.keys() == KEYWORDS.keys()

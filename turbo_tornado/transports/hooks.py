@@ -19,8 +19,8 @@ from typing import Any, TypeVar, cast
 from tornado import httputil
 from tornado.httpclient import HTTPRequest, HTTPResponse
 
-from ..headers import HTTPHeaders, header_lines
-from ..request.request import Request
+from ..headers import HTTPHeaders
+from ..request.request import Request, header_block
 
 AnyMethod = TypeVar("AnyMethod", bound=Callable[..., Any])
 
@@ -109,7 +109,7 @@ class CarriedRequest(HTTPRequest):
         :raises ValueError: for an invalid header.
         """
         if self.headers != self._headers_before:
-            self.carried.header_block = header_lines(self.headers).encode("latin-1")
+            self.carried.header_block = header_block(self.headers)
         return self.carried
 
 
