@@ -24,6 +24,14 @@ _WRITE_SIZE = 262144
 _WANT = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 
+def is_cut_tls(error: Exception) -> bool:
+    """Returns whether a TLS connection has ended without close_notify."""
+    # Python 3.12 also raises the base class with the same reason.
+    return isinstance(error, ssl.SSLEOFError) or (
+        isinstance(error, ssl.SSLError) and error.reason == "UNEXPECTED_EOF_WHILE_READING"
+    )
+
+
 class Owner(Protocol):
     """Receives the events of a connection."""
 

@@ -18,7 +18,7 @@ from ...http1.parser import BodySink, ResponseParser
 from ...request.request import IDEMPOTENT_METHODS
 from ..base import OnDone, Response
 from .active_request import ActiveRequest, Phase
-from .connection import Connection
+from .connection import Connection, is_cut_tls
 from .delivery import Delivery, Discard
 from .upload import Upload
 
@@ -135,7 +135,7 @@ class Exchange(ActiveRequest):
             if self._delivery is not None:
                 return self._delivery.deliver(complete)
         except OSError as error:
-            if self.request.suppress_ragged_eofs and isinstance(error, ssl.SSLEOFError):
+            if self.request.suppress_ragged_eofs and is_cut_tls(error):
                 self._on_end()
             else:
                 self._on_broken(error)
@@ -208,7 +208,7 @@ class Exchange(ActiveRequest):
         if self._repeat():
             return
         where = self.request.url.host_and_port
-        if isinstance(error, ssl.SSLError) and not isinstance(error, ssl.SSLEOFError):
+        if isinstance(error, ssl.SSLError) and not is_cut_tls(error):
             # With TLS 1.3 the peer rejects our certificate, or its absence, only now.
             failure: HTTPStreamClosedError = HandshakeFailed(f"TLS with {where} failed: {error}")
         else:
