@@ -109,7 +109,7 @@ class CarriedRequest(HTTPRequest):
         :raises ValueError: for an invalid header.
         """
         if self.headers != self._headers_before:
-            self.carried.header_block = header_block(self.headers)
+            self.carried.header_block = header_block(HTTPHeaders(self.headers))
         return self.carried
 
 
