@@ -232,6 +232,7 @@ async def test_changes_are_sent(transport: str, raw_peer: MakePeer) -> None:
     assert list(seen[0].get_all()) == list(res.request.get_all()) == request.fields
 
 
+@pytest.mark.kept
 async def test_changes_are_for_one_request(transport: str, raw_peer: MakePeer) -> None:
     """A hook that chooses its header by the URL does not send it to another host."""
     peer = await raw_peer(by_path(first=redirect("/second")))

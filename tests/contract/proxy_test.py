@@ -358,6 +358,7 @@ async def test_redirect_chooses_the_proxy_again(
     assert (request.target, request.field("Proxy-Authorization")) == ("/to", None)
 
 
+@pytest.mark.kept
 async def test_redirect_through_the_proxy(fetch: Fetch, raw_peer: MakePeer) -> None:
     async def script(conn: Connection) -> None:
         await conn.read_request()
