@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Iterator
 from typing import Any, NamedTuple
 
 from turbo_tornado import HTTPResponse, errors
+from turbo_tornado.request.url import parse_url
 
 from .held import Mark, descriptors, mark, resident, threads
 from .server import PER_ADDRESS, Server
@@ -83,6 +84,12 @@ async def long_way(site: Site, fetches: int, every: int) -> tuple[dict[str, Any]
     constant = threads()
 
     tracemalloc.start()
+    # The cache of URLs is full from the first mark on. It has 1024 entries.
+    for number in range(1024):
+        parse_url(f"http://127.0.0.1:65535/cached/{number}")
+    # So is the pool. A connection has an object more after it was reused.
+    for origin in ("plain", "tls") * 2:
+        await _hold(site, [site.origins[origin]] * KEPT)
     started = time.monotonic()
     marks = []
     for tenth in range(10):
