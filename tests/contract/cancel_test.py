@@ -204,18 +204,21 @@ async def test_no_task_is_left(peer: Peer, make_client: MakeClient) -> None:
     assert await tasks_beyond(before) == set()
 
 
-def connecting_to(port: int) -> int:
-    """Returns how many connections of this process to ``port`` are in SYN-SENT."""
+def connecting_to(port: int) -> set[str]:
+    """Returns the connections of this process to ``port`` that are in SYN-SENT."""
     # Those of another process may be to a port that was closed, and is ours by now.
     own = set()
     for descriptor in Path("/proc/self/fd").iterdir():
         with contextlib.suppress(FileNotFoundError):
             own.add(os.readlink(descriptor))
     lines = map(str.split, Path("/proc/net/tcp").read_text().splitlines()[1:])
-    return sum(
-        fields[2].endswith(f":{port:04X}") and fields[3] == "02" and f"socket:[{fields[9]}]" in own
+    # A set, because the listing is not atomic and can repeat a connection.
+    connecting = {
+        f"socket:[{fields[9]}]"
         for fields in lines
-    )
+        if fields[2].endswith(f":{port:04X}") and fields[3] == "02"
+    }
+    return connecting & own
 
 
 @pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="sees connections in /proc")
@@ -227,16 +230,16 @@ async def test_cancel_while_connecting(
     assert port is not None
     before = connecting_to(port)
 
-    async def until_connecting(count: int) -> None:
-        # The kernel tells nobody: it has to be asked.
-        while connecting_to(port) != count:
+    async def until(is_connecting: bool) -> None:
+        # The kernel tells nobody: it has to be asked. Connections of another test may end.
+        while bool(connecting_to(port) - before) != is_connecting:
             await asyncio.sleep(0.005)
 
     client = make_client()
     fetching = client.fetch(blackhole)
-    await cancel(fetching, until_connecting(before + 1))
+    await cancel(fetching, until(True))
     again = client.fetch(server.url("/echo"))
-    await asyncio.wait_for(until_connecting(before), 10)
+    await asyncio.wait_for(until(False), 10)
     assert (await again).code == 200
 
 
