@@ -20,6 +20,16 @@ Client = Callable[[Job], AbstractAsyncContextManager[Fetch]]
 Load = Callable[[float, int], "Tally"]
 
 
+class Counter:
+    """Counts the bytes of a streamed body."""
+
+    def __init__(self) -> None:
+        self.size = 0
+
+    def add(self, chunk: bytes) -> None:
+        self.size += len(chunk)
+
+
 class Tally:
     """The number of right responses and of failures, and the first error."""
 

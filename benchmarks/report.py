@@ -14,6 +14,9 @@ from .requirements import ABSENT, CURL_LIMITS, MEASURED, curl_rows, requirement_
 from .results import Metric, Results, Run, cpu, number, peak, rate, wall
 from .workloads import WORKLOADS
 
+#: The workloads with large bodies, and the titles of their tables.
+_LARGE = {"body-100mb": "A body of 100 MB", "stream-1gb": "A streamed body of 1 GiB"}
+
 
 def brief(run: Run) -> str:
     """Return one run as a line for the terminal."""
@@ -45,7 +48,7 @@ def markdown(about: dict[str, Any]) -> str:
         "wrong and missing responses in one round.\n"
     ]
     small = [
-        name for name in results.workloads() if not WORKLOADS[name].burst and name != "body-100mb"
+        name for name in results.workloads() if not WORKLOADS[name].burst and name not in _LARGE
     ]
     for loop in results.loops():
         on = f" ({loop})" if loop else ""
@@ -53,8 +56,9 @@ def markdown(about: dict[str, Any]) -> str:
             parts.append(_matrix(results, f"CPU per request, µs{on}", small, loop, cpu))
             parts += _ratios(results, small, loop)
             parts.append(_matrix(results, f"Requests per second{on}", small, loop, rate))
-        if "body-100mb" in results.workloads():
-            parts.append(_large(results, f"A body of 100 MB{on}", loop))
+        for name, title in _LARGE.items():
+            if name in results.workloads():
+                parts.append(_large(results, f"{title}{on}", name, loop))
         for name in results.workloads():
             if WORKLOADS[name].burst:
                 parts.append(_bursts(results, f"{WORKLOADS[name].title}{on}", name, loop))
@@ -132,13 +136,13 @@ def _metrics(
     )
 
 
-def _large(results: Results, title: str, loop: str) -> str:
+def _large(results: Results, title: str, workload: str, loop: str) -> str:
     metrics: dict[str, Metric] = {
         "ms each": lambda run: 1000 / rate(run),
         "CPU ms each": lambda run: cpu(run) / 1000,
         "peak MB": peak,
     }
-    return _metrics(results, title, "body-100mb", loop, metrics)
+    return _metrics(results, title, workload, loop, metrics)
 
 
 def _bursts(results: Results, title: str, workload: str, loop: str) -> str:

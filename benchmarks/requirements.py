@@ -93,6 +93,8 @@ REQUIREMENTS = [
     _faster("get-50-fresh", 1.2, "before-simple"),
     _at_most("body-100mb", 0.6, "aiohttp", seconds_each, "time"),
     Requirement("body-100mb", "peak at most body + 30 MB", peak, LARGE / 1e6 + 30),
+    _at_most("stream-1gb", 1.0, "aiohttp", seconds_each, "time"),
+    _at_most("stream-1gb", 1.0, "aiohttp", peak, "peak"),
     Requirement("burst-15000", "no failure", failed, 0),
     _at_most("burst-15000", 1.2, MEASURED, cpu, "CPU per request", of="burst-1000"),
     _at_most("burst-15000", 1.0, "aiohttp", peak, "peak"),

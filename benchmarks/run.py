@@ -113,6 +113,7 @@ def job_of(
         length=workload.length,
         in_flight=workload.in_flight,
         kept=workload.kept,
+        streamed=workload.streamed,
         ca=ca,
         before=str(args.before or ""),
         timeout=2 * LIMIT,
@@ -211,7 +212,8 @@ class Benchmark:
                 for client, loop in self.lanes[first:] + self.lanes[:first]:
                     entry = CLIENTS[client]
                     if feature := entry.lacks(workload, loop):
-                        self._leave_out(f"{client}, {feature}", entry.unsupported[feature])
+                        reason = entry.unsupported.get(feature, "not part of the benchmark")
+                        self._leave_out(f"{client}, {feature}", reason)
                     elif (client, loop, workload.name) not in self.given_up:
                         self.runs.append(self.one(running, number, workload, client, loop))
 

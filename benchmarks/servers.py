@@ -19,7 +19,7 @@ from typing import Any
 import trustme
 
 from . import nginx
-from .workloads import DELAY, LARGE, Workload
+from .workloads import DELAY, HUGE, LARGE, Workload
 
 #: A run takes the next address, so that the ports which the last one left in TIME_WAIT
 #: are not missed.
@@ -38,6 +38,7 @@ server {{
     ssl_certificate_key {folder}/server.pem;
     location = /small {{ return 200 "Hello world!"; }}
     location = /large {{ root {folder}; }}
+    location = /huge {{ root {folder}; }}
     location = /status {{ stub_status; }}
 }}
 """
@@ -118,8 +119,9 @@ def servers(folder: Path) -> Iterator[Servers]:
     authority.issue_cert(*ADDRESSES).private_key_and_cert_chain_pem.write_to_path(
         str(folder / "server.pem")
     )
-    with open(folder / "large", "wb") as large:
-        large.truncate(LARGE)
+    for name, length in (("large", LARGE), ("huge", HUGE)):
+        with open(folder / name, "wb") as file:
+            file.truncate(length)
     plain, tls = _free_port(), _free_port()
     listen = [f"listen {address}:{plain} backlog=4096;" for address in ADDRESSES]
     listen += [f"listen {address}:{tls} ssl backlog=4096;" for address in ADDRESSES]

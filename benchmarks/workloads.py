@@ -9,6 +9,8 @@ from dataclasses import asdict, dataclass
 SMALL = 12
 #: Bytes of the large body.
 LARGE = 100_000_000
+#: Bytes of the streamed body.
+HUGE = 1 << 30
 #: Bytes of the posted body.
 POSTED = 1024
 #: Seconds after which the delay server responds.
@@ -23,6 +25,8 @@ class Workload:
     :arg kept: whether connections are reused. If false, each request opens its own.
     :arg burst: whether all requests start together, once, on the delay server. If false,
         each request is followed by the next one until the run ends.
+    :arg streamed: whether the client receives the body in chunks and counts their bytes. If
+        false, it keeps the whole body in memory.
     """
 
     name: str
@@ -35,6 +39,7 @@ class Workload:
     length: int = SMALL
     posted: int = 0
     burst: bool = False
+    streamed: bool = False
 
 
 WORKLOADS = {
@@ -50,6 +55,7 @@ WORKLOADS = {
         Workload("tls-1-fresh", "TLS, one at a time, fresh connections", 1, tls=True, kept=False),
         Workload("post-50-kept", "POST 1 KB, 50 in flight", 50, method="POST", posted=POSTED),
         Workload("body-100mb", "GET 100 MB, one at a time", 1, path="/large", length=LARGE),
+        Workload("stream-1gb", "1 GiB, streamed", 1, path="/huge", length=HUGE, streamed=True),
         Workload("burst-1000", "1 000 in flight, 1 s each", 1_000, burst=True),
         Workload("burst-5000", "5 000 in flight, 1 s each", 5_000, burst=True),
         Workload("burst-15000", "15 000 in flight, 1 s each", 15_000, burst=True),
@@ -79,6 +85,7 @@ class Job:
     length: int
     in_flight: int
     kept: bool
+    streamed: bool
     ca: str
     before: str
     timeout: float

@@ -20,6 +20,7 @@ class Entry:
     :arg run: measures the client on a job, ``None`` for a client that is not in Python.
     :arg loops: whether it runs on asyncio and uvloop. If false, it has its own event loop.
     :arg before: whether it measures the checkout of ``--before`` instead of this one.
+    :arg streams: whether it can receive a body in chunks, in this benchmark.
     :arg unsupported: the reason for each feature that the client does not support:
         ``"uvloop"``, ``"tls"``, ``"fresh"`` or the name of a workload.
     """
@@ -30,10 +31,13 @@ class Entry:
     run: Callable[[Job], dict[str, Any]] | None
     loops: bool = True
     before: bool = False
+    streams: bool = False
     unsupported: Mapping[str, str] = field(default_factory=dict)
 
     def lacks(self, workload: Workload, loop: str) -> str | None:
         """Return the feature that a workload needs and the client does not support."""
+        if workload.streamed and not self.streams:
+            return "streamed"
         needed = {workload.name, loop}
         if workload.tls:
             needed.add("tls")

@@ -26,7 +26,14 @@ async def _aiohttp(job: Job) -> AsyncIterator[Fetch]:
             async with session.request(job.method, url, data=body) as response:
                 return response.status, len(await response.read())
 
-        yield fetch
+        async def stream(url: str) -> tuple[int, int]:
+            size = 0
+            async with session.request(job.method, url) as response:
+                async for chunk in response.content.iter_chunked(65536):
+                    size += len(chunk)
+                return response.status, size
+
+        yield stream if job.streamed else fetch
 
 
 def _httpx(module: str) -> Client:
@@ -45,7 +52,14 @@ def _httpx(module: str) -> Client:
                 response = await http.request(job.method, url, content=body)
                 return response.status_code, len(response.content)
 
-            yield fetch
+            async def stream(url: str) -> tuple[int, int]:
+                size = 0
+                async with http.stream(job.method, url) as response:
+                    async for chunk in response.aiter_bytes():
+                        size += len(chunk)
+                    return response.status_code, size
+
+            yield stream if job.streamed else fetch
 
     return client
 
@@ -117,7 +131,7 @@ async def _zapros(job: Job) -> AsyncIterator[Fetch]:
 
 
 ENTRIES = (
-    Entry("aiohttp", "aiohttp", ("aiohttp",), in_loop(_aiohttp)),
+    Entry("aiohttp", "aiohttp", ("aiohttp",), in_loop(_aiohttp), streams=True),
     Entry("aiosonic", "aiosonic", ("aiosonic",), in_loop(_aiosonic)),
     Entry(
         "zapros",
@@ -127,7 +141,7 @@ ENTRIES = (
         # zapros passes it to uvloop, which does not have it, if there is a timeout.
         unsupported={"uvloop": "a connect with a timeout fails: no happy_eyeballs_delay in uvloop"},
     ),
-    Entry("httpx", "httpx", ("httpx",), in_loop(_httpx("httpx"))),
-    Entry("httpx2", "httpx2", ("httpx2",), in_loop(_httpx("httpx2"))),
+    Entry("httpx", "httpx", ("httpx",), in_loop(_httpx("httpx")), streams=True),
+    Entry("httpx2", "httpx2", ("httpx2",), in_loop(_httpx("httpx2")), streams=True),
     Entry("niquests", "niquests", ("niquests",), in_loop(_niquests)),
 )

@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
-from ..measure import Client, Fetch
-from ..workloads import Job
+from ..measure import Client, Counter, Fetch
+from ..workloads import HUGE, Job
 from .entry import Entry, in_loop
 
 
@@ -35,7 +35,12 @@ def tornado_client(create: Callable[[Job], Any]) -> Client:
             response = await http.fetch(HTTPRequest(url, **options))
             return response.code, len(response.body)
 
-        yield fetch
+        async def stream(url: str) -> tuple[int, int]:
+            counter = Counter()
+            request = HTTPRequest(url, **options, streaming_callback=counter.add)
+            return (await http.fetch(request)).code, counter.size
+
+        yield stream if job.streamed else fetch
         http.close()
 
     return client
@@ -44,7 +49,9 @@ def tornado_client(create: Callable[[Job], Any]) -> Client:
 def _stock_simple(job: Job) -> Any:
     from tornado.simple_httpclient import SimpleAsyncHTTPClient
 
-    return SimpleAsyncHTTPClient(force_instance=True, max_clients=max(10, job.in_flight))
+    return SimpleAsyncHTTPClient(
+        force_instance=True, max_clients=max(10, job.in_flight), max_body_size=2 * HUGE
+    )
 
 
 def _stock_curl(job: Job) -> Any:
@@ -54,7 +61,13 @@ def _stock_curl(job: Job) -> Any:
 
 
 ENTRIES = (
-    Entry("stock-simple", "Tornado simple", ("tornado",), in_loop(tornado_client(_stock_simple))),
+    Entry(
+        "stock-simple",
+        "Tornado simple",
+        ("tornado",),
+        in_loop(tornado_client(_stock_simple)),
+        streams=True,
+    ),
     Entry(
         "stock-curl", "Tornado curl", ("tornado", "pycurl"), in_loop(tornado_client(_stock_curl))
     ),

@@ -8,8 +8,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from ..measure import Client, Fetch
-from ..workloads import Job
+from ..measure import Client, Counter, Fetch
+from ..workloads import HUGE, Job
 from .entry import Entry, in_loop
 from .tornado import tornado_client
 
@@ -36,7 +36,16 @@ def turbo_client(transport: str) -> Client:
                 raise RuntimeError(response.error.message)
             return response.code, len(response.body)
 
-        yield fetch
+        async def stream(url: str) -> tuple[int, int]:
+            counter = Counter()
+            response = await HTTPClient(transport=transport).fetch(
+                url, options, streaming_callback=counter.add
+            )
+            if response.error:
+                raise RuntimeError(response.error.message)
+            return response.code, counter.size
+
+        yield stream if job.streamed else fetch
 
     return client
 
@@ -44,13 +53,13 @@ def turbo_client(transport: str) -> Client:
 def _simple(job: Job) -> Any:
     from turbo_tornado.transports.simple import SimpleTransport
 
-    return SimpleTransport(force_instance=True)
+    return SimpleTransport(force_instance=True, max_body_size=2 * HUGE)
 
 
 def _curl(job: Job) -> Any:
     from turbo_tornado.transports.curl import CurlTransport
 
-    return CurlTransport(force_instance=True)
+    return CurlTransport(force_instance=True, max_body_size=2 * HUGE)
 
 
 @asynccontextmanager
@@ -110,15 +119,29 @@ ENTRIES = (
         "Turbo client on simple",
         ("turbo_tornado",),
         in_loop(turbo_client("simple")),
+        streams=True,
     ),
     Entry(
         "turbo-curl",
         "Turbo client on curl",
         ("turbo_tornado", "pycurl"),
         in_loop(turbo_client("curl")),
+        streams=True,
     ),
-    Entry("simple", "SimpleTransport", ("turbo_tornado",), in_loop(tornado_client(_simple))),
-    Entry("curl", "CurlTransport", ("turbo_tornado", "pycurl"), in_loop(tornado_client(_curl))),
+    Entry(
+        "simple",
+        "SimpleTransport",
+        ("turbo_tornado",),
+        in_loop(tornado_client(_simple)),
+        streams=True,
+    ),
+    Entry(
+        "curl",
+        "CurlTransport",
+        ("turbo_tornado", "pycurl"),
+        in_loop(tornado_client(_curl)),
+        streams=True,
+    ),
     Entry(
         "before-simple",
         "Turbo client on simple, before",
