@@ -89,7 +89,10 @@ UNRUN = {
 }
 
 #: Pages that need more than a server -> the test that runs their Python.
-RUN_ELSEWHERE = {"docs/guide/testing.md": "tests/testing_test.py"}
+RUN_ELSEWHERE = {
+    "docs/guide/cookbook.md": "tests/cookbook_test.py",
+    "docs/guide/testing.md": "tests/testing_test.py",
+}
 
 #: How a shell command begins -> why it is not run. Names in it are checked all the same.
 NOT_RUN = {
