@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import hashlib
 import json
 import socket
+import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import tenacity
@@ -21,6 +24,7 @@ from tests.support.recipes import Recipe, Site, run_blocks, sections_of
 from turbo_tornado import FetchError, RequestEvent, errors
 
 PAGE = "docs/guide/cookbook.md"
+LARGE = 5_000_000
 PEERS = {"test_opentelemetry": "opentelemetry.sdk", "test_vcrpy": "vcr"}
 
 
@@ -45,6 +49,8 @@ def proxy(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     if "proxy" not in request.function.__name__:
         yield ""
         return
+    if not sys.platform.startswith("linux"):
+        pytest.skip("elsewhere a port cannot be reserved for tinyproxy")
     if find_tinyproxy() is None:
         missing("tinyproxy")
     with tinyproxy(tmp_path, "BasicAuth user password") as port:
@@ -155,6 +161,65 @@ async def test_multipart(recipes: list[Recipe], site: Site, tmp_path: Path) -> N
     assert await recipe.send_report(path, "gut, ø") == 201
 
 
+async def test_download_with_progress(recipes: list[Recipe], site: Site, tmp_path: Path) -> None:
+    async def large(handler: RequestHandler) -> None:
+        handler.set_header("Content-Length", LARGE)
+        if handler.request.method == "GET":
+            for _ in range(50):
+                handler.write(b"x" * (LARGE // 50))
+                await handler.flush()
+
+    def gone(handler: RequestHandler) -> None:
+        handler.set_status(404)
+        handler.write("gone")
+
+    [recipe] = recipes
+    site.answers.update({"/large": large, "/gone": gone})
+    progress: list[tuple[int, int]] = []
+    path = tmp_path / "large"
+    await recipe.download(f"{site.origin}/large", path, lambda *numbers: progress.append(numbers))
+    assert path.read_bytes() == b"x" * LARGE
+    assert len(progress) > 10
+    assert progress == sorted(progress)
+    assert progress[-1] == (LARGE, LARGE)
+    with pytest.raises(RuntimeError, match="404"):
+        await recipe.download(f"{site.origin}/gone", tmp_path / "gone", lambda *numbers: None)
+    assert [*tmp_path.iterdir()] == [path]
+
+
+async def test_upload_of_a_large_file(recipes: list[Recipe], site: Site, tmp_path: Path) -> None:
+    content = b"0123456789" * (LARGE // 10)
+
+    def put(handler: RequestHandler) -> None:
+        assert handler.request.headers["Content-Length"] == str(LARGE)
+        received = hashlib.sha256(handler.request.body).digest()
+        handler.set_status(201 if received == hashlib.sha256(content).digest() else 400)
+
+    [recipe] = recipes
+    site.answers["/disk"] = put
+    path = tmp_path / "disk.img"
+    path.write_bytes(content)
+    assert await recipe.upload(f"{site.origin}/disk", path) == 201
+
+
+async def test_upload_from_an_async_iterable(recipes: list[Recipe], site: Site) -> None:
+    received: list[Any] = []
+
+    def receive(handler: RequestHandler) -> None:
+        assert handler.request.headers["Transfer-Encoding"] == "chunked"
+        received.extend(json.loads(line) for line in handler.request.body.splitlines())
+
+    async def rows() -> AsyncIterator[dict[str, int]]:
+        for number in range(1000):
+            await asyncio.sleep(0)
+            yield {"number": number}
+
+    [recipe] = recipes
+    site.answers["/import"] = receive
+    assert await recipe.export(rows()) == 200
+    assert received == [{"number": number} for number in range(1000)]
+
+
 async def test_retry_with_tenacity(recipes: list[Recipe], silent_site: Site) -> None:
     site, outcomes = silent_site, []
 
@@ -233,6 +298,33 @@ async def test_fan_out_with_a_limit(recipes: list[Recipe], site: Site) -> None:
     }
     assert failed == {f"{site.origin}/29": 404}
     assert most == 10
+
+
+async def test_server_sent_events(recipes: list[Recipe], site: Site) -> None:
+    stream = (
+        "\ufeff: a comment\r\n\r\nid: 1\r\ndata: gr\u00fcn\r\n\r\n"
+        "event: price\ndata:1\ndata: 2\n\nid: 3\revent: end\rdata\r\rdata: incomplete\n"
+    ).encode()
+
+    async def events(handler: RequestHandler) -> None:
+        handler.set_header("Content-Type", "text/event-stream")
+        for index in range(len(stream)):
+            handler.write(stream[index : index + 1])
+            await handler.flush()
+
+    async def note(*event: Any) -> None:
+        await asyncio.sleep(0)
+        received.append(event)
+
+    [recipe] = recipes
+    received: list[Any] = []
+    site.answers["/events"] = events
+    res, last_id = await recipe.receive_events(f"{site.origin}/events", note)
+    assert (res.error, res.code, last_id) == (None, 200, "3")
+    assert received == [("message", "grün", "1"), ("price", "1\n2", "1"), ("end", "", "3")]
+    assert "Last-Event-ID" not in site.requests[0].headers
+    await recipe.receive_events(f"{site.origin}/events", note, last_id)
+    assert site.requests[1].headers["Last-Event-ID"] == "3"
 
 
 async def test_opentelemetry(recipes: list[Recipe], site: Site) -> None:
