@@ -86,6 +86,7 @@ setup(
             "pytest-randomly>=3.15",
             "pytest-timeout>=2.3",
             "pytest-xdist>=3.6",
+            "tenacity>=9",
             "trustme>=1.2",
         ],
         "peers": [

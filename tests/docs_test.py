@@ -85,11 +85,16 @@ GIVEN = {
 #: (page, how the block begins) -> why it is not run.
 UNRUN = {
     ("docs/design.md", "keywords -> Request -> transport.send"): "a drawing",
+    ("docs/guide/handler.md", '{"downloaded": 1}'): "a response, which a test of the page reads",
     ("docs/guide/testing.md", "unexpected request: GET"): "what a failed test says",
 }
 
 #: Pages that need more than a server -> the test that runs their Python.
-RUN_ELSEWHERE = {"docs/guide/testing.md": "tests/testing_test.py"}
+RUN_ELSEWHERE = {
+    "docs/guide/cookbook.md": "tests/cookbook_test.py",
+    "docs/guide/handler.md": "tests/handler_test.py",
+    "docs/guide/testing.md": "tests/testing_test.py",
+}
 
 #: How a shell command begins -> why it is not run. Names in it are checked all the same.
 NOT_RUN = {

@@ -19,6 +19,7 @@ _VERIFY = 'use HTTPClient({"verify_ca": False}) or HTTPClient({"ca_path": ...})'
 
 #: The advice for a keyword of another client. A name in single quotes is a keyword of `fetch`.
 ADVICE = {
+    "allow_ipv6": _TRANSPORT,
     "allow_nonstandard_methods": "every method is allowed",
     "allow_redirect": _REDIRECTS,
     "auth": _AUTH,

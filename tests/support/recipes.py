@@ -1,0 +1,102 @@
+"""Examples of the documentation as namespaces, and a server whose paths a test defines."""
+
+from __future__ import annotations
+
+import re
+import socket
+import ssl
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import markdown_it
+from tornado.httpserver import HTTPServer
+from tornado.httputil import HTTPServerRequest
+from tornado.web import Application, RequestHandler
+
+ROOT = Path(__file__).parents[2]
+
+Answer = Callable[[RequestHandler], Awaitable[None] | None]
+
+
+class Recipe(dict[str, Any]):
+    """The names that a block of code defines, as attributes."""
+
+    def __getattr__(self, name: str) -> Any:
+        return self[name]
+
+
+def slug(heading: str) -> str:
+    """Returns the name of the test of a section."""
+    return "test_" + re.sub(r"\W+", "_", heading.lower())
+
+
+def sections_of(page: str) -> dict[str, list[tuple[int, str]]]:
+    """Returns the first lines and the texts of the Python blocks of each section of a page."""
+    sections: dict[str, list[tuple[int, str]]] = {}
+    blocks: list[tuple[int, str]] = []
+    tokens = markdown_it.MarkdownIt("commonmark").parse((ROOT / page).read_text("utf-8"))
+    for token, following in zip(tokens, [*tokens[1:], tokens[-1]], strict=True):
+        if token.type == "heading_open":
+            blocks = sections[slug(following.content)] = []
+        elif token.type == "fence" and token.info == "python":
+            blocks.append((token.map[0] + 1 if token.map else 0, token.content))
+    return {name: blocks for name, blocks in sections.items() if blocks}
+
+
+def run_blocks(page: str, name: str, addresses: Mapping[str, str]) -> list[Recipe]:
+    """Runs the blocks of a section, each by itself, and returns their namespaces.
+
+    :arg name: of the test of the section.
+    :arg addresses: addresses of the documentation, and what to use in their place.
+    """
+    recipes = []
+    for line, text in sections_of(page)[name]:
+        code = text
+        for address, local in addresses.items():
+            code = code.replace(address, local)
+        recipes.append(Recipe(__name__="recipe"))
+        # The empty lines make the numbers of a traceback those of the page.
+        exec(compile("\n" * line + code, page, "exec", dont_inherit=True), recipes[-1])
+    return recipes
+
+
+class _Handler(RequestHandler):
+    async def prepare(self) -> None:
+        site: Site = self.settings["site"]
+        site.requests.append(self.request)
+        self.set_header("Content-Type", "application/json")
+        result = site.answers[self.request.path](self)
+        if result is not None:
+            await result
+        if not self._finished:
+            self.finish()
+
+    def compute_etag(self) -> None:
+        return None
+
+
+class Site:
+    """A TLS server on loopback.
+
+    :arg bound: a socket that is bound, and that `listen` makes the socket of the server.
+    """
+
+    def __init__(self, context: ssl.SSLContext, bound: socket.socket) -> None:
+        #: The function that answers a request, by its path.
+        self.answers: dict[str, Answer] = {}
+        self.requests: list[HTTPServerRequest] = []
+        self.origin = f"https://127.0.0.1:{bound.getsockname()[1]}"
+        application = Application([("/.*", _Handler)], site=self)  # type: ignore[arg-type]
+        self._server = HTTPServer(application, ssl_options=context)
+        self._socket = bound
+
+    def listen(self) -> None:
+        self._socket.setblocking(False)
+        self._socket.listen(128)
+        self._server.add_socket(self._socket)
+
+    async def close(self) -> None:
+        self._server.stop()
+        self._socket.close()
+        await self._server.close_all_connections()
