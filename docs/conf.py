@@ -37,7 +37,7 @@ _LINK_OUT = re.compile(r"\[([^\]]+)\]\(((?:\.\./)+[^)#\s]+)(?:#[^)\s]*)?\)")
 
 
 def _unlink(app, docname, source):
-    """Leaves the words of a link to a file that is no page here: it is for who reads the source."""
+    """Replaces a link to a file outside of the documentation by its text."""
 
     def words(link):
         file = (_DOCS / docname).parent.joinpath(link[2]).resolve()

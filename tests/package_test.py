@@ -1,4 +1,4 @@
-"""What is published: built, checked, and installed where there is nothing else."""
+"""The distributions: built, checked, and installed in an empty environment."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from tests.support.generated import GeneratedPart
 from .runner import Outcome
 from .table import TABLE, Row
 
-#: What came of a row on a transport, or why it could not be tried.
+#: The outcome of a row on a transport, or why it could not be tried.
 Results = dict[tuple[Row, str], "Outcome | str"]
 
 PAGE = Path(__file__).parents[2] / "docs" / "reliability.md"
@@ -19,7 +19,7 @@ _TRANSPORTS = ("simple", "curl")
 
 
 def outline() -> list[tuple[str, ...]]:
-    """Returns what the page has to say whatever was measured: name, places, codes."""
+    """Returns what the page has to contain with any measurement: name, variants, codes."""
     return [
         (row.name, str(len(row.all_plays())), *(_code(row, kind) for kind in _TRANSPORTS))
         for row in TABLE

@@ -1,7 +1,7 @@
 """The table of faults: what a peer does wrong, and what has to come of it.
 
 A row is one kind of misbehaviour. Its plays are the ways, or the places, in which it is
-tried: one connection for each. What every row has to keep besides is in `runner`.
+tried: one connection for each. `runner` checks the rest of every row.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ from .acts import (
 
 #: ``max_buffer_size`` of every client here, in bytes.
 LIMIT = 1024 * 1024
-#: Seconds of a timeout that has to run out, and of one that must not.
+#: Seconds of a timeout that has to expire, and of one that must not.
 SHORT, LONG = 0.25, 40.0
 
 
 @dataclass(frozen=True)
 class Fine:
-    """The fault concerns nobody: the response is whole."""
+    """The fault has no effect: the response is complete."""
 
     code: int = 200
     body: bytes = b"fine"
@@ -59,14 +59,14 @@ class Row:
     :arg plays: or what makes them, where they are large.
     :arg expected: of both transports, or of each by its name.
     :arg why: the reason why the transports differ.
-    :arg options: keywords of the fetch. A timeout is `LONG` unless given.
+    :arg options: keywords of the fetch. Default of a timeout: `LONG`.
     :arg url: where the client goes, if not to the peer.
     :arg at: when the peer begins: ``"request"``, when it has read one; ``"kept"``, when it
         has read one on a connection that had another before; ``"accept"``, at once.
     :arg tls: whether the client speaks TLS. At ``"accept"`` the peer does not.
     :arg certificate: which one the peer shows.
     :arg dns: how the name server behaves; see `namespace`.
-    :arg resolver: how the resolver of the simple transport behaves, in the place of DNS.
+    :arg resolver: how the resolver of the simple transport behaves, instead of DNS.
     :arg transports: those that can be asked.
     """
 
@@ -91,7 +91,7 @@ class Row:
         return self.expected[transport] if isinstance(self.expected, Mapping) else self.expected
 
 
-# What is said right.
+# Valid responses.
 
 STATUS = b"HTTP/1.1 200 OK\r\n"
 TYPE = b"Content-Type: text/plain\r\n"
@@ -736,7 +736,7 @@ LIES = [
     lie(
         "gzip with any of its bytes changed",
         BROKEN,
-        # The flags, the time and the system in its header are nobody's concern.
+        # The flags, the time and the system in its header do not matter.
         *(
             gzipped(PACKED[:at] + bytes([PACKED[at] ^ 0xFF]) + PACKED[at + 1 :])
             for at in (0, 1, 2, *range(10, len(PACKED)))
