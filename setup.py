@@ -102,6 +102,7 @@ setup(
             "furo>=2024.8",
             "myst-parser>=4",
             "sphinx>=8",
+            "sphinx-copybutton>=0.5.2",
         ],
         "dev": [
             "build",
