@@ -52,7 +52,7 @@ from typing import NamedTuple
 import markdown_it
 import pytest
 
-from tests.support import keyword_table
+from tests.support import keyword_table, performance_tables
 from tests.support.certificates import Certificates
 from tests.support.missing import import_peer
 from tests.support.world import World
@@ -101,6 +101,7 @@ NOT_RUN = {
     "python -m benchmarks": "takes minutes: tests/benchmarks_test.py runs it",
     "python -m tests.faults": "takes a minute and writes the page: tests/faults runs its rows",
     "python -m tests.support.keyword_table": "writes a page: a test compares it",
+    "python -m tests.support.performance_tables": "writes a page: a test compares it",
     "python -m tests.soak": "takes minutes: tests/soak runs a short one",
     "opentelemetry-instrument": "needs a program: tests/peers/opentelemetry_test.py runs one",
     "pytest": "runs this test",
@@ -401,6 +402,14 @@ def test_the_guide_has_the_table_of_keywords() -> None:
     command = "python -m tests.support.keyword_table"
     written = keyword_table.PART.read(keyword_table.PAGE)
     assert written == keyword_table.table(), f"run {command}"
+
+
+def test_performance_has_the_measured_figures() -> None:
+    part = performance_tables.PART
+    command = "python -m tests.support.performance_tables"
+    written = part.read(performance_tables.PAGE)
+    assert written == performance_tables.tables(), f"run {command}"
+    assert performance_tables.CHART.read_text() == performance_tables.drawing(), f"run {command}"
 
 
 def test_the_guide_has_every_code() -> None:
