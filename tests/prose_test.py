@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.prose import ROOT, in_markdown, in_python
+from tests.support.prose import ROOT, in_markdown, in_python, unintroduced
 
 PAGES = sorted(
     path
@@ -29,6 +29,15 @@ def name_of(path: Path) -> str:
 def test_page(page: Path) -> None:
     violations = [line for passage in in_markdown(page) for line in passage.violations()]
     assert not violations, "\n".join(violations)
+
+
+#: Parts of pages, and pages that include a file.
+PARTS = ("table.md", "changelog.md", "security.md")
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page.name not in PARTS], ids=name_of)
+def test_page_has_introductions(page: Path) -> None:
+    assert not unintroduced(page)
 
 
 @pytest.mark.parametrize("module", MODULES, ids=name_of)
@@ -81,6 +90,20 @@ def test_violations_of_a_page(tmp_path: Path) -> None:
         "page.md:14:",
     ]
     assert found[1] == f"{page}:10: 'What'; write: subject, active verb, object"
+
+
+def test_unintroduced_code(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(
+        "# Title\n\n```sh\nls\n```\n\n```text\nfile\n```\n\n## More\n\n```sh\nls\n```\n"
+    )
+    assert unintroduced(page) == [
+        "the first heading has no sentence after it",
+        "line 3: no sentence introduces the code",
+        "line 13: no sentence introduces the code",
+    ]
+    page.write_text("# Title\n\nA sentence.\n\n```sh\nls\n```\n\n```text\nfile\n```\n")
+    assert not unintroduced(page)
 
 
 def test_violations_of_a_module(tmp_path: Path) -> None:

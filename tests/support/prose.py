@@ -8,6 +8,7 @@ import re
 import textwrap
 import tokenize
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -96,6 +97,26 @@ def in_markdown(path: Path) -> Iterator[Passage]:
             text = "".join(_text_of(child) for child in token.children or ())
             yield Passage(path, line + 1, text, before in ("heading_open", "th_open"))
         before = token.type
+
+
+def unintroduced(path: Path) -> list[str]:
+    """Returns the code blocks of a page without a sentence before them, and a missing beginning."""
+    tokens = markdown_it.MarkdownIt("commonmark").enable("table").parse(path.read_text("utf-8"))
+    found = []
+    if [token.type for token in tokens[2:4]] != ["heading_close", "paragraph_open"]:
+        found.append("the first heading has no sentence after it")
+    for before, token in pairwise(tokens):
+        if token.type != "fence" or token.info.startswith("{"):
+            continue
+        is_output = token.info == "text" and before.type == "fence"
+        is_introduced = before.type in (
+            "paragraph_close",
+            "bullet_list_close",
+            "ordered_list_close",
+        )
+        if not (is_output or is_introduced) and token.map:
+            found.append(f"line {token.map[0] + 1}: no sentence introduces the code")
+    return found
 
 
 def _text_of(token: markdown_it.token.Token) -> str:
