@@ -86,12 +86,19 @@ class Passage(NamedTuple):
             yield f"{name}:{line}: {matched!r}; write: {words}"
 
 
+def _tokens(path: Path) -> list[markdown_it.token.Token]:
+    text = path.read_text("utf-8")
+    metadata = re.match(r"---\n.*?\n---\n", text, re.DOTALL)
+    if metadata:
+        text = "\n" * metadata[0].count("\n") + text[metadata.end() :]
+    return markdown_it.MarkdownIt("commonmark").enable("table").parse(text)
+
+
 def in_markdown(path: Path) -> Iterator[Passage]:
     """Returns the paragraphs, headings, list items and cells of a page, without their code."""
-    parser = markdown_it.MarkdownIt("commonmark").enable("table")
     before = ""
     line = 0
-    for token in parser.parse(path.read_text("utf-8")):
+    for token in _tokens(path):
         line = token.map[0] if token.map else line
         if token.type == "inline":
             text = "".join(_text_of(child) for child in token.children or ())
@@ -101,7 +108,7 @@ def in_markdown(path: Path) -> Iterator[Passage]:
 
 def unintroduced(path: Path) -> list[str]:
     """Returns the code blocks of a page without a sentence before them, and a missing beginning."""
-    tokens = markdown_it.MarkdownIt("commonmark").enable("table").parse(path.read_text("utf-8"))
+    tokens = _tokens(path)
     found = []
     if [token.type for token in tokens[2:4]] != ["heading_close", "paragraph_open"]:
         found.append("the first heading has no sentence after it")
