@@ -56,6 +56,7 @@ nobody
 ```
 
 - What is sent.
+- [What raises](page.md)
 
 | What |
 |---|
@@ -87,7 +88,7 @@ def test_violations_of_a_page(tmp_path: Path) -> None:
     assert [line.partition(" ")[0].rpartition("/")[2] for line in found] == [
         "page.md:3:",
         "page.md:10:",
-        "page.md:14:",
+        "page.md:15:",
     ]
     assert found[1] == f"{page}:10: 'What'; write: subject, active verb, object"
 

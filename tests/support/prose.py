@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 RULES = {
     # Negate the verb.
     r"(?<!there )\b(?:is|are|was|were|be|been) no (?!(?:longer|more|less|later)\b)": "is not a",
-    r"\b(?:is|are|was|were|be) none\b(?! of)": "is not, does not exist",
+    r"(?<!there )\b(?:is|are|was|were|be) none\b(?! of)": "is not, does not exist",
     # The standard terms.
     r"\bkept\b": "reused, idle, stored, open, unchanged",
     r"\b(?:sent|sends?|sending|written|made) (?:again|twice)\b": "retried, repeated",
@@ -69,12 +69,12 @@ class Passage(NamedTuple):
     #: From 1.
     line: int
     text: str
-    #: A heading is not a sentence.
-    is_heading: bool = False
+    #: A heading, or a link to one, is not a sentence.
+    is_title: bool = False
 
     def violations(self) -> Iterator[str]:
         """Returns a line for each word or pattern that the passage should not have."""
-        rules = _RULES if self.is_heading else {**_RULES, **_OPENINGS}
+        rules = _RULES if self.is_title else {**_RULES, **_OPENINGS}
         found = [
             (match.start(), match[0], words)
             for pattern, words in rules.items()
@@ -101,8 +101,10 @@ def in_markdown(path: Path) -> Iterator[Passage]:
     for token in _tokens(path):
         line = token.map[0] if token.map else line
         if token.type == "inline":
-            text = "".join(_text_of(child) for child in token.children or ())
-            yield Passage(path, line + 1, text, before in ("heading_open", "th_open"))
+            parts = token.children or []
+            is_link = bool(parts) and (parts[0].type, parts[-1].type) == ("link_open", "link_close")
+            is_title = is_link or before in ("heading_open", "th_open")
+            yield Passage(path, line + 1, "".join(map(_text_of, parts)), is_title)
         before = token.type
 
 
