@@ -14,11 +14,29 @@ version = re.search(
     re.MULTILINE,
 )[1]
 
+#: The address of the repository. Without it, the links to its files become text.
+REPOSITORY = ""
+
+
+def long_description():
+    """Returns the README without relative links, which a package index cannot resolve."""
+
+    def absolute(link):
+        is_image, text, path = link.groups()
+        if REPOSITORY:
+            view = "raw" if is_image else "blob"
+            return f"{is_image}[{text}]({REPOSITORY}/{view}/v{version}/{path})"
+        return "" if is_image else text
+
+    text = (HERE / "README.md").read_text(encoding="utf-8")
+    return re.sub(r"(!?)\[([^]]*)\]\((?!\w+:)([^)]+)\)", absolute, text)
+
+
 setup(
     name="turbo_tornado",
     version=version,
     description="The asynchronous HTTP client of Turbo.lua, as a plugin to Tornado",
-    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
+    long_description=long_description(),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     keywords=[
@@ -29,6 +47,7 @@ setup(
         "Turbo.lua": "https://github.com/kernelsauce/turbo",
         "Documentation of turbo.async": "https://turbo.readthedocs.io/en/latest/async.html",
         "Tornado": "https://www.tornadoweb.org",
+        **({"Source": REPOSITORY} if REPOSITORY else {}),
     },
     classifiers=[
         "Development Status :: 4 - Beta",
@@ -103,6 +122,7 @@ setup(
             "furo>=2024.8",
             "myst-parser>=4",
             "sphinx>=8",
+            "sphinx-copybutton>=0.5.2",
         ],
         "dev": [
             "build",

@@ -1,6 +1,6 @@
 """Raw pycurl, as lean as Python can be: the floor under every client on libcurl.
 
-No futures, no request or response objects, no header fields: handles that are set up
+No futures, no request or response objects, no headers: handles that are set up
 once and added again, `CurlMulti.socket_action`, and epoll.
 """
 

@@ -33,7 +33,7 @@ def write(results: dict[str, Any], folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "results.json").write_text(json.dumps(results, indent=1) + "\n")
     (folder / "table.md").write_text(markdown(results))
-    (folder / "chart.svg").write_text(chart(Results(results)))
+    (folder / "chart.svg").write_text(chart([Results(results)]))
 
 
 def markdown(about: dict[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""The servers: nginx and the delay server, started here, on a core of their own."""
+"""The servers: nginx and the delay server, started here, on a separate core."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def cores() -> tuple[int, int]:
 
 
 def start(command: list[str], core: int, **options: Any) -> subprocess.Popen[str]:
-    """Starts a child on a core, in a session of its own, that does not outlive this process."""
+    """Starts a child on a core, in a separate session, that does not outlive this process."""
     # This process has one thread, so that running Python in the fork is safe.
     return subprocess.Popen(
         command,
@@ -112,7 +112,7 @@ class Servers:
 
 @contextmanager
 def servers(folder: Path) -> Iterator[Servers]:
-    """Runs both servers, with everything of theirs in ``folder``."""
+    """Runs both servers, with their files in ``folder``."""
     core = cores()[1]
     authority = trustme.CA()
     authority.cert_pem.write_to_path(str(folder / "ca.pem"))

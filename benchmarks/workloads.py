@@ -22,7 +22,7 @@ class Workload:
     """A kind of request and how many of them.
 
     :arg in_flight: number of requests in flight at any time.
-    :arg kept: whether connections are reused. If false, each request opens its own.
+    :arg kept: whether connections are reused. If false, each request opens one.
     :arg burst: whether all requests start together, once, on the delay server. If false,
         each request is followed by the next one until the run ends.
     :arg streamed: whether the client receives the body in chunks and counts their bytes. If

@@ -8,16 +8,22 @@ author = "the authors of turbo_tornado"
 _version = (Path(__file__).parent.parent / "turbo_tornado" / "_version.py").read_text("utf-8")
 version = release = re.search(r'^__version__ = "(.+)"$', _version, re.MULTILINE)[1]
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.doctest"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.doctest", "sphinx_copybutton"]
 exclude_patterns = ["_build", "benchmarks"]
 html_theme = "furo"
 html_title = f"{project} {release}"
 html_static_path = ["_static"]
 html_css_files = ["pages.css"]
+html_js_files = ["pages.js"]
 html_copy_source = False
 html_show_copyright = False
 toc_object_entries_show_parents = "hide"
 myst_heading_anchors = 3
+
+# Output has no copy button, and a copied session has no prompts.
+copybutton_selector = "div:not(.highlight-text) > div.highlight > pre"
+copybutton_prompt_text = r">>> |\.\.\. "
+copybutton_prompt_is_regexp = True
 
 # As Tornado's docstrings have it: `name` is a reference.
 default_role = "py:obj"
@@ -37,7 +43,7 @@ _LINK_OUT = re.compile(r"\[([^\]]+)\]\(((?:\.\./)+[^)#\s]+)(?:#[^)\s]*)?\)")
 
 
 def _unlink(app, docname, source):
-    """Leaves the words of a link to a file that is no page here: it is for who reads the source."""
+    """Replaces a link to a file outside of the documentation by its text."""
 
     def words(link):
         file = (_DOCS / docname).parent.joinpath(link[2]).resolve()

@@ -4,7 +4,7 @@
     python examples/gateway.py --once    calls each of its routes once
 
 Everything stays on this machine: the other service, the upstream, is an application in
-the same process that listens on a port of its own.
+the same process that listens on a separate port.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from turbo_tornado import HTTPClient, HTTPResponse, errors, task
 
 
 class GatewayHandler(RequestHandler):
-    """What the handlers have in common."""
+    """The base class of the handlers."""
 
     def initialize(self, upstream: str, retired: str, directory: Directory) -> None:
         self.upstream = upstream
@@ -165,7 +165,7 @@ class UpstreamSiteVerifyHandler(RequestHandler):
 
 
 class UpstreamSlowHandler(RequestHandler):
-    """Never answers, and stops when nobody waits for the answer any more."""
+    """Never answers, and stops when the client disconnects."""
 
     def initialize(self) -> None:
         self.gone = asyncio.Event()
@@ -223,7 +223,7 @@ async def main() -> None:
     parser.add_argument("--once", action="store_true", help="call each route once and exit")
     args = parser.parse_args()
 
-    # Bound and not listening: nobody else gets the port, and a connection is refused.
+    # Bound and not listening: the port stays reserved, and a connection is refused.
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         retired = f"http://127.0.0.1:{unused.getsockname()[1]}"
@@ -233,7 +233,7 @@ async def main() -> None:
         except OSError as error:
             sys.exit(f"cannot listen on port {args.port}: {error.strerror}; --port takes another")
 
-        # The table says it better than the log.
+        # The table repeats the access log.
         access_log.disabled = True
         await tour(url)
         access_log.disabled = False

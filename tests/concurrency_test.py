@@ -118,11 +118,11 @@ async def test_an_instance_is_shared(transport: str, raw_peer: MakePeer) -> None
     clients = [HTTPClient(transport=instance) for _ in range(50)]
     stalled = HTTPClient(transport=instance).fetch(base + "/stall")
     fetches = [client.fetch(f"{base}/{i}") for i, client in enumerate(clients)]
-    # What is done to one of them, the others do not notice.
+    # An action on one of them does not affect the others.
     fetches[0].cancel()
     for number, res in enumerate(await asyncio.gather(*fetches[1:]), 1):
         assert_body(res, f"/{number}")
-    # It is for whoever made the instance to close it.
+    # The caller made the instance, and has to close it.
     instance.fail_requests()
     error = (await asyncio.wait_for(stalled, 10)).error
     assert error is not None and error.code is errors.SOCKET_ERROR
@@ -220,7 +220,7 @@ async def test_forked_servers(
     used: dict[str | None, set[int]] = {}
     for request in peer.requests:
         used.setdefault(request.field("Cookie"), set()).add(request.connection)
-    # No two processes have said anything on the same connection.
+    # No two processes have used the same connection.
     assert sum(map(len, used.values())) == len(set().union(*used.values()))
     parents = [used.pop("parent")] if "parent" in used else []
     # And the parent goes on with the one that it had.

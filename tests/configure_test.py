@@ -39,7 +39,7 @@ def in_use() -> set[str]:
 
 
 class Recording(SimpleTransport):
-    """Knows how many hops each of its instances has carried."""
+    """Counts the requests that each of its instances has carried."""
 
     made: list[Recording]
     hops: int
@@ -269,7 +269,7 @@ def test_what_is_no_transport_of_one_client(choice: Any, kind: type[Exception], 
 
 # Where pycurl is missing
 
-# Each says in Python how it comes that pycurl cannot be imported.
+# Each is the Python code that makes importing pycurl fail.
 MISSING = {
     "not installed": """
 class Missing:

@@ -72,15 +72,15 @@ def first_example(_: None) -> None:
 
 def pytest_collection_finish() -> None:
     # When it registers the generator, Hypothesis looks for a referrer that the garbage
-    # collector tracks, and warns if there is none. From Python 3.14 on, gc.freeze() hides it.
+    # collector tracks, and warns without one. From Python 3.14 on, gc.freeze() hides it.
     first_example()
-    # What the imports made need not be looked at by the collection after each test.
+    # The collection after each test need not visit the objects of the imports.
     gc.collect()
     gc.freeze()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Says once what is not installed, and left out tests."""
+    """Reports once which peers are not installed, so that their tests were skipped."""
     skipped = terminalreporter.stats.get("skipped", ())
     reasons = {str(report.longrepr[2]).removeprefix("Skipped: ") for report in skipped}
     for reason in sorted(reason for reason in reasons if "is not installed" in reason):
@@ -199,7 +199,7 @@ async def tls_server(certificates: Certificates) -> AsyncIterator[Callable[..., 
 
 @pytest.fixture
 def closed_port() -> Iterator[int]:
-    """A port that is taken, so that nobody else gets it, and where nobody listens."""
+    """A reserved port without a listener."""
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
         yield bound.getsockname()[1]
@@ -219,7 +219,7 @@ async def start_program() -> AsyncIterator[StartProgram]:
     yield start
     for process in processes:
         if process.returncode is None:
-            # What it has forked holds its pipes, too, and would be waited for.
+            # A forked child holds its pipes, too, and would be waited for.
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
         await process.communicate()

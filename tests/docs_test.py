@@ -1,10 +1,10 @@
 """Every fenced block of README.md, CONTRIBUTING.md, SECURITY.md and docs/ is run.
 
-The blocks of a page run in order, with the real client, in a process of their own and a folder
-that holds ``ca.pem``, ``other-ca.pem``, ``client-cert.pem`` and ``client-key.pem``. What is
-changed is the address: ``http(s)://...example.com``, ``domain.com`` and ``localhost`` become ports
-of servers of this test. support/world.py says what their paths answer; ``nowhere.example.com``
-refuses connections, and ``expired``, ``self-signed``, ``wrong-host`` and ``mutual`` are about TLS.
+The blocks of a page run in order, with the real client, in a separate process and a folder
+that holds ``ca.pem``, ``other-ca.pem``, ``client-cert.pem`` and ``client-key.pem``. Only
+addresses are changed: ``http(s)://...example.com``, ``domain.com`` and ``localhost`` become ports
+of servers of this test. support/world.py defines their answers; ``nowhere.example.com`` refuses
+connections, and ``expired``, ``self-signed``, ``wrong-host`` and ``mutual`` are about TLS.
 
 ``python``
     The blocks of a page share one namespace, ``await`` is allowed at the top, and GIVEN is
@@ -23,7 +23,7 @@ refuses connections, and ``expired``, ``self-signed``, ``wrong-host`` and ``mutu
     Compiled, parsed.
 ``{name}``
     A directive, which Sphinx judges; what is within it is run. ``{literalinclude}`` shows files of
-    examples/, which have tests of their own.
+    examples/, which have separate tests.
 
 What cannot be run is named in UNRUN or RUN_ELSEWHERE, with the reason. Anything else fails.
 """
@@ -52,7 +52,7 @@ from typing import NamedTuple
 import markdown_it
 import pytest
 
-from tests.support import keyword_table
+from tests.support import keyword_table, performance_tables
 from tests.support.certificates import Certificates
 from tests.support.missing import import_peer
 from tests.support.world import World
@@ -74,7 +74,7 @@ PAGES = sorted(
     if path.exists() and "_build" not in path.parts
 )
 
-#: What the Python of every page may use without saying where it comes from.
+#: Names that the Python of every page may use without defining them.
 GIVEN = {
     "url": "http://api.example.com/latest",
     "urls": [f"http://api.example.com/items/{number}" for number in range(5)],
@@ -106,6 +106,7 @@ NOT_RUN = {
     "python -m benchmarks": "takes minutes: tests/benchmarks_test.py runs it",
     "python -m tests.faults": "takes a minute and writes the page: tests/faults runs its rows",
     "python -m tests.support.keyword_table": "writes a page: a test compares it",
+    "python -m tests.support.performance_tables": "writes a page: a test compares it",
     "python -m tests.soak": "takes minutes: tests/soak runs a short one",
     "opentelemetry-instrument": "needs a program: tests/peers/opentelemetry_test.py runs one",
     "pytest": "runs this test",
@@ -130,7 +131,7 @@ DIRECTIVES = {
 
 class Block(NamedTuple):
     page: str
-    #: Of the first line of code, from 0.
+    #: The first line of code, from 0.
     line: int
     language: str
     code: str
@@ -291,7 +292,7 @@ async def run_shell(block: Block, judged: bool, world: World, cwd: Path) -> str:
             continue
         assert command.startswith(("python ", "echo ")), f"{block.where}: {command}: not in NOT_RUN"
         code, text = await output_of("sh", "-c", world.localized(command), cwd=cwd)
-        # A text block after it says how it fails.
+        # A text block after it shows how it fails.
         assert code == 0 or judged, f"{block.where}: {command}: {world.named(text)}"
         output += world.named(text)
     return output
@@ -406,6 +407,14 @@ def test_the_guide_has_the_table_of_keywords() -> None:
     command = "python -m tests.support.keyword_table"
     written = keyword_table.PART.read(keyword_table.PAGE)
     assert written == keyword_table.table(), f"run {command}"
+
+
+def test_performance_has_the_measured_figures() -> None:
+    part = performance_tables.PART
+    command = "python -m tests.support.performance_tables"
+    written = part.read(performance_tables.PAGE)
+    assert written == performance_tables.tables(), f"run {command}"
+    assert performance_tables.CHART.read_text() == performance_tables.drawing(), f"run {command}"
 
 
 def test_the_guide_has_every_code() -> None:

@@ -1,4 +1,4 @@
-"""What can be checked of the public docstrings: who has one, and what it names."""
+"""The public docstrings: each public object has one, and it names all arguments."""
 
 from __future__ import annotations
 

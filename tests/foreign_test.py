@@ -1,4 +1,4 @@
-"""Transports that are not ours: Tornado's stock clients, and one that nobody has seen."""
+"""Transports that are not built in: Tornado's stock clients, and an unknown one."""
 
 from __future__ import annotations
 
@@ -170,7 +170,7 @@ async def test_the_instance_of_a_loop_is_left_to_tornado(
 async def test_defaults_of_tornado_do_not_apply(
     kind: type[AsyncHTTPClient], raw_peer: MakePeer
 ) -> None:
-    # The call says everything; a default of the transport must not add a hop or a limit.
+    # The call decides; a default of the transport must not add a redirect or a limit.
     peer = await raw_peer(MOVED)
     instance = kind(force_instance=True, defaults={"follow_redirects": True})
     res = await HTTPClient(transport=instance).fetch(peer.url(), allow_redirects=False)
@@ -206,7 +206,7 @@ async def test_a_mock_of_fetch(kind: type[AsyncHTTPClient]) -> None:
     assert (res.code, res.body) == (200, b"canned")
 
 
-# What goes out
+# Requests
 
 
 async def test_get(fetch: Fetch, raw_peer: MakePeer) -> None:
@@ -249,8 +249,8 @@ async def test_what_is_said_to_be_sent_is_sent(fetch: Fetch, raw_peer: MakePeer)
         assert request.field(name) == value
     assert res.request["X-Field"] == "value"
     assert (res.request.get_method(), res.request.get_uri()) == ("POST", "/")
-    # A transport of somebody else may add some fields; what it must not add is a type of
-    # the body that nobody gave, and it must not ask to go on.
+    # Another transport may add some headers, but not the Content-Type of the body and
+    # not Expect.
     assert request.field("Expect") is None
 
 
@@ -308,13 +308,13 @@ async def test_without_keep_alive(fetch: Fetch, raw_peer: MakePeer) -> None:
     peer = await raw_peer(response(b"body"))
     for keep_alive in (True, False, True, False, True):
         assert (await fetch(peer.url(), keep_alive=keep_alive)).body == b"body"
-    # A connection that was not to be kept carries one request.
+    # With keep_alive=False, a connection carries one request.
     used = [request.connection for request in peer.requests]
     for number in (1, 3):
         assert used.count(used[number]) == 1
 
 
-# What comes back
+# Responses
 
 
 async def test_head(fetch: Fetch, server: Server, kind: type[AsyncHTTPClient]) -> None:
@@ -514,7 +514,7 @@ async def test_cancel_frees_the_client(kind: type[AsyncHTTPClient], raw_peer: Ma
 async def test_loop_is_closed_while_it_fetches(
     kind: type[AsyncHTTPClient], raw_peer: MakePeer
 ) -> None:
-    # Nobody hears of that fetch again, but nothing is complained about either.
+    # The result of that fetch is dropped, and nothing is logged about it.
     if kind is SimpleAsyncHTTPClient:
         pytest.skip("leaves its socket to the garbage collector, with a warning")
 
@@ -784,7 +784,7 @@ async def test_redirect_to_tls_with_a_bad_file(
     assert_error(await client.fetch(peer.url()), errors.SSL_ERROR)
 
 
-# What is refused
+# Unsupported requests
 
 
 @pytest.mark.parametrize("version", ["HTTP/1.0", "HTTP/2"])

@@ -1,4 +1,4 @@
-"""Responses of every shape, in pieces of every size, and what is no response."""
+"""Responses of every shape, in pieces of every size, and invalid responses."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ class Sink:
 
 
 class Fed(NamedTuple):
-    """What came of feeding a parser."""
+    """The result of feeding a parser."""
 
     head: Head | None
     body: bytes
     interim: list[int]
     complete: bool
-    #: What was beyond the response, whether the parser was given it or not.
+    #: The data beyond the response, whether the parser received it or not.
     beyond: bytes
 
 
@@ -715,7 +715,7 @@ def test_any_chunks(
     assert_fed(fed, Case(sent, body=b"".join(chunks)), beyond)
 
 
-# What is refused
+# Invalid responses
 
 REFUSED = {
     "chunk size is not hexadecimal": (CHUNKED + b"g\r\n", BodyError),
@@ -818,7 +818,7 @@ def test_what_may_become_a_head_is_waited_for(data: bytes) -> None:
 @settings(deadline=None)
 @given(st.data())
 def test_any_change(data: Any) -> None:
-    # Whatever arrives, its pieces make no difference to what it is taken for.
+    # The size of the pieces does not change the result.
     case = data.draw(st.sampled_from(list(RESPONSES.values())))
     changed = bytearray(case.data)
     for _ in range(data.draw(st.integers(1, 3))):
@@ -864,7 +864,7 @@ def test_head_size_is_that_of_the_head_alone() -> None:
     data = head_of(100).replace(b"Length: 0", b"Length: 9") + b"x" * 9
     parser = ResponseParser(False, lambda head: Sink(), max_head_size=100)
     assert parser.feed(data)
-    # Each interim response has a head of its own.
+    # Each interim response has a separate head.
     parser = ResponseParser(False, lambda head: Sink(), max_head_size=100)
     assert parser.feed(b"HTTP/1.1 100 Continue\r\n\r\n" * 10 + head_of(100))
 

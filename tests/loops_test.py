@@ -31,7 +31,7 @@ def assert_good(res: HTTPResponse) -> None:
 
 
 async def in_thread(func: Callable[[], T]) -> T:
-    """Returns what ``func`` returns in a thread of its own, which has no loop yet."""
+    """Returns what ``func`` returns in a new thread, which has no loop yet."""
     with concurrent.futures.ThreadPoolExecutor(1) as executor:
         return await asyncio.wrap_future(executor.submit(func))
 
@@ -365,7 +365,7 @@ async def test_client_and_future_are_collected_while_it_fetches(
     gc.collect()
     collected.set()
     await asyncio.wait_for(ended.wait(), 10)
-    # It ended as it should, for its connection is kept.
+    # It ended as it should, because its connection is idle.
     assert_good(await make_client().fetch(peer.url()))
     assert peer.connections == 1
 
@@ -473,7 +473,7 @@ async def files_left_by(run: Runner, main: Callable[[], Awaitable[None]]) -> set
     async def nothing() -> None: ...
 
     def thread() -> set[tuple[str, str]]:
-        # What a loop opens once and for all, such as uvloop a pipe for signals, is not meant.
+        # A loop opens some descriptors once, such as uvloop's pipe for signals. They do not count.
         run(nothing)
         before = open_files()
         run(main)
@@ -763,7 +763,7 @@ async def test_fork(
     by_connection: dict[int, list[str | None]] = {}
     for request in peer.requests:
         by_connection.setdefault(request.connection, []).append(request.field("Cookie"))
-    # The child has connections of its own, and that of the parent goes on.
+    # The child has separate connections, and that of the parent goes on.
     assert sorted(map(str, by_connection.values())) == sorted(
         map(str, [["parent", "parent"], *[["child"]] * children * 2])
     )

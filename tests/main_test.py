@@ -31,7 +31,7 @@ Run = Callable[..., Awaitable[Ended]]
 
 @pytest.fixture
 def run(capsysbinary: pytest.CaptureFixture[bytes]) -> Run:
-    """Runs the command line in a thread, where it has a loop of its own."""
+    """Runs the command line in a thread, where it has a separate loop."""
 
     def call(argv: tuple[str, ...]) -> int:
         try:

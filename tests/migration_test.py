@@ -1,4 +1,4 @@
-"""The pairs of the migration guide do what they say, and its tables are true.
+"""The pairs of the migration guide do what it describes, and its tables are true.
 
 With the environment variable TURBO_LUA, a checkout of Turbo.lua where ``make all`` was
 run, the Lua halves run as well, against the same server.
@@ -58,7 +58,7 @@ class Case(NamedTuple):
     pair: str
     path: str
     python: Answer
-    #: When Turbo.lua differs; the guide says why.
+    #: When Turbo.lua differs; the guide has the reason.
     lua: Answer | None = None
     params: dict[str, str] | None = None
     #: Whether there is anything to fetch from.
@@ -117,7 +117,7 @@ class Program(NamedTuple):
 
     pair: str
     output: str
-    #: What they print when there is nothing to fetch from.
+    #: Their output when there is nothing to fetch from.
     alone: str
     exit_code: int = 0
 
@@ -203,7 +203,7 @@ def upstream(serve: Callable[[Application], Server]) -> Server:
 
 @pytest.fixture
 def nothing(closed_port: int) -> str:
-    """A URL where nobody listens."""
+    """A URL whose port has no listener."""
     return f"http://127.0.0.1:{closed_port}"
 
 
@@ -359,7 +359,7 @@ def start(start_program: StartProgram) -> StartProgram:
 async def test_lua_server(case: Case, start: Any, upstream: Server, nothing: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-    # Nobody reads its log, which is long when a body is over max_buffer_size.
+    # The log is discarded: it is long when a body is over max_buffer_size.
     process = await start(case.pair, upstream.url if case.upstream else nothing, port, DEVNULL)
     while (res := await ask(f"http://127.0.0.1:{port}", case)).error:
         assert process.returncode is None
@@ -470,7 +470,7 @@ def stands_for() -> dict[str, Any]:
     return dict.fromkeys(free.split(), "") | namespace
 
 
-#: What calls return of which attributes are used.
+#: The return types of calls whose attributes are used.
 RETURNS = {asyncio.get_running_loop: asyncio.AbstractEventLoop}
 
 
@@ -609,8 +609,8 @@ def test_no_turbo_name_is_left_out(module: str, owner: str) -> None:
 
 # Where Turbo.lua differs
 
-#: Of each line of the differences, what shows it: scenarios of what Turbo.lua was observed
-#: to do, and tests of what we do.
+#: Line of the differences -> its evidence: scenarios that Turbo.lua was observed in, and
+#: tests of this package.
 EVIDENCE: dict[str, tuple[str, ...]] = {
     "`allow_redirects`": ("redirect-default",),
     "Which redirects": ("redirect-303", "redirect-307", "redirect-308"),

@@ -1,8 +1,9 @@
-"""What is published: built, checked, and installed where there is nothing else."""
+"""The distributions: built, checked, and installed in an empty environment."""
 
 from __future__ import annotations
 
 import importlib.util
+import re
 import shutil
 import subprocess
 import sys
@@ -67,6 +68,15 @@ def test_wheel_has_the_package_and_nothing_else(wheel: Path) -> None:
     info = f"{NAME}.dist-info/"
     assert {name for name in names if not name.startswith(info)} == modules()
     assert f"{info}licenses/LICENSE" in names
+
+
+def test_description_has_no_relative_links(wheel: Path) -> None:
+    metadata = zipfile.ZipFile(wheel).read(f"{NAME}.dist-info/METADATA").decode()
+    description = metadata.partition("\n\n")[2]
+    assert description.startswith("# turbo_tornado")
+    links = re.findall(r"\]\(([^)]+)\)", description)
+    assert links
+    assert all(link.startswith("https://") for link in links), links
 
 
 def test_sdist(sdist: Path) -> None:

@@ -176,7 +176,7 @@ async def test_max_idle(pair: MakePair) -> None:
     for one in (first, second, third):
         pool.put(one.connection)
         assert len(pool) <= 2
-    # The one that waited longest went, whatever its key.
+    # The one that waited longest went, with any key.
     assert not first.is_open()
     assert pool.take(0) is None
     assert pool.take(1) is second.connection
@@ -289,7 +289,7 @@ async def test_idle_timeout_works_again_when_all_were_gone(pair: MakePair) -> No
         pool.put(one.connection)
         await one.closed()
         assert len(pool) == 0
-    # And when the timer found nobody.
+    # And when the timer found no connection.
     one, other = pair(), pair()
     pool.put(one.connection)
     pool.take("key")
@@ -363,7 +363,7 @@ async def test_dropped_when_it_is_over(pair: MakePair, end: Callable[[Pair], Non
     pool.put(one.connection)
     pool.put(other.connection)
     end(one)
-    # Nobody has to ask.
+    # No call is needed.
     await one.closed()
     assert len(pool) == 1
     assert pool.take("key") is other.connection
@@ -418,7 +418,7 @@ async def test_put_of_what_is_over(pair: MakePair, end: Callable[[Pair], None]) 
     assert pool.take("key") is None
     assert one.connection.is_closed
     assert len(pool) == 0
-    # Nor is it there if somebody asks later.
+    # Nor is it there later.
     other = pair()
     end(other)
     pool.put(other.connection)

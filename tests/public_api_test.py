@@ -102,7 +102,7 @@ def test_signature(name: str) -> None:
 
 
 def test_signature_has_the_defaults() -> None:
-    # What IPython and jedi show and complete.
+    # IPython and jedi show and complete this.
     for function in (turbo_tornado.HTTPClient().fetch, turbo_tornado.configure):
         parameters = inspect.signature(function).parameters
         for name, keyword in KEYWORDS.items():

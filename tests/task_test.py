@@ -76,7 +76,7 @@ async def test_callback_and_argument_are_what_is_added() -> None:
 
 
 async def test_callback_argument_is_no_result() -> None:
-    # Whatever a function does with it, the first argument is not a result.
+    # The first argument is not a result, even if the function changes it.
     assert await task(lambda cb, arg: cb("other", "result")) == "result"
 
 
@@ -159,7 +159,7 @@ def decorated(func: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class Unknown:
-    """Calls back by Turbo's convention; nobody can tell from its signature."""
+    """Calls back by Turbo's convention, which its signature does not show."""
 
     __signature__ = "unknown"
 
@@ -260,7 +260,7 @@ async def test_signatures_of_the_keyword_convention(func: Callable[..., Any]) ->
     assert convention_of(func) == "keyword"
 
 
-# Which convention: said outright
+# An explicit convention
 
 
 async def test_keyword_said_outright() -> None:
@@ -355,7 +355,7 @@ async def test_second_call_from_another_thread_is_ignored(worker: Worker) -> Non
     future = task(thrice)
     assert await asyncio.wait_for(future, 10) == 0
     worker.join()
-    # What the thread has asked for is in the loop by now.
+    # The loop has the callback of the thread by now.
     await asyncio.sleep(0)
     assert future.result() == 0
 
@@ -379,7 +379,7 @@ async def test_callback_from_another_thread_after_cancel_is_ignored(worker: Work
     assert future.cancelled()
 
 
-# What a function raises
+# Exceptions of a function
 
 
 class Mistake(Exception):
@@ -444,7 +444,7 @@ async def test_what_is_no_exception_passes_through() -> None:
         task(leave)
 
 
-# What is no function with a callback
+# Functions without a callback
 
 
 async def coroutine_function(callback: Callback) -> None:
@@ -468,7 +468,7 @@ class AsyncCallable:
         AsyncMethod().method,
         functools.partial(coroutine_function, 1),
         AsyncCallable(),
-        # Whatever it looks like: nobody would ever run the coroutine.
+        # With any signature: the coroutine would never run.
         lambda callback, timeout=1: coroutine_function(callback),
         lambda cb, arg: coroutine_function(cb),
     ],
@@ -547,7 +547,7 @@ async def test_close_callback_of_a_stream() -> None:
     stream = IOStream(ours)
     future = task(stream.set_close_callback)
     theirs.close()
-    # The stream sees the close only when somebody reads.
+    # The stream detects the close only during a read.
     reading = asyncio.ensure_future(stream.read_bytes(1))
     assert await asyncio.wait_for(future, 10) is None
     await asyncio.wait([reading])
@@ -580,7 +580,7 @@ async def test_in_a_tornado_coroutine() -> None:
 
 
 def test_before_the_loop_runs() -> None:
-    # The future can be made by whoever is about to start the loop.
+    # The future can be made before the loop runs.
     results: list[Any] = []
 
     def thread() -> None:

@@ -140,7 +140,7 @@ def test_what_is_no_method() -> None:
         StubTransport().on("GET it", URL)
 
 
-# What is answered
+# Answers
 
 
 async def test_nothing_said_is_an_empty_200(turbo_stub: StubTransport) -> None:
@@ -415,7 +415,7 @@ async def test_a_body_that_is_cut(turbo_stub: StubTransport) -> None:
     assert error_of(res) is errors.SOCKET_ERROR
 
 
-# What is recorded
+# Recorded requests
 
 
 async def test_request(turbo_stub: StubTransport) -> None:
@@ -475,7 +475,7 @@ async def test_version(version: str, turbo_stub: StubTransport) -> None:
     assert res.headers.get_version() == ("HTTP/2" if version == "HTTP/2" else "HTTP/1.1")
 
 
-# What the transports refuse
+# Requests that the transports refuse
 
 
 class Foreign(AsyncHTTPClient):
@@ -659,7 +659,7 @@ async def test_cancel_of_what_is_done(turbo_stub: StubTransport) -> None:
     assert not turbo_stub.requests[0].cancelled
 
 
-# What nobody expects
+# Unexpected requests
 
 
 async def test_unexpected() -> None:
@@ -674,7 +674,7 @@ async def test_unexpected() -> None:
         stub.uninstall()
     assert again.value is raised.value
     assert isinstance(again.value, AssertionError)
-    # Said once.
+    # Reported once.
     stub.uninstall()
     stub.check()
 
@@ -857,7 +857,7 @@ async def test_of_several_the_last_one_answers(turbo_stub: StubTransport) -> Non
         inner.get(URL, body="inner")
         assert (await fetch()).body == b"inner"
     assert (await fetch()).body == b"outer"
-    # Taken away in another order.
+    # Uninstalled in another order.
     last = StubTransport()
     with StubTransport():
         last.install()
@@ -1146,7 +1146,7 @@ def test_the_fixture_fails_a_test(tmp_path: Path) -> None:
 
 
 def test_the_example_under_pytest() -> None:
-    # Of a test case of Tornado 6.4.0, pytest cannot make an instance.
+    # pytest cannot make an instance of a test case of Tornado 6.4.0.
     case = ["test_case.py"] if tornado.version_info >= (6, 4, 1) else []
     code, said = run_pytest("test_functions.py", *case, cwd=EXAMPLE)
     assert code == 0, said

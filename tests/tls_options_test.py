@@ -20,7 +20,7 @@ from tests.support.server import Server
 from turbo_tornado import HTTPClient, errors
 from turbo_tornado.request.tls import TLS, system_trust
 
-# What they may be
+# Valid options
 
 
 @pytest.mark.parametrize("options", [None, {}, {"ca_path": None, "verify_ca": None}])
@@ -133,7 +133,7 @@ def test_context_trusts_what_is_given_and_nothing_else(
 ) -> None:
     context = TLS.from_options({"ca_path": certificates.ca}).context()
     assert context.cert_store_stats()["x509"] == 1
-    # A directory is looked into when somebody shows a certificate.
+    # A directory is read when a certificate is verified.
     (tmp_path / "00000000.0").write_bytes(Path(certificates.ca).read_bytes())
     context = TLS.from_options({"ca_path": tmp_path}).context()
     assert context.cert_store_stats()["x509"] == 0

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from turbo_tornado.failures import InvalidSchema, InvalidURL
 from turbo_tornado.request.url import DEFAULT_PORTS, URL, parse_any_host, parse_url
 
-# What a URL becomes, and where the connection goes.
+# URL -> the normalized URL, and the address of the connection
 NORMAL = [
     ("http://host", "http://host", "host", 80),
     ("http://host/", "http://host/", "host", 80),
@@ -82,7 +82,7 @@ def test_parse_url(given: str, url: str, host: str, port: int) -> None:
     assert parsed.url == url
     assert (parsed.host, parsed.port) == (host, port)
     assert parsed.origin == (url.partition(":")[0], host, port)
-    # What has been taken apart is not changed by being taken apart again.
+    # Parsing a parsed URL does not change it.
     assert parse_url(parsed.url).url == url
     assert parse_url(parsed.url)[:5] == parsed[:5]
 
@@ -181,7 +181,7 @@ INVALID = {
     "http://a^b": "host",
     "http://a`b": "host",
     "http://*": "host",
-    # What these become by NFKC would end the host.
+    # NFKC makes these into characters that end the host.
     "http://a／b": "host",
     "http://a？b": "host",
     "http://a＃b": "host",
@@ -207,7 +207,7 @@ INVALID = {
     "http://[fe80::1%25eth0%25]": "host",
     "http://[fe80::1%25/]": "host",
     "http://1.2.3.4%25eth0": "host",
-    # What browsers take for a slash
+    # Characters that browsers take for a slash
     "http://host\\@other/": "backslash",
     "http://host\\other": "backslash",
     "http://host:80\\": "backslash",
@@ -428,7 +428,7 @@ def test_server_name(given: str, name: str) -> None:
 
 # References
 
-# RFC 3986, section 5.4, without those that are no http URL, and without fragments in the result.
+# RFC 3986, section 5.4, without those that are not http URLs, and without fragments in the result.
 RFC_3986 = {
     **{"g": "a/b/c/g", "./g": "a/b/c/g", "g/": "a/b/c/g/", "/g": "a/g", "//g": "g"},
     **{"?y": "a/b/c/d;p?y", "g?y": "a/b/c/g?y", "#s": "a/b/c/d;p?q", "g#s": "a/b/c/g"},
@@ -571,7 +571,7 @@ def test_join_with_another_scheme(reference: str) -> None:
         parse_url(BASE).join(reference)
 
 
-# Whatever the text
+# For any text
 
 ODD = st.text(
     st.one_of(

@@ -1,6 +1,6 @@
 """The ways in which a request fails, one exception type for each.
 
-A transport reports a failed request as one of these, so that the type alone says what
+A transport reports a failed request as one of these, so that the type alone tells what
 happened. They derive from Tornado's exceptions, with the code 599, for users of a transport
 as a plain `AsyncHTTPClient`.
 """
@@ -15,7 +15,7 @@ from tornado.simple_httpclient import HTTPStreamClosedError, HTTPTimeoutError
 
 
 class Picklable(Exception):
-    """An exception of Tornado's that can be copied and pickled.
+    """A Tornado exception that can be copied and pickled.
 
     Tornado's pass other arguments to `Exception` than their constructors take.
     """

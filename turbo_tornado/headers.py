@@ -135,7 +135,7 @@ class HTTPHeaders(httputil.HTTPHeaders):
         self[key] = value
 
     def remove(self, key: str, caseinsensitive: bool | None = None) -> None:
-        """Removes all headers with this name; does nothing if there is none.
+        """Removes all headers with this name; does nothing if there is no such header.
 
         :arg str key: name of the header.
         :arg bool caseinsensitive: Turbo's flag; has no effect.

@@ -142,7 +142,7 @@ class Hooks:
 
 
 def check_hooks(on_request: Hook | None, on_response: Hook | None) -> Hooks | None:
-    """Returns the hooks of a caller, or ``None`` if there are none.
+    """Returns the hooks of a caller, or ``None`` without hooks.
 
     :raises TypeError: for a value that is not callable, and for a coroutine function.
     """

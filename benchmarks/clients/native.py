@@ -1,4 +1,4 @@
-"""Clients in Rust, which run their connections in threads of their own."""
+"""Clients in Rust, which run their connections in separate threads."""
 
 from __future__ import annotations
 

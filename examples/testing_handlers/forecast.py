@@ -1,4 +1,4 @@
-"""The application whose handlers are tested: it forwards what a weather service says."""
+"""The application whose handlers are tested: it forwards the response of a weather service."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A cancelled fetch: stopped at once, in whatever phase, without a trace."""
+"""A cancelled fetch: stopped at once, in any phase, without a trace."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ MUCH = 20_000_000
 
 @pytest.fixture(autouse=True)
 def silent(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
-    """Fails a test in which anybody logs an error."""
+    """Fails a test in which an error is logged."""
     yield
     assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
 
@@ -206,7 +206,7 @@ async def test_no_task_is_left(peer: Peer, make_client: MakeClient) -> None:
 
 def connecting_to(port: int) -> set[str]:
     """Returns the connections of this process to ``port`` that are in SYN-SENT."""
-    # Those of another process may be to a port that was closed, and is ours by now.
+    # Those of another process may be to a port that was closed, and is reused by now.
     own = set()
     for descriptor in Path("/proc/self/fd").iterdir():
         with contextlib.suppress(FileNotFoundError):
@@ -231,7 +231,7 @@ async def test_cancel_while_connecting(
     before = connecting_to(port)
 
     async def until(is_connecting: bool) -> None:
-        # The kernel tells nobody: it has to be asked. Connections of another test may end.
+        # The kernel has no event for this, so poll. Connections of another test may end.
         while bool(connecting_to(port) - before) != is_connecting:
             await asyncio.sleep(0.005)
 
@@ -308,7 +308,7 @@ async def test_cancel_after_the_end_changes_nothing(
     assert fetching.result() is res
     res = await client.fetch(server.url("/echo"))
     assert res.error is None
-    # The kept connection has not been taken for the cancelled one's.
+    # The idle connection has not been taken for the cancelled one.
     assert server.connections == 1
 
 
@@ -347,7 +347,7 @@ async def test_cancelled_then_failing_peer(make_client: MakeClient, raw_peer: Ma
 
 
 async def test_abandoned_client(make_client: MakeClient, raw_peer: MakePeer) -> None:
-    # Nobody keeps the client of `HTTPClient().fetch(url)`: the fetch itself must.
+    # The caller drops the client of `HTTPClient().fetch(url)`: the fetch itself must hold it.
     peer = await raw_peer(response(b"kept"))
     res = await make_client().fetch(peer.url())
     assert (res.error, res.body) == (None, b"kept")

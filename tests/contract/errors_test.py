@@ -19,14 +19,14 @@ from tests.support.certificates import Certificates
 from tests.support.server import Server
 from turbo_tornado import HTTPClient, HTTPResponse, errors
 
-# Far above what any failure here takes, far below the timeouts: what fails only when a
-# timeout runs out, fails the test.
+# Far above what any failure here takes, far below the timeouts: a failure that is
+# reported only when a timeout expires fails the test.
 TIMEOUTS: dict[str, Any] = {"request_timeout": 30, "connect_timeout": 30}
 PROMPT = 10_000.0
 
 
 class Act(enum.Enum):
-    """What a peer does beside sending bytes."""
+    """The acts of a peer other than sending bytes."""
 
     CLOSE = "close"
     RESET = "reset"
@@ -324,7 +324,7 @@ async def test_head_under_its_limit(fetch: Fetch, raw_peer: MakePeer) -> None:
 async def test_closed_before_any_byte(raw_peer: MakePeer, assert_fails: AssertFails) -> None:
     peer = await raw_peer(peer_that(CLOSE))
     await assert_fails(peer.url(), errors.NO_HEADERS, "127.0.0.1", str(peer.port))
-    # A fresh connection is no reason to send again.
+    # A request on a fresh connection is not retried.
     assert len(peer.requests) == peer.connections == 1
 
 

@@ -14,7 +14,7 @@ from tests.support import MakeClient, StartProgram
 from tests.support.certificates import Certificates
 from turbo_tornado import errors
 
-#: In a process of its own, so that only the client's objects are counted.
+#: In a separate process, so that only the client's objects are counted.
 SERVER = """
 import asyncio, ssl, sys
 

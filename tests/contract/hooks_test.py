@@ -84,7 +84,7 @@ def by_path(**answers: bytes) -> Script:
     return script
 
 
-# What an event says
+# The attributes of an event
 
 
 async def test_a_response(transport: str, recorder: Recorder, raw_peer: MakePeer) -> None:

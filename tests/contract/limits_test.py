@@ -1,4 +1,4 @@
-"""max_buffer_size: bytes of decoded body, kept while the body arrives."""
+"""max_buffer_size: bytes of decoded body, enforced while the body arrives."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PROMPT = 10_000.0
 LIMIT = 1000
 OK = b"HTTP/1.1 200 OK\r\n"
 
-# What a peer goes on sending until nobody takes it any more, and how much of it the
+# A peer sends this until it is not read any more, and so much of it the
 # buffers of both sides, and one read of the client, may take.
 ENDLESS = 400_000_000
 BUFFERED = 80_000_000
@@ -35,7 +35,7 @@ def assert_over(res: HTTPResponse, limit: int) -> None:
 
 
 def framed(body: bytes, framing: str, *fields: bytes) -> bytes:
-    """Returns a response with ``body``, whose end is told as ``framing`` says."""
+    """Returns a response with ``body``, whose end is marked by ``framing``."""
     head = b"".join([OK, *(field + b"\r\n" for field in fields)])
     if framing == "length":
         return head + b"Content-Length: %d\r\n\r\n" % len(body) + body

@@ -352,7 +352,7 @@ async def test_redirect_chooses_the_proxy_again(
     environment.setenv("http_proxy", at(proxy, f"user:{SECRET}@"))
     environment.setenv("no_proxy", "127.0.0.1")
     res = await fetch("http://one.test/", proxy="environment")
-    # Of the origin, not of a proxy.
+    # From the origin, not from a proxy.
     assert res.code == 407
     request = direct.requests[0]
     assert (request.target, request.field("Proxy-Authorization")) == ("/to", None)

@@ -1,4 +1,4 @@
-"""Redirects: followed by the client, hop by hop, by the same rules on every transport."""
+"""Redirects: followed by the client, one by one, by the same rules on every transport."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def redirect(location: str | None, code: int = 302, body: bytes = b"") -> bytes:
 
 
 def site(answers: Mapping[str, bytes]) -> Script:
-    """Answers by path; with a body of b"end" where nothing is said."""
+    """Answers by path; with a body of b"end" for other paths."""
 
     async def script(conn: Connection) -> None:
         while True:
@@ -351,7 +351,7 @@ GIVEN: dict[str, tuple[str, dict[str, Any], list[str | None]]] = {
 
 @pytest.fixture(params=GIVEN)
 def go(fetch: Fetch, request: pytest.FixtureRequest) -> Go:
-    """Fetches with credentials, and fields that are none."""
+    """Fetches with credentials, and with other headers."""
     user_info, options, _ = GIVEN[request.param]
 
     async def go(url: str, **more: Any) -> HTTPResponse:
@@ -570,7 +570,7 @@ async def test_the_deadline_is_one_for_all_hops(fetch: Fetch, raw_peer: MakePeer
             await conn.send(redirect("/again"))
 
     peer = await raw_peer(script)
-    # one hop would be in time, and all that are allowed take ten times as long
+    # one redirect would be in time, and all that are allowed take ten times as long
     res = await fetch(peer.url("/start"), request_timeout=0.3, max_redirects=60)
     assert_error(res, errors.REQUEST_TIMEOUT)
     assert res.request_time >= 270

@@ -23,8 +23,8 @@ EVIL = response(b"evil")
 
 
 def on_each(*answers: bytes) -> Callable[[Connection], Any]:
-    """Returns the script of a peer that gives ``answers`` in turn, whatever the connection,
-    and `GOOD` for ever after."""
+    """Returns the script of a peer that gives ``answers`` in turn, on any connection,
+    and then always `GOOD`."""
     left = list(answers)
 
     async def script(conn: Connection) -> None:
@@ -386,7 +386,7 @@ async def test_keep_alive_off_for_each_hop(fetch: Fetch, raw_peer: MakePeer) -> 
     assert by_connection(peer) == [1, 2, 3]
 
 
-# A peer that says something while nobody asks
+# A peer that sends something without a request
 
 
 class Poisoner:

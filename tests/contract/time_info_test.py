@@ -1,4 +1,4 @@
-"""``response.time_info``: the phases of a hop, where the transport knows them."""
+"""``response.time_info``: the phases of a request, where the transport knows them."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ class Stalling:
 
 # Connecting
 
-#: The one that runs out, also where the other is none.
+#: The one that expires, also without the other.
 either_timeout = pytest.mark.parametrize(
     ("connect_timeout", "request_timeout", "code"),
     [
@@ -174,7 +174,7 @@ async def test_request_timeout_on_a_kept_connection(
     assert (await fetch(peer.url(), client=client)).body == b"first"
     res = await fetch(peer.url(), client=client, request_timeout=SHORT, connect_timeout=LONG)
     assert_timeout(res, errors.REQUEST_TIMEOUT)
-    # Slow is not closed: nothing is sent again.
+    # Slow is not closed: nothing is retried.
     assert (len(peer.requests), peer.connections) == (2, 1)
 
 
@@ -218,11 +218,11 @@ async def test_request_timeout_while_the_request_is_sent(
     await assert_free(client, server)
 
 
-# Hops
+# Redirects
 
 
 async def redirecting(raw_peer: MakePeer, delay: float) -> RawPeer:
-    """Returns a peer that redirects to itself for ever, ``delay`` seconds after each request."""
+    """Returns a peer that redirects to itself forever, ``delay`` seconds after each request."""
 
     async def script(conn: Connection) -> None:
         while True:
@@ -248,7 +248,7 @@ async def test_request_timeout_over_all_hops(
         max_redirects=100,
         keep_alive=keep_alive,
     )
-    # No single hop takes as long as the timeout.
+    # No single request takes as long as the timeout.
     assert_timeout(res, errors.REQUEST_TIMEOUT)
     assert 1 <= len(peer.requests) <= 3
     await assert_free(client, server)

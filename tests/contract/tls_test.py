@@ -58,7 +58,7 @@ async def test_trusted(
     assert ("Host", f"{host}:{server.port}") in request["headers"]
 
 
-# What OpenSSL says of each, where both transports hand its words on.
+# The message of OpenSSL for each, which both transports pass on.
 REFUSED = {
     "wrong-host": "",
     "expired": "certificate has expired",
@@ -160,7 +160,7 @@ async def test_client_certificate(
 async def test_client_certificate_missing(
     version: str, make_client: MakeClient, certificates: Certificates
 ) -> None:
-    # TLS 1.3 refuses after the handshake of the client, in place of a response.
+    # TLS 1.3 refuses after the handshake of the client, instead of a response.
     context = certificates.server_context("valid", certificates.ca)
     context.minimum_version = context.maximum_version = ssl.TLSVersion[version]
     server = Server(context)
@@ -363,7 +363,7 @@ async def test_trust_store_of_the_environment(
     monkeypatch.setenv(variable, getattr(certificates, trusted))
     assert_fine(await make_client().fetch(server.url()))
     monkeypatch.delenv(variable)
-    # What was trusted once is not trusted for ever: a kept connection is no excuse.
+    # Trust is checked for every connection, also after an earlier one was trusted.
     res = await make_client().fetch(server.url(), keep_alive=False, **TIMEOUTS)
     assert_ssl_error(res)
 
@@ -540,7 +540,7 @@ async def test_tls_to_a_plain_url(
     assert res.error.code in (errors.NO_HEADERS, errors.SOCKET_ERROR, errors.PARSE_ERROR_HEADERS)
 
 
-# What the other errors are when the bytes are in TLS
+# The other errors when the bytes are in TLS
 
 HALF_A_BODY = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhell"
 

@@ -1,8 +1,8 @@
-"""What Turbo.lua 2.1.5 did, replayed: the same requests, the same results, or a reason.
+"""The record of Turbo.lua 2.1.5, replayed: the same requests, the same results, or a reason.
 
 ``turbo_observed.json`` holds, for each scenario, the fetches that were made, what the
 server received and what the coroutine got. The peers here answer as that server did.
-Each scenario is compared with the record; where the contract says otherwise, it is in
+Each scenario is compared with the record; where the contract differs, it is in
 `DIFFERENCES`, with the contract's side and why.
 """
 
@@ -34,7 +34,7 @@ Field = tuple[str, str]
 
 
 class Received(NamedTuple):
-    """A request, as far as it is compared: the order of its fields says nothing."""
+    """A request, as far as it is compared: the order of its headers does not count."""
 
     start: str
     fields: list[Field]
@@ -44,7 +44,7 @@ class Received(NamedTuple):
 
 
 class Difference(NamedTuple):
-    """Where the contract says otherwise than Turbo.lua did, and what it says."""
+    """Where the contract differs from Turbo.lua, and how."""
 
     why: str
     results: list[Result] | None = None
@@ -81,7 +81,7 @@ MOVED = {
     "307": "307 Temporary Redirect",
     "308": "308 Permanent Redirect",
 }
-#: What is sent, and whether the connection is closed then.
+#: The answer, and whether the connection is closed then.
 FIXED: dict[str, tuple[bytes, bool]] = {
     "/head-cl": (OK + b"Content-Length: 1234\r\n\r\n", False),
     "/gzip": (response(RECORDED_GZIP, "Content-Encoding: gzip"), False),
@@ -148,7 +148,7 @@ async def recorded_server(conn: Connection) -> None:
             await conn.send(response(b"nope", status="404 Not Found"))
 
 
-# Where the contract says otherwise
+# Where the contract differs
 
 HOST: Field = ("Host", "127.0.0.1:{http}")
 AGENT: Field = ("User-Agent", f"Turbo Client v{__version__}")
@@ -435,7 +435,7 @@ def result_of_ours(res: HTTPResponse) -> Result:
 
 
 def comparable(value: Any) -> Any:
-    """Puts fields into an order of their own, and counts a long body."""
+    """Sorts headers, and counts a long body."""
     if isinstance(value, list):
         return [comparable(item) for item in value]
     if isinstance(value, dict):
@@ -579,7 +579,7 @@ def test_every_scenario_is_known() -> None:
 
 @pytest.mark.parametrize("name", DIFFERENCES)
 def test_difference_is_one(name: str) -> None:
-    """What the record and the contract agree on is no difference."""
+    """A scenario on which the record and the contract agree is not a difference."""
     difference, scenario = DIFFERENCES[name], RECORD[name]
     assert difference.why
     assert difference != Difference(difference.why)

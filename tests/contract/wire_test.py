@@ -1,4 +1,4 @@
-"""What goes over the wire: the bytes that arrived, and ``response.request``."""
+"""The requests on the wire: the bytes that arrived, and ``response.request``."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def assert_is_what_arrived(res: HTTPResponse, request: Request) -> None:
     assert res.request.stringify_as_request().encode("latin-1") == raw
 
 
-# line, body, fields beside Host, User-Agent and Accept-Encoding
+# line, body, headers except for Host, User-Agent and Accept-Encoding
 REQUESTS: list[tuple[dict[str, Any], str, bytes, list[tuple[str, str]]]] = [
     ({}, "GET /p?x=y HTTP/1.1", b"", []),
     ({"params": {"a": 1}}, "GET /p?x=y&a=1 HTTP/1.1", b"", []),
@@ -368,7 +368,7 @@ async def test_expect_is_sent_like_any_field(
         on_headers=lambda headers: headers.set("Expect", "100-continue"),
     )
     assert (res.error, res.code, res.body) == (None, 417, b"no")
-    # The refusal is the response: nothing is sent again without the field.
+    # The refusal is the response: nothing is retried without the header.
     assert peer.connections == 1
     for request in peer.requests:
         assert_is_what_arrived(res, request)
@@ -443,7 +443,7 @@ async def test_host_has_a_port_that_is_not_the_default(
 
     def on_headers(headers: HTTPHeaders) -> None:
         seen.append(headers["Host"])
-        # nobody listens there
+        # nothing listens there
         raise Enough
 
     with pytest.raises(Enough):

@@ -1,4 +1,4 @@
-"""What a peer can do to a client: the words that the table of faults is written in."""
+"""The acts of a peer, which the table of faults is made of."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from tests.support import Connection
 
-# What a peer sends at most when nobody stops it: far more than the buffers of both sides, and
+# The most that a peer sends if it is not stopped: far more than the buffers of both sides, and
 # more than a client can receive before its timeout expires.
 _ENDLESS = 4_000_000_000
 
@@ -23,7 +23,7 @@ class Act(enum.Enum):
     CLOSE = enum.auto()
     #: End it with RST.
     RESET = enum.auto()
-    #: End TCP in order and say nothing of it in TLS.
+    #: End TCP in order, without the end of TLS.
     TRUNCATE = enum.auto()
     #: Neither read nor write any more.
     FREEZE = enum.auto()
@@ -48,7 +48,7 @@ class Raw:
 
 @dataclass(frozen=True)
 class Handshake:
-    """Answer a ClientHello with the first ``part`` (0 to 1) of what a TLS server says.
+    """Answer a ClientHello with the first ``part`` (0 to 1) of the handshake of a TLS server.
 
     :arg bool spoilt: send all of it, with the byte at ``part`` changed.
     """
@@ -58,10 +58,10 @@ class Handshake:
 
 
 #: One thing done. Bytes are sent; ``<port>``, ``<sane>``, ``<closed>`` and ``<blackhole>`` in
-#: them stand for ports: of this peer, of one that is sane, where nobody listens, and where
+#: them stand for ports: of this peer, of one that is sane, without a listener, and where
 #: nothing is accepted.
 Step = bytes | Act | Endless | Raw | Handshake
-#: What is done on one connection, in order. After the last step the peer keeps the
+#: The steps on one connection, in order. After the last step the peer keeps the
 #: connection open and answers what else is asked, unless it has ended it.
 Play = tuple[Step, ...]
 
@@ -77,7 +77,7 @@ def cuts(before: bytes, part: bytes, then: Play = (CLOSE,), first: int = 0) -> I
 async def perform(
     conn: Connection, play: Play, ports: dict[bytes, int], context: ssl.SSLContext
 ) -> bool:
-    """Does what ``play`` says; returns whether the connection goes on."""
+    """Performs ``play``; returns whether the connection goes on."""
     for step in play:
         if isinstance(step, bytes):
             await conn.send(_with_ports(step, ports))

@@ -1,4 +1,4 @@
-"""What is there at a moment, so that what is left of something can be told."""
+"""The resources at one moment, to find what an action leaves behind."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ class PeakMemory:
 
     def __init__(self) -> None:
         gc.collect()
-        # What is free in the heap would hide what is taken out of it. Of glibc only.
+        # Free memory in the heap would hide new allocations. Only glibc has this.
         with contextlib.suppress(AttributeError, OSError):
             ctypes.CDLL(None).malloc_trim(0)
         with open("/proc/self/clear_refs", "w") as clear:

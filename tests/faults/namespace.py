@@ -1,4 +1,4 @@
-"""A process with a name server of its own: where the system's look-ups can be made to fail.
+"""A process with a separate name server, so that DNS resolution can be made to fail.
 
 What the system's resolver asks is a matter of /etc/resolv.conf. In a mount namespace this
 file is another one, and in a network namespace there is only loopback, and port 53 is free.
@@ -27,13 +27,13 @@ _RESOLV_CONF = "nameserver 127.0.0.1\noptions timeout:30 attempts:1\n"
 _ENTER = ["unshare", "--map-root-user", "--net", "--mount", "sh", "-ec"]
 _HIDE = 'mount --bind "$1" /etc/resolv.conf; shift; exec "$@"'
 _SIOCSIFFLAGS, _IFF_UP = 0x8914, 1
-# RCODE (RFC 1035, section 4.1.1) of a response that says nothing else.
+# RCODE (RFC 1035, section 4.1.1) of a response that has nothing else.
 _RCODES = {"empty": 0, "servfail": 2, "nxdomain": 3, "refused": 5}
 
 
 @functools.cache
 def reason_against() -> str:
-    """Returns why there can be no such process here, or nothing."""
+    """Returns why such a process is not possible here, or nothing."""
     if shutil.which("unshare") is None:
         return "there is no unshare(1)"
     tried = _run([sys.executable, "-c", ""])
@@ -69,7 +69,7 @@ def bring_up_loopback() -> None:
 
 
 class NameServer:
-    """Answers every question as ``behaviour`` says, or, when ``"silent"``, at the end."""
+    """Answers every question by ``behaviour``, or, when ``"silent"``, at the end."""
 
     def __init__(self, behaviour: str) -> None:
         self._behaviour = behaviour

@@ -1,4 +1,4 @@
-"""The table in docs/reliability.md: written from results, and read back."""
+"""The table in docs/faults.md: written from results, and read back."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from tests.support.generated import GeneratedPart
 from .runner import Outcome
 from .table import TABLE, Row
 
-#: What came of a row on a transport, or why it could not be tried.
+#: The outcome of a row on a transport, or why it could not be tried.
 Results = dict[tuple[Row, str], "Outcome | str"]
 
-PAGE = Path(__file__).parents[2] / "docs" / "reliability.md"
+PAGE = Path(__file__).parents[2] / "docs" / "faults.md"
 _PART = GeneratedPart("The table of faults")
 _TRANSPORTS = ("simple", "curl")
 
 
 def outline() -> list[tuple[str, ...]]:
-    """Returns what the page has to say whatever was measured: name, places, codes."""
+    """Returns what the page has to contain with any measurement: name, variants, codes."""
     return [
         (row.name, str(len(row.all_plays())), *(_code(row, kind) for kind in _TRANSPORTS))
         for row in TABLE
@@ -33,7 +33,7 @@ def read(path: Path = PAGE) -> list[tuple[str, ...]]:
     return [
         (name, tried, *(cell.partition(",")[0].strip("`") for cell in cells))
         for name, tried, *cells in rows
-        if not name.startswith("---") and tried != "tried"
+        if not name.startswith("---") and tried != "variants"
     ]
 
 
@@ -61,12 +61,12 @@ def _table(results: Results) -> str:
     lines: list[str] = []
     reasons: list[str] = []
     for group, rows in groupby(TABLE, key=lambda row: row.group):
-        lines += ["", f"### {group}", ""]
-        lines += ["| what the peer does | tried | simple | curl |", "|---|---|---|---|"]
+        lines += ["", f"## {group}", ""]
+        lines += ["| fault | variants | simple | curl |", "|---|---|---|---|"]
         for row in rows:
             cells = [cell(row, kind, results.get((row, kind))) for kind in _TRANSPORTS]
             lines.append(f"| {row.name} | {len(row.all_plays())} | {cells[0]} | {cells[1]} |")
             if row.why:
                 reasons.append(f"- {row.name}: {row.why}.")
-    lines += ["", "### Where the transports differ", "", *reasons]
+    lines += ["", "## Differences between the transports", "", *reasons]
     return "\n".join(lines)

@@ -34,9 +34,9 @@ PROMPT = 10_000.0
 #: so has the peer.
 CONSTANT = 24 * 1024 * 1024
 # How many plays are tried together. asyncio's end of a TLS connection has a buffer of
-# 256 KiB, and a kept connection could be taken by another play.
+# 256 KiB, and a reused connection could be taken by another play.
 _AT_ONCE, _AT_ONCE_OVER_TLS = 64, 16
-# In what asyncio says of a timer: of the peer's end of TLS, and of a sleep.
+# In the repr of a timer of asyncio: of the peer's end of TLS, and of a sleep.
 _EXPECTED_TIMERS = ("SSLProtocol", "_set_result_unless_cancelled")
 # Seconds within which what has been closed is gone.
 _PATIENCE = 10.0
@@ -44,7 +44,7 @@ _PATIENCE = 10.0
 
 @dataclass
 class Outcome:
-    """What came of a row: all is well where ``violations`` is empty."""
+    """The outcome of a row, which is as it should be if ``violations`` is empty."""
 
     connections: int
     #: Milliseconds of the fetch that took longest.
@@ -66,7 +66,7 @@ async def run(row: Row, transport: str, certificates: Certificates) -> Outcome:
     """Tries every play of a row, in the current loop."""
     violations: list[str] = []
     plays = row.all_plays()
-    # What a loop opens once and for all: libuv does with the first server.
+    # libuv opens some descriptors once, with the first server.
     first = RawPeer(GOOD, "127.0.0.1")
     await first.listen(None)
     await first.close()
@@ -130,7 +130,7 @@ async def _still(look: Callable[[], list[str]]) -> list[str]:
     """Returns what does not go away."""
     until = time.monotonic() + _PATIENCE
     while True:
-        # Transports of asyncio's, closed, end in the next turns of the loop; a thread that
+        # Closed transports of asyncio end in the next turns of the loop; a thread that
         # looks a name up, when it has its answer.
         await asyncio.sleep(0.001)
         left = look()
@@ -210,7 +210,7 @@ class _Scene:
         unreached = row.url != Row.url or row.certificate != "valid"
         if unreached or row.expected is errors.REDIRECT_MAX:
             return
-        # A short timeout may run out before the peer has its turn.
+        # A short timeout may expire before the peer has its turn.
         allowed = (0, 1) if row.expected in TIMEOUTS else (1,)
         for number in range(len(self.plays)):
             if self._performed[number] not in allowed:
@@ -235,7 +235,7 @@ class _Scene:
         return peer
 
     async def _end(self, peer: RawPeer) -> None:
-        # What the system says of a connection that the client has ended is no failure.
+        # An error of the system for a connection that the client has ended is not a failure.
         peer.failures = [error for error in peer.failures if not isinstance(error, OSError)]
         try:
             await peer.close()
@@ -245,7 +245,7 @@ class _Scene:
     async def _act(self, conn: Connection) -> None:
         plays, at = self.plays, self.row.at
         if at == "accept":
-            # Whoever comes next.
+            # The next play.
             number = self._performed.total() % len(plays)
             self._performed[number] += 1
             if await perform(conn, plays[number], self._ports, self._context):
@@ -255,7 +255,7 @@ class _Scene:
         while True:
             request = Request(await conn.reader.readuntil(b"\r\n\r\n"), b"", conn.number)
             asked = request.target[1:].partition("?")[0]
-            # What is kept of a connection after it would carry another play.
+            # A connection that stays open would carry another play.
             play: Play = (GOOD,) if at == "kept" else (LAST, CLOSE)
             if asked.isdigit() and not (first and at == "kept"):
                 self._performed[int(asked)] += 1
@@ -296,7 +296,7 @@ class _Scene:
 
 async def _answer(conn: Connection) -> None:
     if await conn.reader.readexactly(1) == b"\x16":
-        # A TLS record of the handshake, which is no request.
+        # A TLS record of the handshake, which is not a request.
         await conn.send(response(status="400 Bad Request"))
         conn.close()
         return

@@ -1,7 +1,7 @@
 """The table of faults: what a peer does wrong, and what has to come of it.
 
 A row is one kind of misbehaviour. Its plays are the ways, or the places, in which it is
-tried: one connection for each. What every row has to keep besides is in `runner`.
+tried: one connection for each. `runner` checks the rest of every row.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ from .acts import (
 
 #: ``max_buffer_size`` of every client here, in bytes.
 LIMIT = 1024 * 1024
-#: Seconds of a timeout that has to run out, and of one that must not.
+#: Seconds of a timeout that has to expire, and of one that must not.
 SHORT, LONG = 0.25, 40.0
 
 
 @dataclass(frozen=True)
 class Fine:
-    """The fault concerns nobody: the response is whole."""
+    """The fault has no effect: the response is complete."""
 
     code: int = 200
     body: bytes = b"fine"
@@ -59,14 +59,14 @@ class Row:
     :arg plays: or what makes them, where they are large.
     :arg expected: of both transports, or of each by its name.
     :arg why: the reason why the transports differ.
-    :arg options: keywords of the fetch. A timeout is `LONG` unless given.
+    :arg options: keywords of the fetch. Default of a timeout: `LONG`.
     :arg url: where the client goes, if not to the peer.
     :arg at: when the peer begins: ``"request"``, when it has read one; ``"kept"``, when it
         has read one on a connection that had another before; ``"accept"``, at once.
     :arg tls: whether the client speaks TLS. At ``"accept"`` the peer does not.
     :arg certificate: which one the peer shows.
     :arg dns: how the name server behaves; see `namespace`.
-    :arg resolver: how the resolver of the simple transport behaves, in the place of DNS.
+    :arg resolver: how the resolver of the simple transport behaves, instead of DNS.
     :arg transports: those that can be asked.
     """
 
@@ -91,7 +91,7 @@ class Row:
         return self.expected[transport] if isinstance(self.expected, Mapping) else self.expected
 
 
-# What is said right.
+# Valid responses.
 
 STATUS = b"HTTP/1.1 200 OK\r\n"
 TYPE = b"Content-Type: text/plain\r\n"
@@ -128,7 +128,7 @@ PARTS: dict[str, tuple[bytes, bytes]] = {
     "the status line": (b"", STATUS),
     "an interim response": (b"", CONTINUE),
     "the head after an interim response": (CONTINUE, STATUS + LENGTH + END),
-    "a field": (STATUS, TYPE),
+    "a header": (STATUS, TYPE),
     "`Content-Length`": (STATUS + TYPE, LENGTH),
     "the empty line after the head": (STATUS + LENGTH, END),
     "a body with a length": (OF_LENGTH, TEXT),
@@ -158,11 +158,17 @@ BROKEN = errors.SOCKET_ERROR
 BAD_HEAD = errors.PARSE_ERROR_HEADERS
 
 CUTS = [
-    Row("Cuts", "closed before the request is read", ((CLOSE,),), errors.NO_HEADERS, at="accept"),
-    Row("Cuts", "closed before any byte", ((CLOSE,),), errors.NO_HEADERS),
+    Row(
+        "Closed connections",
+        "closed before the request is read",
+        ((CLOSE,),),
+        errors.NO_HEADERS,
+        at="accept",
+    ),
+    Row("Closed connections", "closed before any byte", ((CLOSE,),), errors.NO_HEADERS),
     *(
         Row(
-            "Cuts",
+            "Closed connections",
             f"closed at each byte of {part}",
             within(part, CLOSE),
             BROKEN,
@@ -170,72 +176,73 @@ CUTS = [
         for part in PARTS
     ),
     Row(
-        "Cuts",
+        "Closed connections",
         "closed at each byte of a gzip body without a length",
         tuple(cuts(STATUS + GZIP + END, PACKED, (CLOSE,), first=1)),
         BROKEN,
     ),
     Row(
-        "Cuts",
+        "Closed connections",
         "over TLS: closed at each byte of the status line",
         within("the status line", CLOSE),
         {"simple": BROKEN, "curl": errors.NO_HEADERS},
-        "libcurl says the same for a part of a line as for nothing; over TLS, nobody else can tell",
+        "libcurl reports an incomplete status line as an empty response, and over TLS there is no "
+        "other way to detect it",
         tls=True,
     ),
     Row(
-        "Cuts",
+        "Closed connections",
         "over TLS: closed at each later byte of a response with a length",
         tuple(cuts(b"", WHOLE_LENGTH, (CLOSE,), first=len(STATUS))),
         BROKEN,
         tls=True,
     ),
     Row(
-        "Cuts",
+        "Closed connections",
         "over TLS: closed at each later byte of a chunked response",
         tuple(cuts(b"", WHOLE_CHUNKED, (CLOSE,), first=len(STATUS))),
         BROKEN,
         tls=True,
     ),
     Row(
-        "Cuts",
+        "Closed connections",
         "over TLS: TCP closed without close_notify, at each byte of a response with a length",
         tuple(cuts(b"", WHOLE_LENGTH, (TRUNCATE,), first=1)),
         BROKEN,
         tls=True,
     ),
     Row(
-        "Cuts",
+        "Closed connections",
         "over TLS: TCP closed without close_notify, in a body without a length",
         ((STATUS + END + b"fine", TRUNCATE),),
         BROKEN,
         tls=True,
     ),
     Row(
-        "Cuts",
-        "a kept connection closed at each byte of the head",
+        "Closed connections",
+        "a reused connection closed at each byte of the head",
         tuple(cuts(b"", OF_LENGTH, (CLOSE,), first=1)),
         BROKEN,
         at="kept",
     ),
     Row(
-        "Cuts",
-        "a kept connection closed before any byte: a GET is sent again",
+        "Closed connections",
+        "a reused connection closed before any byte: a GET is retried",
         ((CLOSE,),),
         Fine(),
         at="kept",
     ),
     Row(
-        "Cuts",
-        "a kept connection closed before any byte: a POST is not",
+        "Closed connections",
+        "a reused connection closed before any byte: a POST is not retried",
         ((CLOSE,),),
         errors.NO_HEADERS,
         options={"method": "POST", "body": b"once"},
         at="kept",
     ),
     Row(
-        "Cuts",
-        "closed after a response that promises to keep the connection",
+        "Closed connections",
+        "closed after a response without `Connection: close`",
         ((GOOD, CLOSE),),
         Fine(),
     ),
@@ -265,14 +272,14 @@ RESETS = [
     ),
     Row(
         "Resets",
-        "a kept connection reset before any byte: a GET is sent again",
+        "a reused connection reset before any byte: a GET is retried",
         ((RESET,),),
         Fine(),
         at="kept",
     ),
     Row(
         "Resets",
-        "a kept connection reset before any byte: a POST is not",
+        "a reused connection reset before any byte: a POST is not retried",
         ((RESET,),),
         BROKEN,
         options={"method": "POST", "body": b"once"},
@@ -304,20 +311,20 @@ NOISE = os.urandom(65536)
 FLOODS = [
     Row("Floods", "endless bytes before a line ends", ((Endless(b"\0" * 1000),),), BAD_HEAD),
     Row("Floods", "an endless status line", ((STATUS[:-2], Endless(b"K" * 10_000)),), BAD_HEAD),
-    Row("Floods", "endless fields", ((STATUS, Endless(b"X-More: and more\r\n" * 500)),), BAD_HEAD),
-    Row("Floods", "an endless field", ((STATUS + b"X-A: ", Endless(PIECE)),), BAD_HEAD),
-    Row("Floods", "an endless field name", ((STATUS, Endless(PIECE)),), BAD_HEAD),
+    Row("Floods", "endless headers", ((STATUS, Endless(b"X-More: and more\r\n" * 500)),), BAD_HEAD),
+    Row("Floods", "an endless header value", ((STATUS + b"X-A: ", Endless(PIECE)),), BAD_HEAD),
+    Row("Floods", "an endless header name", ((STATUS, Endless(PIECE)),), BAD_HEAD),
     Row(
         "Floods",
-        "a folded field without end",
+        "an endless folded header",
         ((STATUS + b"X-A: b\r\n", Endless(b" and more\r\n" * 500)),),
         BAD_HEAD,
     ),
-    Row("Floods", "empty lines without end", ((Endless(b"\r\n" * 1000),),), BAD_HEAD),
-    Row("Floods", "100 without end", ((Endless(CONTINUE),),), BAD_HEAD),
+    Row("Floods", "endless empty lines", ((Endless(b"\r\n" * 1000),),), BAD_HEAD),
+    Row("Floods", "endless responses with status 100", ((Endless(CONTINUE),),), BAD_HEAD),
     Row(
         "Floods",
-        "103 with large fields, without end",
+        "endless responses with status 103 and large headers",
         ((Endless(b"HTTP/1.1 103 Early Hints\r\nLink: " + b"x" * 30_000 + b"\r\n\r\n"),),),
         BAD_HEAD,
     ),
@@ -337,7 +344,7 @@ FLOODS = [
         "an endless chunk extension",
         ((OF_CHUNKS + b"5;x=", Endless(b"y" * 10_000)),),
         {"simple": BROKEN, "curl": errors.REQUEST_TIMEOUT},
-        "libcurl reads over an extension of any length, keeps nothing of it and tells nobody",
+        "libcurl skips an extension of any length and does not report it",
         options={"request_timeout": SHORT},
     ),
     Row(
@@ -361,7 +368,7 @@ FLOODS = [
     ),
     Row(
         "Floods",
-        "an endless body of an error",
+        "an endless body of a 500 response",
         ((b"HTTP/1.1 500 Oh No\r\n\r\n", Endless(PIECE)),),
         BROKEN,
     ),
@@ -374,7 +381,7 @@ FLOODS = [
     Row("Floods", "endless bytes after the body", ((GOOD, Endless(PIECE)),), Fine()),
     Row(
         "Floods",
-        "an endless body in an answer to HEAD",
+        "an endless body in a response to HEAD",
         ((STATUS + END, Endless(PIECE)),),
         Fine(body=b""),
         options={"method": "HEAD"},
@@ -387,49 +394,49 @@ FLOODS = [
     ),
     Row(
         "Floods",
-        "gzip that is a thousandth of 1 GiB, with a length",
+        "gzip that decodes to 1 GiB, with a length",
         lambda: [(gzipped(bomb(GIB)),)],
         BROKEN,
     ),
     Row(
         "Floods",
-        "gzip that is a thousandth of 1 GiB, in one chunk",
+        "gzip that decodes to 1 GiB, in one chunk",
         lambda: [(STATUS + GZIP + CHUNKED + END + chunk(bomb(GIB)) + b"0\r\n\r\n",)],
         BROKEN,
     ),
     Row(
         "Floods",
-        "gzip that is a thousandth of 1 GiB, until the connection closes",
+        "gzip that decodes to 1 GiB, until the connection closes",
         lambda: [(STATUS + GZIP + END + bomb(GIB), CLOSE)],
         BROKEN,
     ),
     Row(
         "Floods",
-        "gzip of many small members without end",
+        "endless small gzip members",
         ((STATUS + GZIP + END, Endless(gzip.compress(bytes(1000), mtime=0) * 1000)),),
         BROKEN,
     ),
     Row(
         "Floods",
-        "gzip that is longer than what it packs, without end",
+        "endless gzip that is longer than its content",
         ((STATUS + GZIP + END, Endless(gzip.compress(NOISE, mtime=0))),),
         BROKEN,
     ),
     Row(
         "Floods",
-        "empty gzip members without end",
+        "endless empty gzip members",
         ((STATUS + GZIP + END, Endless(gzip.compress(b"", mtime=0) * 500)),),
         BROKEN,
     ),
     Row(
         "Floods",
-        "a file name in gzip without end",
+        "an endless file name in gzip",
         ((STATUS + GZIP + END + b"\x1f\x8b\x08\x08\0\0\0\0\0\xff", Endless(PIECE)),),
         BROKEN,
     ),
     Row(
         "Floods",
-        "redirects without end",
+        "endless redirects",
         ((response(b"", "Location: /0", status="302 Found"),),),
         errors.REDIRECT_MAX,
     ),
@@ -459,14 +466,14 @@ STALLS = [
     ),
     Row(
         "Stalls",
-        "a redirect to where TCP is not accepted",
+        "a redirect to a port where TCP is not accepted",
         ((response(b"", "Location: http://127.0.0.1:<blackhole>/", status="302 Found"),),),
         errors.CONNECT_TIMEOUT,
         options=CONNECT_SHORT,
     ),
     Row(
         "Stalls",
-        "within what a TLS server says in the handshake: `connect_timeout`",
+        "within the handshake of the server: `connect_timeout`",
         tuple((Handshake(part),) for part in EIGHTHS),
         errors.CONNECT_TIMEOUT,
         options=CONNECT_SHORT,
@@ -474,7 +481,7 @@ STALLS = [
     ),
     Row(
         "Stalls",
-        "within what a TLS server says in the handshake: `request_timeout`",
+        "within the handshake of the server: `request_timeout`",
         tuple((Handshake(part),) for part in EIGHTHS),
         errors.REQUEST_TIMEOUT,
         options=REQUEST_SHORT,
@@ -515,7 +522,7 @@ STALLS = [
     ),
     Row(
         "Stalls",
-        "a byte now and then, in each part",
+        "single bytes with pauses, in each part",
         (
             (STATUS + b"X-A: ", Endless(b"b", 0.02)),
             (STATUS + END, Endless(b"b", 0.02)),
@@ -528,7 +535,7 @@ STALLS = [
     ),
     Row(
         "Stalls",
-        "on a kept connection, before any byte",
+        "on a reused connection, before any byte",
         ((FREEZE,),),
         errors.REQUEST_TIMEOUT,
         options=REQUEST_SHORT,
@@ -562,7 +569,7 @@ def chunks(data: bytes) -> bytes:
 
 
 def lie(name: str, expected: Any, *data: bytes, **more: Any) -> Row:
-    return Row("Lies", name, each(*data), expected, **more)
+    return Row("Invalid responses", name, each(*data), expected, **more)
 
 
 def status(line: bytes) -> bytes:
@@ -582,7 +589,7 @@ LIES = [
         b"fine",
     ),
     lie(
-        "a bad status line",
+        "an invalid status line",
         BAD_HEAD,
         status(b"HTPP/1.1 200 OK"),
         status(b"HTTP/1.1"),
@@ -599,16 +606,20 @@ LIES = [
         status(b"HTTP/1.1 200 \0OK"),
     ),
     lie(
-        "a version that nobody asked for",
+        "an unsupported HTTP version",
         BAD_HEAD,
         status(b"HTTP/2 200"),
         status(b"HTTP/3 200 OK"),
         status(b"HTTP/9.9 200 OK"),
         status(b"HTTP/0.9 200 OK"),
     ),
-    lie("a switch to another protocol", BAD_HEAD, b"HTTP/1.1 101 Switching\r\nUpgrade: x\r\n\r\n"),
     lie(
-        "a bad field",
+        "a switch to another protocol (101)",
+        BAD_HEAD,
+        b"HTTP/1.1 101 Switching\r\nUpgrade: x\r\n\r\n",
+    ),
+    lie(
+        "an invalid header",
         BAD_HEAD,
         head(b"this is no field", b"Content-Length: 20"),
         head(b": value", b"Content-Length: 20"),
@@ -620,10 +631,16 @@ LIES = [
         head(b"X\x7f: a", b"Content-Length: 20"),
         head(b"X-\xc3\xa4: a", b"Content-Length: 20"),
     ),
-    lie("two lengths", BAD_HEAD, length(b"20", b"19"), length(b"19", b"20"), length(b"20, 19")),
+    lie(
+        "two values of `Content-Length`",
+        BAD_HEAD,
+        length(b"20", b"19"),
+        length(b"19", b"20"),
+        length(b"20, 19"),
+    ),
     lie("a negative length", BAD_HEAD, length(b"-1"), length(b"-20"), length(b"-0")),
     lie(
-        "a length that is no number",
+        "a length that is not a number",
         BAD_HEAD,
         *map(length, (b"", b"twenty", b"+20", b"0x14", b"2 0", b"20.0", b"1e1", b"20;", b"\xb2")),
     ),
@@ -647,7 +664,7 @@ LIES = [
         head(b"Transfer-Encoding: chunked", b"Content-Length: 20", body=chunk(TEXT)),
     ),
     lie(
-        "a Transfer-Encoding that nobody asked for",
+        "an unsupported `Transfer-Encoding`",
         BAD_HEAD,
         head(b"Transfer-Encoding: gzip, chunked"),
         head(b"Transfer-Encoding: chunked, chunked"),
@@ -668,14 +685,16 @@ LIES = [
         head(b"Content-Length: 20", status=b"HTTP/1.1 100 Continue\r\n"),
         head(b"Transfer-Encoding: chunked", status=b"HTTP/1.1 103 Early Hints\r\n"),
     ),
-    lie("a bad head after an interim response", BAD_HEAD, CONTINUE + status(b"HTTP/1.1 2xx OK")),
-    lie("more interim responses than anybody needs", BAD_HEAD, CONTINUE * 100 + GOOD),
+    lie(
+        "an invalid head after an interim response", BAD_HEAD, CONTINUE + status(b"HTTP/1.1 2xx OK")
+    ),
+    lie("more than ten interim responses", BAD_HEAD, CONTINUE * 100 + GOOD),
     lie("some interim responses", Fine(), CONTINUE * 5 + GOOD),
     lie("a length that is too small", Fine(), head(b"Content-Length: 4", body=b"fine and more")),
-    lie("a whole response too many", Fine(), GOOD + response(b"evil")),
+    lie("an additional response", Fine(), GOOD + response(b"evil")),
     lie("bytes after a body in chunks", Fine(), chunks(chunk(b"fine") + b"0\r\n\r\nmore")),
     lie(
-        "a response too many after chunks",
+        "an additional response after chunks",
         Fine(),
         chunks(chunk(b"fine") + b"0\r\n\r\n") + response(b"evil"),
     ),
@@ -685,14 +704,14 @@ LIES = [
         head(b"Content-Length: 20", status=b"HTTP/1.1 304 Not Modified\r\n"),
     ),
     lie(
-        "a body in an answer to HEAD",
+        "a body in a response to HEAD",
         Fine(body=b""),
         WHOLE_LENGTH,
         WHOLE_CHUNKED,
         options={"method": "HEAD"},
     ),
     lie(
-        "a chunk size that is no number",
+        "a chunk size that is not a number",
         BROKEN,
         *(
             chunks(size + b"\r\n" + TEXT + b"\r\n0\r\n\r\n")
@@ -700,7 +719,7 @@ LIES = [
         ),
     ),
     lie(
-        "a chunk size beyond measure",
+        "a chunk size beyond 64 bits",
         BROKEN,
         *(chunks(b"f" * digits + b"\r\n" + TEXT) for digits in (16, 17, 40)),
     ),
@@ -721,11 +740,11 @@ LIES = [
         "a chunk that ends in LF alone",
         {"simple": BROKEN, "curl": Fine(body=TEXT)},
         chunks(b"14\r\n" + TEXT + b"\n0\r\n\r\n"),
-        why="libcurl takes it for the end of the chunk",
+        why="libcurl accepts it as the end of the chunk",
     ),
-    lie("bad trailers", BROKEN, chunks(b"0\r\nthis is no field\r\n\r\n")),
+    lie("invalid trailers", BROKEN, chunks(b"0\r\nthis is no field\r\n\r\n")),
     lie(
-        "what claims to be gzip and is not",
+        "a body that is declared as gzip and is not gzip",
         BROKEN,
         gzipped(TEXT),
         gzipped(zlib.compress(TEXT)),
@@ -736,7 +755,7 @@ LIES = [
     lie(
         "gzip with any of its bytes changed",
         BROKEN,
-        # The flags, the time and the system in its header are nobody's concern.
+        # The flags, the time and the system in its header do not matter.
         *(
             gzipped(PACKED[:at] + bytes([PACKED[at] ^ 0xFF]) + PACKED[at + 1 :])
             for at in (0, 1, 2, *range(10, len(PACKED)))
@@ -747,16 +766,16 @@ LIES = [
         BROKEN,
         *(gzipped(PACKED[:end]) for end in range(1, len(PACKED))),
     ),
-    lie("gzip and more after it", BROKEN, gzipped(PACKED + b"more"), gzipped(PACKED + PACKED[:9])),
+    lie("data after gzip", BROKEN, gzipped(PACKED + b"more"), gzipped(PACKED + PACKED[:9])),
     lie(
-        "a Content-Encoding that nobody asked for",
+        "an unsupported `Content-Encoding`",
         Fine(),
         head(b"Content-Encoding: br", b"Content-Length: 4", body=b"fine"),
         head(b"Content-Encoding: x", b"Content-Length: 4", body=b"fine"),
     ),
     Row(
-        "Lies",
-        "an answer before the request is sent whole",
+        "Invalid responses",
+        "a response before the request is complete",
         ((UNREAD, GOOD),),
         Fine(),
         options={"method": "POST", "body": bytes(8_000_000)},
@@ -805,7 +824,7 @@ SCHEMES = (
 REDIRECTS = [
     redirect("to each scheme that is not http", errors.INVALID_SCHEMA, *SCHEMES),
     redirect(
-        "to what is no URL",
+        "to an invalid URL",
         errors.INVALID_URL,
         b"http://",
         b"http:",
@@ -820,12 +839,12 @@ REDIRECTS = [
         b"/a\tb",
         b"http://127.0.0.1:<port>\\@other/",
     ),
-    redirect("to https where nobody speaks TLS", errors.SSL_ERROR, b"https://127.0.0.1:<sane>/"),
+    redirect("to https on a port without TLS", errors.SSL_ERROR, b"https://127.0.0.1:<sane>/"),
     redirect(
-        "to a port where nobody listens", errors.COULD_NOT_CONNECT, b"http://127.0.0.1:<closed>/"
+        "to a port without a listener", errors.COULD_NOT_CONNECT, b"http://127.0.0.1:<closed>/"
     ),
     redirect(
-        "to a network that cannot be reached",
+        "to an unreachable network",
         errors.COULD_NOT_CONNECT,
         b"http://255.255.255.255:9/",
     ),
@@ -834,7 +853,11 @@ REDIRECTS = [
     ),
     redirect("to a URL of 60 KB, and again", errors.REDIRECT_MAX, b"/0?" + b"x" * 60_000),
     redirect(
-        "with a bad field beside", BAD_HEAD, b"/\0", b"/free\r\nbad", b"/free\r\nContent-Length: 1"
+        "with an invalid header in addition",
+        BAD_HEAD,
+        b"/\0",
+        b"/free\r\nbad",
+        b"/free\r\nContent-Length: 1",
     ),
 ]
 
@@ -856,25 +879,25 @@ TLS = [
         at="accept",
     ),
     tls(
-        "an alert in the place of an answer",
+        "an alert instead of a response",
         errors.SSL_ERROR,
         (b"\x15\x03\x03\0\x02\x02\x28",),
         at="accept",
     ),
     tls(
-        "closed within what a TLS server says in the handshake",
+        "closed within the handshake of the server",
         errors.SSL_ERROR,
         *((Handshake(part), CLOSE) for part in SIXTEENTHS),
         at="accept",
     ),
     tls(
-        "reset within what a TLS server says in the handshake",
+        "reset within the handshake of the server",
         errors.SSL_ERROR,
         *((Handshake(part), RESET) for part in SIXTEENTHS),
         at="accept",
     ),
     tls(
-        "a byte changed in what a TLS server says in the handshake",
+        "a changed byte in the handshake of the server",
         errors.SSL_ERROR,
         *((Handshake(part, spoilt=True), CLOSE) for part in SIXTEENTHS),
         at="accept",
@@ -882,13 +905,13 @@ TLS = [
     *(
         tls(name, errors.SSL_ERROR, (GOOD,), certificate=certificate)
         for name, certificate in {
-            "a certificate that has expired": "expired",
+            "an expired certificate": "expired",
             "a certificate of another host": "wrong-host",
-            "a certificate that nobody signed": "self-signed",
+            "a self-signed certificate": "self-signed",
         }.items()
     ),
     tls(
-        "what is no record, within the body",
+        "data within the body that is not a TLS record",
         errors.SSL_ERROR,
         (OF_LENGTH, Raw(b"HTTP/1.1 200 OK\r\n")),
         (OF_LENGTH, Raw(b"\x17\x03\x03\0\x20" + bytes(32))),
@@ -906,7 +929,7 @@ def resolver(name: str, expected: Any, behaviour: str, **more: Any) -> Row:
         name,
         ((),),
         expected,
-        "libcurl takes no resolver of the caller's",
+        "libcurl does not support a `Resolver`",
         url="http://turbo.test/",
         resolver=behaviour,
         transports=("simple",),
@@ -917,22 +940,32 @@ def resolver(name: str, expected: Any, behaviour: str, **more: Any) -> Row:
 FAILS = errors.COULD_NOT_CONNECT
 
 DNS = [
-    dns("there is no such name", FAILS, "nxdomain"),
-    dns("the name has no address", FAILS, "empty"),
-    dns("the name server fails", FAILS, "servfail"),
-    dns("the name server refuses", FAILS, "refused"),
-    dns("there is no name server", FAILS, "absent"),
-    dns("no answer: `connect_timeout`", errors.CONNECT_TIMEOUT, "silent", options=CONNECT_SHORT),
-    dns("no answer: `request_timeout`", errors.REQUEST_TIMEOUT, "silent", options=REQUEST_SHORT),
+    dns("an unknown host name", FAILS, "nxdomain"),
+    dns("a name without an address", FAILS, "empty"),
+    dns("SERVFAIL from the name server", FAILS, "servfail"),
+    dns("REFUSED from the name server", FAILS, "refused"),
+    dns("no name server", FAILS, "absent"),
+    dns(
+        "no response of the name server: `connect_timeout`",
+        errors.CONNECT_TIMEOUT,
+        "silent",
+        options=CONNECT_SHORT,
+    ),
+    dns(
+        "no response of the name server: `request_timeout`",
+        errors.REQUEST_TIMEOUT,
+        "silent",
+        options=REQUEST_SHORT,
+    ),
     resolver("a `Resolver` that fails", FAILS, "fails"),
     resolver(
-        "a `Resolver` without an answer: `connect_timeout`",
+        "a `Resolver` without a result: `connect_timeout`",
         errors.CONNECT_TIMEOUT,
         "hangs",
         options=CONNECT_SHORT,
     ),
     resolver(
-        "a `Resolver` without an answer: `request_timeout`",
+        "a `Resolver` without a result: `request_timeout`",
         errors.REQUEST_TIMEOUT,
         "hangs",
         options=REQUEST_SHORT,
@@ -940,11 +973,15 @@ DNS = [
 ]
 
 CONNECTS = [
-    Row("Connecting", "nobody listens", ((),), FAILS, url="http://127.0.0.1:{closed}/"),
-    Row("Connecting", "nobody listens, with TLS", ((),), FAILS, url="https://127.0.0.1:{closed}/"),
+    Row("Connecting", "a port without a listener", ((),), FAILS, url="http://127.0.0.1:{closed}/"),
     Row(
-        "Connecting", "the network cannot be reached", ((),), FAILS, url="http://255.255.255.255:9/"
+        "Connecting",
+        "a port without a listener, with TLS",
+        ((),),
+        FAILS,
+        url="https://127.0.0.1:{closed}/",
     ),
+    Row("Connecting", "an unreachable network", ((),), FAILS, url="http://255.255.255.255:9/"),
 ]
 
 TABLE: list[Row] = [*CONNECTS, *DNS, *TLS, *CUTS, *RESETS, *STALLS, *FLOODS, *LIES, *REDIRECTS]

@@ -28,7 +28,7 @@ from .checks import check_response
 
 
 class Text(str):
-    """A str with ways of its own to become text."""
+    """A str whose methods return other text."""
 
     __slots__ = ()
 
@@ -61,7 +61,7 @@ class Unprintable:
 
 
 class Odd(Mapping[Any, Any]):
-    """A mapping that says it has more than it has."""
+    """A mapping whose length is more than it has."""
 
     def __init__(self, pairs: dict[Any, Any]) -> None:
         self._pairs = pairs
@@ -138,7 +138,7 @@ ANYTHING = st.recursive(
     ),
     max_leaves=6,
 )
-#: What a keyword is likely to take, so that a good part of the calls sends something.
+#: Values that a keyword is likely to accept, so that a good part of the calls sends something.
 LIKELY: dict[str, st.SearchStrategy[Any]] = {
     "method": TEXTS,
     "params": st.one_of(mappings(LEAVES), st.lists(st.tuples(TEXTS, LEAVES), max_size=3)),
@@ -227,7 +227,7 @@ def names_of(given: Any) -> set[bytes]:
 def is_one_request(data: bytes, given: set[bytes]) -> bool:
     """Whether ``data`` is exactly one request, as the strictest server sees it.
 
-    :arg given: names of headers that may be there, besides those of the client.
+    :arg given: names of headers that may be there, in addition to those of the client.
     """
     head, end, body = data.partition(b"\r\n\r\n")
     if not end:
@@ -276,7 +276,7 @@ def recorder(bench: Bench) -> Recorder:
 
 
 async def called(transport: str, recorder: Recorder, url: Any, given: Any) -> str:
-    """Calls fetch; returns what a mistake said, or nothing when the fetch ended."""
+    """Calls fetch; returns the message of a mistake, or nothing when the fetch ended."""
     carrier = make_transport(transport)
     client = HTTPClient(transport=carrier)
     recorder.given = names_of(given)
@@ -325,7 +325,7 @@ class Mute:
         raise RuntimeError("no text")
 
 
-#: What cannot be shown, neither by us nor by Hypothesis.
+#: Values that cannot be shown, neither here nor by Hypothesis.
 MUTE: dict[str, Any] = {"object": Mute(), "digits": -(10**5000)}
 
 
@@ -409,7 +409,7 @@ def test_client(recorder: Recorder, bench: Bench, given: dict[str, Any]) -> None
         check_response(res)
         # Two bytes may be too many.
         assert res.error is None or given["max_buffer_size"] == 1
-        # What looks at `ssl_options`, and more than that is not to be had here.
+        # A fetch that reads `ssl_options`; there is no TLS server here.
         res = await client.fetch(url.replace("http:", "https:"), keep_alive=False)
         check_response(res)
         assert res.error is not None

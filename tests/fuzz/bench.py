@@ -1,4 +1,4 @@
-"""What every fuzz test stands on: a loop of its own, peers, transports, and a profile.
+"""The basis of every fuzz test: a separate loop, peers, transports, and a profile.
 
 Hypothesis is synchronous, so each example runs to its end on one loop that serves many.
 """
@@ -18,7 +18,7 @@ from tests.support import RawPeer, Script
 
 T = TypeVar("T")
 
-#: Seconds in which everything that can end has ended, on whatever machine.
+#: Seconds in which everything that can end has ended, on any machine.
 LONG = 30.0
 
 #: How many times the examples of a quick run each profile has.
@@ -26,7 +26,7 @@ PROFILES = {"ci": 1, "long": 20}
 PROFILE = os.environ.get("HYPOTHESIS_PROFILE", "ci")
 _factor = PROFILES[PROFILE]
 
-#: Of one test, in seconds.
+#: Timeout of one test, in seconds.
 TIMEOUT = 300 * _factor
 
 TRANSPORTS = ["simple"] + ["curl"] * (importlib.util.find_spec("pycurl") is not None)

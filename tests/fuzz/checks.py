@@ -1,4 +1,4 @@
-"""What holds of every response, whatever happened."""
+"""Checks that hold for every response, after any event."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _URL = re.compile(r"https?://(\[[0-9a-f:.]+(%25[\w.~-]+)?\]|[a-z0-9._~-]+)(:[0-9
 
 
 def check_response(res: HTTPResponse) -> None:
-    """Fails when a field of ``res`` is not what the contract says that it is."""
+    """Fails when an attribute of ``res`` is not as in the contract."""
     assert type(res) is HTTPResponse
     assert repr(res)
     assert type(res.request_time) is float

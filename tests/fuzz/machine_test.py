@@ -1,4 +1,4 @@
-"""Fetches, answers, cancels and closes in any order on one transport, beside a model.
+"""Fetches, answers, cancels and closes in any order on one transport, compared with a model.
 
 The model knows every connection as the peers see it: which are idle, which carry a
 request, and what may therefore happen next.
@@ -35,8 +35,8 @@ from .checks import check_response
 
 ORIGINS = 2
 #: Seconds by the clock of the loop, which a rule puts forward: `STEP` at a time. Two steps
-#: are too long for an idle connection, three for a request that has a limit. What
-#: passes by itself meanwhile counts for nothing.
+#: are too long for an idle connection, three for a request that has a limit. The
+#: time that passes by itself meanwhile does not count.
 STEP, IDLE_TIMEOUT, REQUEST_TIMEOUT = 60_000.0, 100_000.0, 150_000.0
 
 
@@ -55,7 +55,7 @@ class Line:
     def __init__(self, origin: int, conn: Connection) -> None:
         self.origin = origin
         self.conn = conn
-        #: What it carries.
+        #: The fetch that it carries.
         self.fetch: Fetch | None = None
         #: How many requests have come on it.
         self.requests = 0
@@ -109,7 +109,7 @@ class Machine(RuleBasedStateMachine):
         IOLoop.current().time = lambda: time.time() + loop.ahead  # type: ignore[method-assign]
         return make_transport(self.transport, idle_timeout=IDLE_TIMEOUT)
 
-    # What the peers report
+    # Reports of the peers
 
     def arrived(self, line: Line, request: Request) -> None:
         number = int(request.target[1:])
@@ -175,7 +175,7 @@ class Machine(RuleBasedStateMachine):
 
     @property
     def steps(self) -> bool:
-        # libcurl has a clock of its own.
+        # libcurl has a separate clock.
         return self.transport == "simple"
 
     @precondition(lambda self: self.fetches)
@@ -289,8 +289,7 @@ class Machine(RuleBasedStateMachine):
         line.fetch = None
         self.lines.remove(line)
         if reused and self.transport == "curl":
-            # libcurl takes another one for what it would send again, and closes it when
-            # it may not.
+            # libcurl takes another one for a retry, and closes it when it may not retry.
             for other in self.lines:
                 other.may_go |= other.idle and other.origin == line.origin
         if reset:
@@ -338,7 +337,7 @@ class Machine(RuleBasedStateMachine):
     @precondition(lambda self: self.steps)
     @rule()
     def advance(self) -> None:
-        # While the loop stands still: the bench has a limit of its own.
+        # While the loop stands still: the bench has a separate limit.
         self.loop.ahead += STEP
         self.bench.run(self._advance())
 
@@ -389,7 +388,7 @@ class Machine(RuleBasedStateMachine):
 
 
 class Desk:
-    """A peer that reports to a machine what comes, and leaves the answers to it."""
+    """A peer that reports to a machine what comes, and lets it choose the answers."""
 
     def __init__(self, bench: Bench, origin: int) -> None:
         self.origin = origin
@@ -439,8 +438,8 @@ def delivered(conn: Connection) -> None:
 
 @pytest.mark.parametrize("name", TRANSPORTS)
 def test_any_order(name: str) -> None:
-    # Whatever the policy: uvloop sends at the end of an iteration what is written in it, and
-    # has a clock of its own.
+    # With any policy: uvloop sends at the end of an iteration what is written in it, and
+    # has a separate clock.
     bench = Bench(SteppingLoop)
     desks = [Desk(bench, origin) for origin in range(ORIGINS)]
     kind = type("Machine", (Machine,), {"transport": name, "bench": bench, "peers": desks})

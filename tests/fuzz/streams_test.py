@@ -1,7 +1,7 @@
 """Responses of every kind, broken in every way: both transports make the same of them.
 
 A peer sends one stream of bytes to each transport; what becomes of it is a response or
-an error, and the next request, on whatever connection, gets its own answer.
+an error, and the next request, on any connection, gets its own answer.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ MAX_BODY = 100_000
 
 
 class Outcome(NamedTuple):
-    """What came of a stream; all empty when it waits for more."""
+    """The result of a stream; all empty when it waits for more."""
 
     error: str = ""
     code: int = 0
@@ -71,7 +71,7 @@ class Stage:
                 await conn.send(response(request.target.encode()))
 
     async def _play(self, conn: Connection) -> None:
-        # The client may have closed it before; uvloop has an error of its own for that.
+        # The client may have closed it before; uvloop has a separate error for that.
         with contextlib.suppress(OSError, RuntimeError):
             for piece in self.stream.pieces:
                 conn.writer.write(piece)
@@ -120,7 +120,7 @@ class Stage:
 
 
 def said_of(stream: Stream) -> str:
-    """Returns what our own parser says against ``stream``, all of it at once."""
+    """Returns the error of the package's parser for ``stream``, all of it at once."""
     body = Body(MAX_BODY)
     parser = ResponseParser(stream.method == "HEAD", lambda head: body)
     try:
@@ -168,7 +168,7 @@ class Difference(NamedTuple):
     applies: Callable[[Stream, Outcome, Outcome], bool]
 
 
-#: What our parser says of chunks that libcurl takes.
+#: Errors of our parser for chunks that libcurl accepts.
 INEXACT = ("invalid chunk size", "improperly terminated chunk:", "bad trailer ''")
 
 KNOWN = [
@@ -218,7 +218,7 @@ FOUND = {
     "bad name, reset": get(OK + b"A\xcf: b\r\nC: d\r\n", "reset"),
     "bad code, cut": get(b"HTTP/1.1 2299\r\nA: b\r\nC: d\r\n"),
     "bad code, reset": get(b"HTTP/1.1 2299\r\nA: b\r\nC: d\r\n", "reset"),
-    # libcurl has an error of its own for these two.
+    # libcurl has a separate error for these two.
     "two colons": get(OK + b"Transfer-Encoding:: chunked\r\n\r\n0\r\n\r\n", "open"),
     "unknown coding": get(OK + b"Transfer-Encoding: br\r\n\r\n", "open"),
     "name of a trailer": get(CHUNKED + b"0\r\nA\x08: b\r\n\r\n"),
@@ -226,7 +226,7 @@ FOUND = {
     "trailer without colon": get(CHUNKED + b"0\r\nA\r\n\r\n", "open"),
     "NUL in a trailer": get(CHUNKED + b"0\r\n\x00\r\n0\r\n\r\n", "open"),
     "empty name of a trailer": get(CHUNKED + b"0\r\n:\n", "open"),
-    # What comes next shall not be a part of it.
+    # The following data must not become a part of it.
     "folded, cut": get(OK + b"A: b\r\n ", "open"),
     "folded, closed": get(OK + b"A: b\r\n "),
     "folded, reset": get(OK + b"A: b\r\n\t", "reset"),

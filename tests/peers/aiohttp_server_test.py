@@ -30,7 +30,7 @@ class Peer:
         self.runner = runner
         self.port = port
         self.scheme = scheme
-        # Of each request, in order, the connection that brought it.
+        # The connection of each request, in order.
         self.carriers: list[Any] = []
 
     def url(self, path: str = "/") -> str:
@@ -74,7 +74,7 @@ async def serve() -> AsyncIterator[MakePeer]:
 
         application = web.Application(client_max_size=client_max_size, middlewares=[noted])
         application.router.add_route("*", "/{path:.*}", handler, expect_handler=expect_handler)
-        # How long it goes on reading what nobody wanted, even when the client has gone.
+        # How long it goes on reading a rejected body, even when the client has gone.
         options.setdefault("lingering_time", 0.5)
         runner = web.AppRunner(application, access_log=None, **options)
         runners.append(runner)
@@ -252,7 +252,7 @@ async def test_many_at_once(serve: MakePeer, make_client: MakeClient) -> None:
         assert_body(res, body)
 
 
-# What the server does not take
+# Requests that the server rejects
 
 
 async def test_body_over_the_limit(serve: MakePeer, fetch: Fetch) -> None:
@@ -290,7 +290,7 @@ async def test_expect(serve: MakePeer, fetch: Fetch) -> None:
 
     expecting = setting(Expect="100-continue")
     peer = await serve(echo)
-    # The body does not wait for the 100, which is no response.
+    # The body does not wait for the 100, which is not a response.
     for body in (b"data", LARGE):
         res = await fetch(peer.url(), method="POST", body=body, on_headers=expecting)
         assert_body(res, body)

@@ -44,7 +44,7 @@ def setting(name: str, value: str) -> Any:
     return set_field
 
 
-# What was sent
+# Requests
 
 
 async def test_get(origin: str, fetch: Fetch) -> None:
@@ -246,7 +246,7 @@ async def test_image_by_accept(origin: str, fetch: Fetch) -> None:
     assert (res.error, res.code) == (None, 406)
 
 
-# Statuses and header fields
+# Statuses and headers
 
 
 @pytest.mark.parametrize(
@@ -267,7 +267,7 @@ async def test_status_of_redirects(code: int, origin: str, fetch: Fetch) -> None
     assert (res.error, res.code) == (None, code)
     url = f"{origin}/redirect-to?url=%2Fanything&status_code={code}"
     found = said(await fetch(url, method="PUT", body="data"))
-    # A PUT stays one, but for what 303 says.
+    # A PUT stays one, except for 303.
     kept = code != 303
     assert found["method"] == ("PUT" if kept else "GET")
     assert found["data"] == ("data" if kept else "")

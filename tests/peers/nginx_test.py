@@ -196,7 +196,7 @@ def assert_body(res: HTTPResponse, body: bytes, code: int = 200) -> None:
 
 
 async def about(fetching: Awaitable[HTTPResponse]) -> dict[str, Any]:
-    """Returns what nginx said of the request."""
+    """Returns the response of nginx."""
     res = await fetching
     assert res.error is None
     assert res.code == 200, res.body
@@ -453,7 +453,7 @@ async def test_no_body(nginx: Nginx, fetch: Fetch) -> None:
     assert_body(await fetch(nginx.url("plain", "/text.txt"), on_headers=fields), b"", 304)
     fields = setting(If_Modified_Since=res.headers["Last-Modified"])
     assert_body(await fetch(nginx.url("plain", "/text.txt"), on_headers=fields), b"", 304)
-    # None of them says where its body ends, and the connection is in order.
+    # None of them marks the end of its body, and the connection is in order.
     assert (await about(fetch(nginx.url("plain"))))["connection"] == first["connection"]
 
 
@@ -607,7 +607,7 @@ async def test_webdav(transport: str, nginx: Nginx, fetch: Fetch) -> None:
     assert not (nginx.folder / "dav" / transport).exists()
 
 
-# Of Tornado's own API: the Turbo client knows the length of what it sends.
+# For Tornado's own API: the Turbo client knows the length of what it sends.
 
 
 async def test_chunked_upload(nginx: Nginx) -> None:
@@ -631,7 +631,7 @@ async def test_upload_that_stands_still(nginx: Nginx) -> None:
         await never.wait()
 
     transport = SimpleTransport(force_instance=True)
-    # nginx closes after its client_body_timeout, and says nothing.
+    # nginx closes after its client_body_timeout, without a response.
     request = HTTPRequest(nginx.url("impatient", "/dav/still"), "PUT", body_producer=produce)
     with pytest.raises((StreamClosedError, HTTPError)) as caught:
         await transport.fetch(request)
@@ -640,7 +640,7 @@ async def test_upload_that_stands_still(nginx: Nginx) -> None:
     transport.close()
 
 
-# Kept connections
+# Reused connections
 
 
 @pytest.mark.parametrize("server", ["three", "tls three"])
@@ -652,7 +652,7 @@ async def test_connection_that_is_used_up(server: str, nginx: Nginx, trusting: M
 
 
 async def test_connections_that_are_used_up_under_load(nginx: Nginx, fetch: Fetch) -> None:
-    # What cannot be sent twice is not sent where it would be lost.
+    # A request that cannot be retried is not sent where it would be lost.
     async def one_after_the_other() -> None:
         for _ in range(10):
             found = await about(fetch(nginx.url("three"), method="POST", body=b"body"))
@@ -704,7 +704,7 @@ async def test_reload(own_nginx: Nginx, fetch: Fetch) -> None:
                 return count
 
     fetches = [asyncio.ensure_future(until_another_answers()) for _ in range(20)]
-    # Every one has a kept connection by then.
+    # Every one has an idle connection by then.
     await asyncio.gather(*(about(fetch(url)) for _ in range(20)))
     own_nginx.reload()
     assert all(await asyncio.gather(*fetches))

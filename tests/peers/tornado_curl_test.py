@@ -34,7 +34,7 @@ if tornado.version_info < (6, 5):
         "expects a message that libcurl gives no more; stock fails as well"
     )
 
-# Of Tornado 6.4 with pycurl 7.46 and newer.
+# Tornado 6.4 with pycurl 7.46 and newer.
 pytestmark = pytest.mark.filterwarnings("ignore:IOCTLFUNCTION is deprecated:DeprecationWarning")
 
 

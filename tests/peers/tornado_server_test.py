@@ -308,7 +308,7 @@ async def test_stop_while_it_answers(serve: MakePeer, make_client: MakeClient) -
     peer = serve(("/", Slow))
     fetch = make_client().fetch(peer.url())
     await asked.wait()
-    # What has been accepted is answered.
+    # Accepted requests are answered.
     peer.stop()
     answer.set()
     assert_body(await fetch, b"at last")

@@ -1,4 +1,4 @@
-"""Credentials: they stay at their origin, and are in nothing that is shown or kept."""
+"""Credentials: they stay at their origin, and are in nothing that is shown or stored."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ async def test_what_is_sent_to_another_origin(fetch: Fetch, raw_peer: MakePeer) 
     assert res.body == b"end"
     assert all(peer.requests[0].field(name) for name in CREDENTIALS)
     (request,) = other.requests
-    # What the caller adds under a name of its own goes along: nobody can know what it is.
+    # A custom header of the caller goes along: the client cannot know that it is secret.
     assert_no_secret(request.raw.decode("latin-1"), TOKEN)
     assert {name for name, _ in request.fields} == {
         *(name for name, _ in peer.requests[0].fields)
@@ -198,7 +198,7 @@ async def test_credentials_of_a_transport(
 
 @pytest.fixture
 def log(caplog: pytest.LogCaptureFixture) -> Iterator[Callable[[], str]]:
-    """Everything that anybody logs, with what the debug mode of the loop says of each step."""
+    """Everything that is logged, with the messages of the loop's debug mode for each step."""
     loggers = [logging.getLogger(name) for name in (*logging.root.manager.loggerDict, None)]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
@@ -301,7 +301,7 @@ async def test_whatever_comes(
     assert (res.error and res.error.code) == code
     assert all(peer.requests[0].field(name) for name in CREDENTIALS)
     assert_shows_nothing(res, client, future, pending)
-    # uvloop says nothing of its steps.
+    # uvloop does not log its steps.
     assert "Executing" in log() or not isinstance(asyncio.get_running_loop(), BaseEventLoop)
     assert_no_secret(log())
 

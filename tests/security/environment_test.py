@@ -1,4 +1,4 @@
-"""The environment: it says whom to trust, and nothing else."""
+"""The environment: it chooses the trusted certificates, and nothing else."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ async def test_nobody_is_trusted_for_it(
 async def test_from_the_start_of_the_process(
     hostile: None, raw_peer: MakePeer, trap: RawPeer, transport: str, start_program: StartProgram
 ) -> None:
-    # What a library reads once, when it is loaded.
+    # A library reads this once, when it is loaded.
     peer = await raw_peer(response(b"ok"))
     command = (sys.executable, "-m", "turbo_tornado", "--transport", transport, peer.url())
     process = await start_program(*command, stderr=None)

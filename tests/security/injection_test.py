@@ -20,7 +20,7 @@ Change = Callable[[HTTPHeaders, Any], object]
 
 MARK = "X-Injected"
 ENDINGS = ["\r\n", "\n", "\r", "\0", "\r\n\r\n", "\n ", "\r\n\t"]
-#: What somebody else may take for the end of a line, or what ends one when it is cut to a byte.
+#: Characters that others may take for the end of a line, or that end one when cut to a byte.
 NEAR_ENDINGS = [*"\x0b\x0c\x1c\x85\u2028\u2029\u010a\u010d\u560a\uff0a"]
 TEXTS = [f"a{end}{MARK}: 1" for end in ENDINGS + NEAR_ENDINGS] + ["a\r\n", "\na", "a\0"]
 
@@ -75,7 +75,7 @@ async def assert_harmless(
             assert res.error.code in refusals
             assert peer.connections == before
     await make_client().fetch(peer.url("/last"), keep_alive=False)
-    # What had been smuggled into a body, or after one, would be a request of its own.
+    # Data smuggled into a body, or after one, would be a separate request.
     assert [request.target for request in peer.requests].count("/last") == 1
     assert len(peer.requests) <= 2
     for request in peer.requests:
@@ -199,7 +199,7 @@ async def test_headers_of_a_response_in_a_request(fetch: Fetch, raw_peer: MakePe
     assert peer.requests[1].raw.count(b"\n") == peer.requests[1].raw.count(b"\r\n")
 
 
-# What says one thing and is another: subclasses, and mappings that change
+# Values that change: subclasses, and mappings
 
 EVIL = f"/ HTTP/1.1\r\n{MARK}: 1\r\n\r\n"
 
@@ -314,7 +314,7 @@ async def test_a_member_of_an_enum_is_its_value(fetch: Fetch, peer: RawPeer) -> 
 
 
 class Fickle(Mapping[str, Any]):
-    """A mapping that has the first values for whoever looks first, and others later."""
+    """A mapping that has the first values at the first look, and others later."""
 
     def __init__(self, first: Mapping[str, Any], later: Mapping[str, Any]) -> None:
         self._first, self._later = first, later
@@ -388,7 +388,7 @@ async def test_a_mapping_makes_no_other_cookie(
     assert peer.connections == 0
 
 
-# Where the peer says where to go
+# Where the peer chooses the URL
 
 
 @pytest.mark.parametrize(

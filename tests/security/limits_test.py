@@ -18,10 +18,10 @@ from turbo_tornado.http1.parser import ResponseParser
 
 OK = b"HTTP/1.1 200 OK\r\n"
 CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
-# What a peer sends before it gives up, and what it gets rid of where nobody keeps it.
+# The most that a peer sends before it gives up.
 ENDLESS = 60_000_000
 BUFFERED = 40_000_000
-#: Bytes that a fetch may take beside the body that it keeps.
+#: Bytes that a fetch may take in addition to its body.
 WORKING_MEMORY = 16_000_000
 
 
@@ -40,7 +40,7 @@ def peak() -> Iterator[Any]:
 
 
 class Endless:
-    """Sends a beginning, and then a piece again and again for as long as somebody takes it."""
+    """Sends a beginning, and then a piece again and again for as long as the client reads."""
 
     def __init__(self, beginning: bytes, piece: bytes) -> None:
         self.beginning = beginning
@@ -94,7 +94,7 @@ async def test_trailers_without_end(
 
 
 async def test_trailers_over_their_limit(fetch: Fetch, raw_peer: MakePeer) -> None:
-    # What libcurl itself would take: no long line, not many lines, not 300 KB in all.
+    # libcurl itself would accept this: no long line, not many lines, not 300 KB in all.
     trailers = (b"X-T: " + b"u" * 3900 + b"\r\n") * 70
     peer = await raw_peer(CHUNKED + b"4\r\nbody\r\n0\r\n" + trailers + b"\r\n")
     res = await fetch(peer.url())
@@ -128,7 +128,7 @@ def test_small_pieces_are_no_objects(peak: Any) -> None:
     for number in range(count):
         body.write(b"%02d" % (number % 100))
     assert body.finish() == b"".join(b"%02d" % n for n in range(100)) * (count // 100)
-    # As objects of their own, they would be 35 bytes each, and a reference.
+    # As separate objects, they would be 35 bytes each, and a reference.
     assert peak() < 10 * count
 
 
@@ -169,7 +169,7 @@ async def test_many_members(
     ids=["fields", "folded", "trailers"],
 )
 def test_byte_after_byte(head: bytes, piece: bytes) -> None:
-    """What has been looked at is not looked at again: else, this would take minutes."""
+    """Each byte is parsed once: otherwise, this would take minutes."""
 
     class Sink:
         def write(self, chunk: bytes) -> None: ...

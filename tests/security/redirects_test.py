@@ -1,4 +1,4 @@
-"""Where a fetch can be sent: to http and https, and to the host that its URL says."""
+"""Where a fetch can be sent: to http and https, and to the host of its URL."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ NEITHER = [
     "httpx://127.0.0.1:{port}/",
     "h2c://127.0.0.1:{port}/",
 ]
-#: What one reader takes for another host than the next one does.
+#: URLs whose host parsers interpret differently.
 DOUBTFUL = [
     "http:127.0.0.1:{port}/",
     "http:/127.0.0.1:{port}/",

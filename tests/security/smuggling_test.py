@@ -14,7 +14,7 @@ OK = b"HTTP/1.1 200 OK\r\n"
 CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
 CHUNKS = b"2\r\nok\r\n0\r\n\r\n"
 
-#: What a peer answers, with the answer to a question that was never asked.
+#: Answers of a peer that contain an unsolicited response.
 SMUGGLING: dict[str, bytes] = {
     "beyond the length": response(b"ok") + EVIL,
     "beyond no length": OK + b"Content-Length: 0\r\n\r\n" + EVIL,
@@ -83,7 +83,7 @@ SMUGGLING: dict[str, bytes] = {
 }
 
 
-#: Of these, two readers could take the head differently: it is no response at all.
+#: Heads that two parsers could interpret differently: they are not valid responses.
 AMBIGUOUS = {
     *("two lengths", "two lengths, larger first", "a list of lengths", "a negative length"),
     *("a length with a sign", "a length with an underscore", "a length of other digits"),
@@ -136,7 +136,7 @@ async def test_smuggling(
     answer = await assert_good_after(fetch, peer, make_client())
     if what in AMBIGUOUS:
         assert answer.error is not None
-        # What libcurl says of an encoding that it does not know is no more than that.
+        # The message of libcurl for an unknown encoding has nothing else.
         unknown = transport == "curl" and "chunked" in what
         expected = {errors.PARSE_ERROR_HEADERS} | ({errors.SOCKET_ERROR} if unknown else set())
         assert answer.error.code in expected, answer.error

@@ -1,4 +1,4 @@
-"""Verification: it is on unless it was switched off by name, and nobody lends it to another."""
+"""Verification: on unless switched off by name, and clients do not share the setting."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def assert_fine(res: HTTPResponse) -> None:
     assert (res.error, res.code) == (None, 200)
 
 
-# What does not switch it off
+# Settings that do not switch it off
 
 
 def test_only_a_bool_says_whether() -> None:
@@ -93,7 +93,7 @@ def test_a_context_is_strict() -> None:
         assert context.minimum_version is ssl.TLSVersion.TLSv1_2
 
 
-# What one client has agreed to is nothing to another
+# The setting of one client does not apply to another
 
 
 @pytest.fixture(params=["TLSv1_2", "TLSv1_3"])

@@ -1,4 +1,4 @@
-"""What a process may have, and what it has."""
+"""The limits of a process, and what it has."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ def raise_limit_of_files() -> None:
 
 
 class Mark(NamedTuple):
-    """What the process has at one moment; bytes where nothing else is said."""
+    """The resources of the process at one moment; in bytes unless another unit is named."""
 
     descriptors: int
     threads: int
-    #: Of asyncio, besides the one that measures.
+    #: asyncio tasks, without the one that measures.
     tasks: int
-    #: That have not been cancelled; uvloop does not say.
+    #: Timers that have not been cancelled; uvloop does not report them.
     timers: int | None
     #: Instances of the package's own classes, but for the `Connection` of the curl transport:
     #: it keeps one for each number that a descriptor ever had.
     objects: int
-    #: What Python's allocators gave out, as tracemalloc counts it.
+    #: Memory from Python's allocators, as tracemalloc counts it.
     traced: int
-    #: What malloc gave out, to libcurl and OpenSSL as well; only glibc says.
+    #: Memory from malloc, for libcurl and OpenSSL as well; only glibc reports it.
     heap: int | None
     resident: int
 

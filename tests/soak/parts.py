@@ -19,16 +19,16 @@ from .ways import FAILURES, SUCCESSES, Site, Way, Wrong, check
 
 #: Fetches under way at the same time on the long way.
 AT_ONCE = 64
-#: Connections kept for each origin when the process is measured: as many as there can have
-#: been, since what is cancelled has a second fetch beside it.
+#: Idle connections for each origin when the process is measured: as many as there can have
+#: been, since a cancelled fetch has a second one next to it.
 KEPT = 2 * AT_ONCE
 #: All numbers have as many digits.
 FIRST = 1_000_000
 #: Seconds after which a fetch hangs: its own limit is 60 seconds.
 HANGING = 120.0
-#: What an idle transport may keep of connections, besides a step of libcurl's limit.
+#: Limit of the connections of an idle transport, plus a step of libcurl's limit.
 MAX_IDLE = 512 + 64
-#: What a fetch may get when its peer is killed, or is not there.
+#: Errors that a fetch may get when its peer is killed, or is not there.
 GONE = {errors.COULD_NOT_CONNECT, errors.NO_HEADERS, errors.SOCKET_ERROR, errors.SSL_ERROR}
 
 
@@ -77,7 +77,7 @@ async def long_way(site: Site, fetches: int, every: int) -> tuple[dict[str, Any]
                 failed[name] += 1
                 await go(name, way, FIRST + number)
 
-    # What there is once and for all: threads of the resolver, TLS contexts, caches.
+    # These exist once: threads of the resolver, TLS contexts, caches.
     ways = [*(("good", way) for way in SUCCESSES), *failures]
     for number, (name, way) in enumerate(ways, FIRST + fetches):
         await go(name, way, number)
@@ -158,7 +158,7 @@ async def _hold(site: Site, origins: list[str]) -> tuple[int, int]:
 
 
 async def together(site: Site, server: Server, count: int) -> tuple[dict[str, Any], list[str]]:
-    """Has ``count`` fetches in flight, each on a connection of its own.
+    """Has ``count`` fetches in flight, each on a separate connection.
 
     :returns: the figures, and what was wrong.
     """
@@ -190,7 +190,7 @@ async def together(site: Site, server: Server, count: int) -> tuple[dict[str, An
 
 
 async def killed_peer(site: Site, server: Server, kills: int) -> tuple[dict[str, Any], list[str]]:
-    """Kills the peer with fetches in flight and connections kept, and starts it again.
+    """Kills the peer with fetches in flight and idle connections, and starts it again.
 
     :returns: the figures, and what was wrong.
     """
@@ -226,7 +226,7 @@ async def killed_peer(site: Site, server: Server, kills: int) -> tuple[dict[str,
             *(outcome("of the gap", fetch) for fetch in gap),
         )
 
-    # What comes first when the peer is back; of these, a POST would not be sent twice.
+    # The first requests when the peer is back. A POST among them would not be retried.
     requests = [("plain", "GET"), ("tls", "GET"), ("plain", "POST"), ("tls", "POST")]
     for kill in range(kills):
         for origin in ("plain", "tls"):
@@ -234,7 +234,7 @@ async def killed_peer(site: Site, server: Server, kills: int) -> tuple[dict[str,
         if kill % 2 == 0:
             await in_flight_and_gap(FIRST * (kill + 2))
         else:
-            # The loop does not run, so that the connections are kept until the peer is back.
+            # The loop does not run, so that the connections stay open until the peer is back.
             server.kill()
         server.start()
         origin, method = requests[kill // 2 % len(requests)]

@@ -28,7 +28,7 @@ from .server import PER_ADDRESS, Server
 from .ways import Site
 
 TRANSPORTS = ("simple", "curl")
-#: Descriptors that a process needs besides its connections.
+#: Descriptors that a process needs in addition to its connections.
 SPARE_DESCRIPTORS = 300
 
 

@@ -1,8 +1,8 @@
-"""The peer of the soak, in a process of its own: what it holds is not the client's.
+"""The peer of the soak, in a separate process: what it holds is not the client's.
 
 ``python -m tests.soak.server PLAIN TLS SILENT CERTIFICATE ADDRESS...`` listens on the three
 ports of each address, prints a line when it does, and ends with its standard input. A
-request says its number in a cookie; an answer that is one has that number as its body.
+request has its number in a cookie; an answer that is one has that number as its body.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def _half(number: bytes) -> bytes:
     return whole[:-500]
 
 
-#: What the peer says to a path, given the number and the body of the request.
+#: The answer for a path, given the number and the body of the request.
 ANSWERS: dict[bytes, Callable[[bytes, bytes], bytes]] = {
     b"/number": lambda number, body: response(number),
     b"/body": lambda number, body: response(body),
@@ -80,11 +80,11 @@ STALLING = {b"/stall", b"/stall-in-body"}
 
 
 class Silent(asyncio.Protocol):
-    """Takes connections, and never says a word."""
+    """Accepts connections, and never sends anything."""
 
 
 class Peer(asyncio.Protocol):
-    """Answers what `ANSWERS` says, and to three paths more.
+    """Answers by `ANSWERS`, and for three more paths.
 
     A request to ``/together?count=`` waits for one to ``/answer?count=``. ``/arrived`` waits
     for the request to a stalling path that has the same number, or for so many together.
@@ -178,7 +178,7 @@ class Server:
     def __init__(self, certificate: str, addresses: int = 1) -> None:
         self.addresses = [f"127.0.0.{number + 1}" for number in range(addresses)]
         self._certificate = certificate
-        # Bound here as well, so that nobody gets them while the process is not there.
+        # Bound here as well, so that they stay reserved while the process is not there.
         self._bound = [socket.socket() for _ in range(4)]
         for sock in self._bound:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

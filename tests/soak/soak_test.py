@@ -52,7 +52,7 @@ async def test_stale_responses(transport: str, start_program: StartProgram) -> N
     )
     output, _ = await process.communicate()
     assert process.returncode == 0, output.decode()
-    # A line for each way, each with responses that nobody has asked for.
+    # A line for each way, each with unsolicited responses.
     lines = output.decode().splitlines()[2:]
     assert len(lines) == 8
     assert all(int(line.split("|")[5]) > 5 for line in lines)

@@ -1,12 +1,12 @@
-"""``python -m tests.soak.stale``: responses that nobody has asked for.
+"""``python -m tests.soak.stale``: unsolicited responses.
 
-A server in a process of its own adds a second response to one in fifty. It sends that in one
+A server in a separate process adds a second response to one in fifty. It sends that in one
 write with the first one, or up to 2 ms later. No fetch may take it for its own response. Prints the
 number of fetches that did, and ends with 1 when a client could have known.
 
 A client cannot know if the response arrives after the next request was written. The server looks
-for that request just before it sends, and sends nothing if it is there. What is left of "later"
-is the time between these two system calls.
+for that request just before it sends, and sends nothing if it is there. "Later" is
+therefore the time between these two system calls.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Count(NamedTuple):
 
 
 def serve(ports: Queue[int], sent: Any, certificate: str | None, is_later: bool) -> None:
-    """Runs the server; ``sent`` counts the responses that nobody has asked for."""
+    """Runs the server; ``sent`` counts the unsolicited responses."""
     chance = random.Random(1)
 
     async def respond(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -1,6 +1,6 @@
 """``python -m tests.soak.streams``: the memory of large bodies in both directions.
 
-The server runs in a process of its own.
+The server runs in a separate process.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ async def upload_file(client: HTTPClient, url: str, folder: Path, size: int) -> 
 
 @stream_request_body
 class Handler(RequestHandler):
-    """Sends as many bytes as the path says, and discards what it receives."""
+    """Sends as many bytes as the path requests, and discards what it receives."""
 
     def prepare(self) -> None:
         self.request.connection.set_max_body_size(1 << 50)  # type: ignore[union-attr]

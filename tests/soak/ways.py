@@ -11,10 +11,10 @@ from turbo_tornado import HTTPClient, HTTPResponse, errors
 
 from .server import Server
 
-#: For what has to run out; long enough to be there, short enough for thousands.
+#: A timeout that has to expire; long enough to be there, short enough for thousands.
 SHORT = 0.1
 
-#: A name that the resolver refuses without asking anybody.
+#: A name that the resolver refuses without a query.
 TOO_LONG = ".".join(["x" * 60] * 5)
 
 
@@ -140,12 +140,12 @@ async def soon(site: Site, number: int) -> None:
 
 
 async def arrived(site: Site, number: int) -> None:
-    """When the peer has the request, and has said what it will say."""
+    """When the peer has the request, and has sent all that it will send."""
     await site.arrived(number)
 
 
 async def in_the_body(site: Site, number: int) -> None:
-    """When what the peer said has been there for the client to read."""
+    """When the data of the peer has been there for the client to read."""
     await arrived(site, number)
     await soon(site, number)
 

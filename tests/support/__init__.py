@@ -8,7 +8,7 @@ from turbo_tornado import HTTPClient, HTTPResponse
 from .peer import Connection, RawPeer, Request, Script, response
 from .watched import watched
 
-#: What the fixtures of these names are.
+#: The types of the fixtures with these names.
 MakeClient = Callable[..., HTTPClient]
 Fetch = Callable[..., Awaitable[HTTPResponse]]
 MakePeer = Callable[..., Awaitable[RawPeer]]

@@ -111,7 +111,7 @@ class Certificates:
         self._servers["intermediate"] = self._write(
             "intermediate.pem", leaf.private_key_and_cert_chain_pem.bytes()
         )
-        #: What can be trusted of that chain.
+        #: The certificates of that chain that can be trusted.
         self.anchors = {
             "root": self.ca,
             "intermediate": self._write("anchor.pem", child.cert_pem.bytes()),

@@ -1,4 +1,4 @@
-"""What many tests ask for, and what they expect."""
+"""Requests of many tests, and the expected responses."""
 
 from __future__ import annotations
 

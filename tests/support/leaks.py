@@ -1,4 +1,4 @@
-"""What a test must not leave behind."""
+"""Resources that a test must not leave behind."""
 
 from __future__ import annotations
 
@@ -41,10 +41,10 @@ async def pending_tasks(before: set[asyncio.Task[object]]) -> set[asyncio.Task[o
     current = asyncio.current_task()
     tasks = {task for task in asyncio.all_tasks() - before if task is not current}
     if tasks:
-        # What was cancelled or closed has yet to run to its end.
+        # Cancelled and closed objects have yet to run to their end.
         await asyncio.wait(tasks, timeout=1)
-    # A failed future that nobody looked at is reported when it is collected.
+    # A failed future whose result was not read is reported when it is collected.
     gc.collect()
-    # What is still alive need not be looked at after the next test.
+    # The collection after the next test need not visit the live objects.
     gc.freeze()
     return {task for task in tasks if not task.done()}

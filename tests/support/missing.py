@@ -1,4 +1,4 @@
-"""What becomes of tests whose peer is not installed."""
+"""Tests whose peer is not installed."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import pytest
 
 
 def missing(peer: str) -> NoReturn:
-    """Skips the tests of a peer, and says so; where ``CI`` is set, fails them.
+    """Skips the tests of a peer, with a reason; where ``CI`` is set, fails them.
 
-    What nobody reads must not leave out anything by itself.
+    A reason that is not read must not skip a test.
     """
     if os.environ.get("CI"):
         pytest.fail(f"{peer} is not installed, and CI is set", pytrace=False)

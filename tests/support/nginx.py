@@ -1,4 +1,4 @@
-"""An nginx of the tests: in the foreground, on ports of its own, ended by its process id."""
+"""An nginx of the tests: in the foreground, on separate ports, ended by its process id."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ class Nginx:
         self._schemes: dict[str, str] = {}
         http = ""
         for name, (options, content) in {**servers, "status": STATUS}.items():
-            # A port that is bound, and not listened on, is given to nobody else, and can
-            # be bound once more by those who say that they reuse an address.
+            # A port that is bound, and not listened on, stays reserved, and can
+            # be bound once more by a process that reuses the address.
             reserved = self._reserved[name] = socket.socket()
             reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             reserved.bind(("127.0.0.1", 0))

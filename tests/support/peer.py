@@ -1,4 +1,4 @@
-"""A server of which every byte is chosen, and every byte that arrived is kept."""
+"""A server of which every byte is chosen, and every byte that arrived is recorded."""
 
 from __future__ import annotations
 
@@ -203,7 +203,7 @@ class RawPeer:
             self.failures.append(error)
         finally:
             conn.writer.transport.abort()
-            # What the connection ended with has been heard of: asyncio would report it, when
+            # The exception of the connection is retrieved here: asyncio would report it, when
             # the collector comes to the future before it comes to the protocol that has it.
             with contextlib.suppress(OSError):
                 await conn.writer.wait_closed()

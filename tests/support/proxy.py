@@ -62,7 +62,7 @@ def tinyproxy(folder: Path, *lines: str) -> Iterator[int]:
     binary = find_tinyproxy()
     assert binary is not None
     with socket.socket() as reserved:
-        # A port that is bound, and not listened on, is given to nobody else.
+        # A port that is bound, and not listened on, stays reserved.
         reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         reserved.bind(("127.0.0.1", 0))
         port = int(reserved.getsockname()[1])

@@ -158,13 +158,13 @@ class _CountingServer(HTTPServer):
 
 
 class Server:
-    """What it received is in ``requests``, in order, each as a dict with method, uri,
+    """The received requests are in ``requests``, in order, each as a dict with method, uri,
     version, headers (list of pairs) and body (bytes)."""
 
     def __init__(self, ssl_context: ssl.SSLContext | None = None) -> None:
         self.requests: list[dict[str, Any]] = []
         self.scheme = "https" if ssl_context else "http"
-        # A certificate speaks for a name; everything else has no need of a look-up.
+        # A certificate is for a name; everything else needs no DNS resolution.
         self.host = "localhost" if ssl_context else "127.0.0.1"
         application = web.Application(ROUTES, server=self)  # type: ignore[arg-type]
         self._server = _CountingServer(application, ssl_options=ssl_context)

@@ -102,7 +102,7 @@ _ROUTES = [
 
 
 class World:
-    """Puts loopback addresses in the place of names and back."""
+    """Replaces names by loopback addresses and back."""
 
     def __init__(self, certificates: Certificates) -> None:
         self._certificates = certificates
@@ -123,7 +123,7 @@ class World:
         return _ORIGIN.sub(address, text)
 
     def named(self, text: str) -> str:
-        """Returns ``text`` with the names in the place of the addresses."""
+        """Returns ``text`` with the names instead of the addresses."""
         for (scheme, authority), port in self._ports.items():
             default = {"http": ":80", "https": ":443"}[scheme]
             origin = f"{scheme}://{authority.removesuffix(default)}"

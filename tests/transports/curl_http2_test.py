@@ -21,7 +21,7 @@ from turbo_tornado.transports.curl import libcurl
 
 from .curl import MakeTransport, fails_with, request_to, send
 
-# Of Tornado 6.4 with pycurl 7.46 and newer.
+# Tornado 6.4 with pycurl 7.46 and newer.
 pytestmark = pytest.mark.filterwarnings("ignore:IOCTLFUNCTION is deprecated:DeprecationWarning")
 
 
@@ -152,7 +152,7 @@ async def test_http2_shares_a_connection(
     transport = make_transport()
     common: dict[str, Any] = {"version": "HTTP/2", "tls": TLS(ca_path=str(certificates.ca))}
     assert (await send(transport, request_to(http2_peer, "/ping", **common))).body == b"/ping"
-    # A peer may say something on an idle connection of HTTP/2.
+    # A peer may send something on an idle connection of HTTP/2.
     for _ in range(5):
         await asyncio.sleep(0)
     slow = [send(transport, request_to(http2_peer, "/slow", **common)) for _ in range(3)]

@@ -42,7 +42,7 @@ from .curl import (
     stalling,
 )
 
-# Of Tornado 6.4 with pycurl 7.46 and newer.
+# Tornado 6.4 with pycurl 7.46 and newer.
 pytestmark = pytest.mark.filterwarnings("ignore:IOCTLFUNCTION is deprecated:DeprecationWarning")
 
 
@@ -134,7 +134,7 @@ async def test_an_answer_that_was_there_before_its_question(
         try:
             assert (await fetch).body == b"good"
         except HTTPStreamClosedError as error:
-            # The request may be under way before it is seen, and is not sent again then.
+            # The request may be under way before it is seen, and is not retried then.
             assert method == "POST" and "before the request" in str(error)
 
 
@@ -178,7 +178,7 @@ async def test_connections_from_one_port(
         monkeypatch.undo()
     over.set()
     await asyncio.sleep(0)
-    # One of them has been closed: that is no reason to use it, or not to use the other.
+    # One of them has been closed: this is not a reason to use it, or not to use the other.
     for peer in (first, second):
         fetch = send(transport, request_to(peer, method="POST", body=b""))
         assert (await asyncio.wait_for(fetch, 10)).body == b"good"
@@ -198,7 +198,7 @@ async def test_closed_within_the_head_when_another_begins(
             await conn.send(GOOD)
         await conn.send(b"HTTP/1.1 200 OK\r\nContent-")
         conn.close()
-        # The next call of libcurl's is for both.
+        # The next call of libcurl is for both.
         posts.append(send(transport, request_to(peer, method="POST", body=b"")))
 
     peer = await raw_peer(script)
@@ -210,8 +210,8 @@ async def test_closed_within_the_head_when_another_begins(
 
 
 class FarewellOverTLS:
-    """A peer that speaks TLS by itself, says goodbye in it with its first answer, and keeps
-    TCP open. What it says together comes together.
+    """A peer that has its own TLS, sends close_notify with its first answer, and keeps
+    TCP open. Data that it sends together arrives together.
     """
 
     def __init__(self, context: ssl.SSLContext, answer: bytes) -> None:
@@ -264,7 +264,7 @@ CUT_HEADS = {
 async def test_farewell_over_tls_within_the_head(
     head: bytes, make_transport: MakeTransport, raw_peer: MakePeer, certificates: Certificates
 ) -> None:
-    # Whoever used the connection again would wait for an answer until TCP ends.
+    # A request that reused the connection would wait for an answer until TCP ends.
     script = FarewellOverTLS(certificates.server_context(), head)
     peer = await raw_peer(script)
     peer.scheme = "https"
@@ -288,7 +288,7 @@ async def test_farewell_over_tls_within_the_head_when_another_begins(
     transport = make_transport()
     tls = TLS(ca_path=str(certificates.ca))
     posts: list[Awaitable[Response]] = []
-    # The call of libcurl's that reads the answer begins this one, too.
+    # The call of libcurl that reads the answer begins this one, too.
     script.before = lambda: posts.append(
         send(transport, request_to(peer, method="POST", body=b"", tls=tls))
     )
@@ -333,7 +333,7 @@ async def test_cancel_within_a_call_of_libcurl(
     # As the signal handler of asyncio.run() does it on Ctrl-C.
     left = asyncio.Event()
     on_body = RequestAttempt.on_body
-    # What is raised within the call would only be printed.
+    # An exception within the call would only be printed.
     cancels: list[object] = []
 
     def interrupted(attempt: RequestAttempt, chunk: bytes) -> int | None:

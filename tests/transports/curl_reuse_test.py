@@ -24,7 +24,7 @@ from turbo_tornado.transports.curl.socket_state import COUNTS_RECEIVED, read_sta
 
 from .curl import GOOD, MakeTransport, fails_with, has_epoll, request_to, send
 
-# Of Tornado 6.4 with pycurl 7.46 and newer.
+# Tornado 6.4 with pycurl 7.46 and newer.
 pytestmark = pytest.mark.filterwarnings("ignore:IOCTLFUNCTION is deprecated:DeprecationWarning")
 
 STALE = response(b"stale")
@@ -59,7 +59,7 @@ async def test_unsolicited_response_in_the_same_iteration(
         while "/held" not in echo.by_target:
             await peer.received(count + 1)
         # libcurl handles the first of these events, and starts the request on the idle
-        # connection, before anybody looks at the second one.
+        # connection, before it sees the second one.
         echo.by_target.pop("/held").writer.write(response(b"/held")[:-1])
         echo.by_target["/idle"].writer.write(STALE)
         mine = send(transport, request_to(peer, "/mine"))

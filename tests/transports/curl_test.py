@@ -29,7 +29,7 @@ from turbo_tornado.transports.curl.sockets import EpollSockets, LoopSockets
 
 from .curl import GOOD, MakeTransport, fails_with, has_epoll, request_to, send, stalling
 
-# Of Tornado 6.4 with pycurl 7.46 and newer.
+# Tornado 6.4 with pycurl 7.46 and newer.
 pytestmark = pytest.mark.filterwarnings("ignore:IOCTLFUNCTION is deprecated:DeprecationWarning")
 
 # Handles and the queue
@@ -97,7 +97,7 @@ async def test_cancel_in_the_queue(make_transport: MakeTransport, raw_peer: Make
     await asyncio.wait_for(peer.received(), 10)
     sent[0].cancel()
     tornado[0].cancel()
-    # A callback hears of the second one in the next iteration of the loop.
+    # A callback is called for the second one in the next iteration of the loop.
     await asyncio.sleep(0)
     first.cancel()
     assert (await sent[1]).body == (await tornado[1]).body == b"good"
@@ -139,7 +139,7 @@ async def test_timeout_in_the_queue(make_transport: MakeTransport, raw_peer: Mak
     assert str(await fails_with(second, RequestTimeout)).endswith("Timeout in request queue")
     third = send(transport, request_to(peer, "/third", request_timeout=0.2))
     first.cancel()
-    # What it waited for counts.
+    # The time in the queue counts.
     await fails_with(third, RequestTimeout)
     assert [request.target for request in peer.requests] == ["/first", "/third"]
 
@@ -247,7 +247,7 @@ def new_loop(request: pytest.FixtureRequest) -> Callable[[], asyncio.AbstractEve
 async def run_in(
     new_loop: Callable[[], asyncio.AbstractEventLoop], main: Callable[[], Coroutine[Any, Any, None]]
 ) -> None:
-    """Runs ``main`` in a thread with a loop of its own."""
+    """Runs ``main`` in a thread with a separate loop."""
 
     def run() -> None:
         loop = new_loop()
@@ -381,7 +381,7 @@ async def test_max_idle(make_transport: MakeTransport, raw_peer: MakePeer) -> No
     await asyncio.gather(*fetches)
     for _ in range(3):
         await send(transport, request_to(peer))
-    # The limit of libcurl's is moved in steps.
+    # The limit of libcurl moves in steps.
     assert open_connections <= 3 + 2 * 32
 
 

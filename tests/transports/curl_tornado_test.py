@@ -23,7 +23,7 @@ from turbo_tornado.transports.curl import CurlTransport
 
 from .curl import GOOD, MakeTransport, fails_with, half_a_body
 
-# Of Tornado 6.4 with pycurl 7.46 and newer.
+# Tornado 6.4 with pycurl 7.46 and newer.
 pytestmark = pytest.mark.filterwarnings("ignore:IOCTLFUNCTION is deprecated:DeprecationWarning")
 
 
@@ -196,7 +196,7 @@ async def test_cancel_plain(
     assert (await transport.fetch(peer.url("/good"))).body == b"good"
 
 
-# Of pycurl 7.45.7.
+# pycurl 7.45.7.
 @pytest.mark.filterwarnings("ignore:debug_callback failed to acquire thread:RuntimeWarning")
 async def test_debug_log(
     make_transport: MakeTransport, raw_peer: MakePeer, caplog: pytest.LogCaptureFixture

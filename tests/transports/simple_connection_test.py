@@ -134,7 +134,7 @@ async def test_drain_fails_when_the_connection_is_closed(pair: Pair) -> None:
 
 async def test_a_write_error_is_kept_and_the_data_of_the_peer_is_received(pair: Pair) -> None:
     connection, peer = pair
-    # The peer says something and goes, without having read what it was sent.
+    # The peer sends something and closes, without having read what it was sent.
     connection.write(b"unread")
     peer.send(b"too large")
     peer.close()

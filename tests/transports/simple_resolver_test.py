@@ -82,7 +82,7 @@ async def until(condition: Callable[[], bool]) -> None:
 async def test_the_number_of_threads_is_bounded(names: ThreadResolver, silent: SilentNames) -> None:
     waiting = [asyncio.ensure_future(names.resolve(f"{n}.silent", 80)) for n in range(5)]
     await within(5, until(lambda: len(silent.names) == 2))
-    # Cancelled in the queue, so that nobody resolves it.
+    # Cancelled in the queue, so that it is not resolved.
     waiting[3].cancel()
     silent.end.set()
     results = await within(5, asyncio.gather(*waiting, return_exceptions=True))

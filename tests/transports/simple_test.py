@@ -1,4 +1,4 @@
-"""What only the simple transport has, through Tornado's API and on real sockets."""
+"""Features of the simple transport only, through Tornado's API and on real sockets."""
 
 from __future__ import annotations
 
@@ -229,7 +229,7 @@ async def test_tls_that_is_cut_while_a_body_is_sent(
             await asyncio.sleep(0.001)
 
     peer = await raw_peer(script, certificates.server_context())
-    # The write and the end of the peer must not report each other for ever.
+    # The write and the end of the peer must not report each other forever.
     with pytest.raises((OSError, StreamClosedError)):
         await within(
             10,
@@ -295,7 +295,7 @@ async def test_a_dropped_transport_leaves_nothing(raw_peer: MakePeer) -> None:
     await transport.fetch(peer.url())
     handlers: Any = IOLoop.current().handlers  # type: ignore[attr-defined]
     before = len(handlers)
-    # What a failed assertion would show of the frame refers to it.
+    # The report of a failed assertion would refer to it by the frame.
     del transport
     gc.collect()
     assert len(handlers) == before - 1

@@ -1,4 +1,4 @@
-"""Tornado's API on both transports: what an ``HTTPRequest`` may say, and what is refused."""
+"""Tornado's API on both transports: valid and invalid ``HTTPRequest`` objects."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What type checkers must accept, and what type they must see. Never run."""
+"""Code that type checkers must accept, and the types that they must see. Never run."""
 
 from __future__ import annotations
 

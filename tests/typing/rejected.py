@@ -1,4 +1,4 @@
-"""What type checkers must refuse. Never run.
+"""Code that type checkers must reject. Never run.
 
 Each line is wrong in the one way that its ``ignore`` names; mypy reports an ``ignore`` that
 nothing needs, and so each line that it would accept.

@@ -62,14 +62,14 @@ class StubTransport:
         *answers: Answer | AnswerFunction,
         **answer: Unpack[AnswerKeywords],
     ) -> Route:
-        """Registers the answers to some requests.
+        """Registers answers for some requests.
 
         :arg method: such as ``"GET"``; ``None`` for any method.
         :arg url: an absolute URL, or a path on any host. With a query, the request must have
             the same parameters in any order; without one, the query is ignored. Or a compiled
             regular expression, which is searched for in the URL. Or a function that is called
             with the `StubRequest` and returns whether it matches.
-        :arg answers: the answers to successive requests; the last one is repeated. Each is an
+        :arg answers: the answers for successive requests; the last one is repeated. Each is an
             `Answer`, or a plain or async function that is called with the `StubRequest` and
             returns an `Answer`.
         :arg answer: the keywords of a single `Answer`, instead of ``answers``. Default: an
@@ -94,7 +94,7 @@ class StubTransport:
         *answers: Answer | AnswerFunction,
         **answer: Unpack[AnswerKeywords],
     ) -> Route:
-        """Registers the answers to GET requests, as `on`."""
+        """Registers answers for GET requests, as `on`."""
         return self.on("GET", url, *answers, **answer)
 
     def head(
@@ -103,7 +103,7 @@ class StubTransport:
         *answers: Answer | AnswerFunction,
         **answer: Unpack[AnswerKeywords],
     ) -> Route:
-        """Registers the answers to HEAD requests, as `on`. The body is omitted."""
+        """Registers answers for HEAD requests, as `on`. The body is omitted."""
         return self.on("HEAD", url, *answers, **answer)
 
     def post(
@@ -112,7 +112,7 @@ class StubTransport:
         *answers: Answer | AnswerFunction,
         **answer: Unpack[AnswerKeywords],
     ) -> Route:
-        """Registers the answers to POST requests, as `on`."""
+        """Registers answers for POST requests, as `on`."""
         return self.on("POST", url, *answers, **answer)
 
     def put(
@@ -121,7 +121,7 @@ class StubTransport:
         *answers: Answer | AnswerFunction,
         **answer: Unpack[AnswerKeywords],
     ) -> Route:
-        """Registers the answers to PUT requests, as `on`."""
+        """Registers answers for PUT requests, as `on`."""
         return self.on("PUT", url, *answers, **answer)
 
     def patch(
@@ -130,7 +130,7 @@ class StubTransport:
         *answers: Answer | AnswerFunction,
         **answer: Unpack[AnswerKeywords],
     ) -> Route:
-        """Registers the answers to PATCH requests, as `on`."""
+        """Registers answers for PATCH requests, as `on`."""
         return self.on("PATCH", url, *answers, **answer)
 
     def delete(
@@ -139,7 +139,7 @@ class StubTransport:
         *answers: Answer | AnswerFunction,
         **answer: Unpack[AnswerKeywords],
     ) -> Route:
-        """Registers the answers to DELETE requests, as `on`."""
+        """Registers answers for DELETE requests, as `on`."""
         return self.on("DELETE", url, *answers, **answer)
 
     def install(self) -> Self:
