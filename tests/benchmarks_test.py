@@ -73,7 +73,7 @@ async def test_before_refuses_another_package(before: Path, start_program: Start
         "import types, turbo_tornado\n"
         "from benchmarks.clients import CLIENTS\n"
         f"job = types.SimpleNamespace(before={str(before)!r}, loop='asyncio', method='GET',\n"
-        "    kept=True, timeout=1.0, body=None)\n"
+        "    kept=True, streamed=False, timeout=1.0, body=None)\n"
         "CLIENTS['before-simple'].run(job)"
     )
     process = await start_program(sys.executable, "-c", program)

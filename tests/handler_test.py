@@ -55,7 +55,7 @@ class Services:
     def __init__(self, certificates: Certificates, bound: socket.socket) -> None:
         self.origin = f"https://127.0.0.1:{bound.getsockname()[1]}"
         self.records: list[Any] = []
-        #: Of what was uploaded: the head of the multipart body, its checksum and its end.
+        #: The uploaded body: its multipart head, its checksum and its end.
         self.uploads: list[tuple[str, int, bytes]] = []
         #: Status codes by path.
         self.failing: dict[str, int] = {}

@@ -89,7 +89,7 @@ def build_request(
     request.header_block = _header_block(request, options, content_type)
     if options.streaming_callback is not None:
         request.streaming_callback = handler_of(options.streaming_callback)
-        # It is not kept in memory.
+        # It is not stored in memory.
         request.max_body_size = sys.maxsize
     if options.allow_redirects:
         request.on_head = keeps_body

@@ -56,7 +56,7 @@ def redirect(request: Request, code: int, location: str, request_timeout: float)
     :arg str location: its Location header.
     :arg float request_timeout: seconds that are left for the fetch; 0 for no limit.
     :raises InvalidURL, InvalidSchema: for an invalid ``location``.
-    :raises InvalidBody: for a body that would have to be sent again and cannot be.
+    :raises InvalidBody: for a body that would have to be repeated and cannot be.
     :raises ConnectFailed: for an invalid proxy in the environment.
     """
     url = request.url.join(location)

@@ -20,7 +20,7 @@ IDEMPOTENT_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELET
 
 # Attributes that only the transport of a request needs.
 _UNPICKLABLE = frozenset({"blocks", "body_producer", "on_head", "streaming_callback", "tls"})
-# libcurl writes the one at a place of its own, and waits for the response to the other.
+# libcurl chooses the place of the first, and waits for the response to the second.
 _NOT_FIRST = ("connection", "expect")
 
 BodyProducer = Callable[[Callable[[bytes], Awaitable[None]]], "Awaitable[None] | None"]

@@ -16,7 +16,7 @@ from .host import any_host_and_port, host_and_port, is_ip
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
-# A cached URL is kept for the life of the process. The limit of its length is the limit of the
+# A cached URL stays for the life of the process. The limit of its length is the limit of the
 # memory of the cache.
 _MAX_CACHED_LENGTH = 1024
 

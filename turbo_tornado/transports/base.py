@@ -206,7 +206,7 @@ class CancellableFetch(AsyncHTTPClient):
         try:
             self.set_abort(self.send(request.request_to_send(), on_done))
         except Exception as error:
-            # A tool can have called this later, where nobody would catch the exception.
+            # A tool can have called this later, where the exception would not be caught.
             on_done(error)
 
     @property
@@ -286,7 +286,7 @@ class RequestQueue:
             self._leave(request)
             self._start_next()
         if self._on_empty is not None and not self.active and not self.waiting:
-            # Later, because the request is still ending. A closed loop calls nobody back.
+            # Later, because the request is still ending. A closed loop does not call back.
             if not self._loop.is_closed():
                 self._loop.call_soon(self._on_empty)
             self._on_empty = None
@@ -305,7 +305,7 @@ class RequestQueue:
             try:
                 request.fail(ClientClosed("client closed"))
             except RuntimeError:
-                # A closed loop calls nobody back.
+                # A closed loop does not call back.
                 if not self._loop.is_closed():
                     raise
 

@@ -81,7 +81,7 @@ class StandIn:
         self._start(request, callback)
 
     def _set_timeout(self, milliseconds: int) -> None:
-        """Does nothing: the transport has a timer of its own."""
+        """Does nothing: the transport has a separate timer."""
 
 
 class CarriedRequest(HTTPRequest):

@@ -239,7 +239,7 @@ class Registry:
         return [*self._clients.get(io_loop, {}).values()]
 
     def add_stub(self, kind: type[AsyncHTTPClient]) -> None:
-        """Makes ``kind`` carry every fetch, whatever transport it asks for."""
+        """Makes ``kind`` carry every fetch, also one with another transport."""
         self._stubs.append(kind)
 
     def remove_stub(self, kind: type[AsyncHTTPClient]) -> None:

@@ -23,7 +23,7 @@ from .socket_state import Address
 GO_ON, STOP = 0, 1
 FAILED = 0
 
-# To receive a longer body that is not kept costs more than a new connection.
+# To receive a longer body and discard it costs more than a new connection.
 _MAX_DISCARDED = 262144
 
 
@@ -51,7 +51,7 @@ class RequestAttempt(Attempt):
     is_past_proxy = False
     #: Creates the delivery of a body; set for a request with a ``streaming_callback``.
     create_delivery: Callable[[Body], Delivery] | None = None
-    #: What receives the body instead of ``body``.
+    #: The receiver of the body instead of ``body``.
     delivery: Delivery | None = None
 
     def __init__(self, request: Request, connections: Connections) -> None:
@@ -96,7 +96,7 @@ class RequestAttempt(Attempt):
     def on_sending(self, address: Address) -> int:
         if self.phase is not Phase.CONNECTING:
             # libcurl repeats a request on a connection that was closed, up to five times,
-            # whatever the method. `Transfer` decides that instead.
+            # with any method. `Transfer` decides that instead.
             return STOP
         if self._connections.claim(address, self, self.may_share) in UNUSABLE:
             return STOP

@@ -12,8 +12,8 @@ the connection here, and the claim can be refused:
 
 A reused connection must be open, with nothing unread in the kernel, and its last response
 must allow another request. Anything that the peer has sent without a request would be taken
-for the response to the next one. That data can also be in the buffer of OpenSSL, where nobody
-sees it. It is found when libcurl reports a response without having read from the kernel.
+for the response to the next one. That data can also be in the buffer of OpenSSL, which is
+not visible. It is found when libcurl reports a response without having read from the kernel.
 """
 
 from __future__ import annotations

@@ -161,7 +161,7 @@ class RequestHandle:
         if request.method == "HEAD" and not request.has_body:
             set_option(pycurl.NOBODY, 1)
         elif request.method != "GET" or request.has_body:
-            # A request with a body is a POST to libcurl, whatever its method.
+            # A request with a body is a POST to libcurl, with any method.
             set_option(pycurl.CUSTOMREQUEST, request.method)
 
     def _configure_tls(self, request: Request) -> None:
@@ -198,7 +198,7 @@ class RequestHandle:
 
 
 def is_refusal(kind: int, text: bytes) -> bool:
-    """Returns whether a debug message of libcurl says that the peer refused the request.
+    """Returns whether a debug message of libcurl reports that the peer refused the request.
 
     libcurl has no code for it. It repeats such a request, and also one whose connection was
     closed, which the peer can have processed.

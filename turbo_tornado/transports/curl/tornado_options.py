@@ -67,13 +67,13 @@ class TornadoAttempt(Attempt):
         #: Whether a response was there before its request.
         self.is_early = False
         self._is_awaiting_head = False
-        #: What receives the body instead of ``buffer``.
+        #: The receiver of the body instead of ``buffer``.
         self.delivery: Delivery | None = None
         #: Whether the body is over its limit.
         self.is_too_large = False
 
     def allows_reuse(self) -> bool:
-        # libcurl itself closes a connection if the head says so.
+        # libcurl itself closes a connection if the head requires it.
         return self.has_head and not self.is_early
 
     @property
@@ -85,7 +85,7 @@ class TornadoAttempt(Attempt):
         if self.claim is None:
             refused: tuple[Claim, ...] = UNUSABLE
         elif self._is_awaiting_head and self.is_first_request:
-            # libcurl repeats a request on a connection that was closed, whatever the method.
+            # libcurl repeats a request on a connection that was closed, with any method.
             return STOP
         else:
             # The request of a redirect. libcurl repeats it if the connection is closed.

@@ -189,7 +189,7 @@ class Transfer:
             self._finish(outcome, not code and isinstance(outcome, Response))
 
     def _can_retry(self, code: int) -> bool:
-        """Returns whether the request can be sent again on another connection.
+        """Returns whether the request can be retried on another connection.
 
         Its connection was closed before any byte of the response, or had a response
         already. A request that is not idempotent may have been processed.

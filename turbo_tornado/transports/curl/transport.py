@@ -33,14 +33,14 @@ from .tornado_options import HeaderCallback, TornadoHandle, forbids_reuse
 from .tornado_request import TornadoTransfer
 from .transfer import Transfer
 
-# A handle whose last body was larger is not kept, because it would keep the body.
+# A handle whose last body was larger is not reused, because it would keep the body.
 _LARGE_BODY = 65536
 
 
 class CurlTransport(CancellableFetch, CurlAsyncHTTPClient):
     """An `AsyncHTTPClient` on libcurl.
 
-    It has the interface of `tornado.curl_httpclient.CurlAsyncHTTPClient`. To use it in place
+    It has the interface of `tornado.curl_httpclient.CurlAsyncHTTPClient`. To use it instead
     of that class, without anything else of this package::
 
         AsyncHTTPClient.configure("turbo_tornado.transports.curl.CurlTransport")
@@ -48,11 +48,11 @@ class CurlTransport(CancellableFetch, CurlAsyncHTTPClient):
     :arg int max_clients: limit of requests in progress; further requests wait in a queue.
         Default: ``None``, no limit.
     :arg int max_body_size: bytes of decoded body that a response may have. Default: 100 MiB.
-        `turbo_tornado.HTTPClient` has a limit of its own.
+        `turbo_tornado.HTTPClient` has a separate limit.
     :arg int max_idle: limit of idle connections. Default: 512.
     :arg float idle_timeout: seconds after which an idle connection is not reused. Default:
         60.
-    :arg int max_spare: limit of unused curl handles that are kept. Default: 256.
+    :arg int max_spare: limit of unused curl handles. Default: 256.
 
     ``defaults`` is that of Tornado. Handles are created when they are needed.
 
@@ -75,7 +75,7 @@ class CurlTransport(CancellableFetch, CurlAsyncHTTPClient):
         max_spare: int = 256,
     ) -> None:
         self._engine = engine = CurlEngine(IOLoop.current(), max_idle)
-        # Tornado gives these to libcurl in place of its own methods. Its streaming buffer
+        # Tornado gives these to libcurl instead of its methods. Its streaming buffer
         # calls the second one to resume a transfer.
         self._handle_socket = engine.on_socket  # type: ignore[assignment, method-assign]
         self._set_timeout = engine.on_timer  # type: ignore[assignment, method-assign]

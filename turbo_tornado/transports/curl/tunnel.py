@@ -14,7 +14,7 @@ from .socket_state import read_state
 
 
 def configure_proxy(curl: pycurl.Curl, proxy: Proxy, is_tunnel: bool) -> None:
-    """Makes libcurl send its requests to a proxy, with no other headers than ours."""
+    """Makes libcurl send its requests to a proxy, with the headers of the client only."""
     host = f"[{proxy.host.replace('%', '%25')}]" if ":" in proxy.host else proxy.host
     curl.setopt(pycurl.PROXY, f"http://{host}:{proxy.port}")
     curl.setopt(pycurl.NOPROXY, "")
@@ -78,6 +78,6 @@ class TunnelAttempt(RequestAttempt):
             self.is_past_proxy = True
 
     def _has_unread(self) -> bool:
-        # libcurl reads no byte after the head. Of several sockets, one can be closed already.
+        # libcurl reads no byte after the head. One of several sockets can be closed already.
         state = read_state(self.new_sockets[0]) if len(self.new_sockets) == 1 else None
         return state is not None and state.unread > 0

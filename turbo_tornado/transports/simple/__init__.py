@@ -1,4 +1,4 @@
-"""The simple transport: HTTP/1 in pure Python on sockets of its own."""
+"""The simple transport: HTTP/1 in pure Python on non-blocking sockets."""
 
 from .transport import SimpleTransport
 

@@ -215,7 +215,7 @@ def _cause(error: Exception) -> Exception:
     number = getattr(error, "errno", None)
     if not number or isinstance(error, socket.gaierror):
         return error
-    # asyncio says "Connect call failed" whatever the error is.
+    # asyncio's message is "Connect call failed" for any error.
     return OSError(number, os.strerror(number))
 
 

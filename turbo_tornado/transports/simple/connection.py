@@ -230,7 +230,7 @@ class Connection:
                 self._blocked = IOLoop.WRITE
             return 0
         except OSError as error:
-            # The first one says most: after a reset, others are only EPIPE.
+            # The first one has the cause: after a reset, others are only EPIPE.
             if self.write_error is None:
                 self.write_error = error
             return 0
@@ -273,7 +273,7 @@ class Connection:
         if not self._events:
             self._watcher.add(self._sock, events, self._on_events)
         elif not events:
-            # epoll reports the end of a connection to whoever watches it, again and again.
+            # epoll reports the end of a watched connection again and again.
             self._watcher.remove(self._sock)
         else:
             self._watcher.modify(self._sock, events, self._on_events)

@@ -71,7 +71,7 @@ class Delivery:
 
 
 class Discard:
-    """Drops a body that nobody needs, such as that of a redirect that is followed."""
+    """Drops a body that is not needed, such as that of a redirect that is followed."""
 
     # Receiving the rest is cheaper than a new connection, up to a point.
     _LIMIT = 262144

@@ -12,7 +12,7 @@ class IdlePool:
     """Idle connections by key, the most recently used first.
 
     An event on an idle connection means that the peer has closed it or has sent something
-    that nobody asked for. Both end the connection.
+    without a request. Both end the connection.
 
     :arg deadlines: the timers of the idle timeouts.
     :arg int max_idle: limit of idle connections in all; the oldest one is closed.

@@ -30,8 +30,8 @@ from .watcher import Watcher, create_watcher
 class SimpleTransport(CancellableFetch, SimpleAsyncHTTPClient):
     """An `AsyncHTTPClient` in pure Python that reuses connections.
 
-    It has the interface of `tornado.simple_httpclient.SimpleAsyncHTTPClient`. To use it in
-    place of that class, without anything else of this package::
+    It has the interface of `tornado.simple_httpclient.SimpleAsyncHTTPClient`. To use it
+    instead of that class, without anything else of this package::
 
         AsyncHTTPClient.configure("turbo_tornado.transports.simple.SimpleTransport")
 
@@ -43,7 +43,7 @@ class SimpleTransport(CancellableFetch, SimpleAsyncHTTPClient):
     :arg float idle_timeout: seconds after which an idle connection is closed. Default: 60.
     :arg int max_buffer_size: default of ``max_body_size``, in bytes. Default: 100 MiB.
     :arg int max_body_size: bytes of decoded body that a response may have. Default:
-        ``max_buffer_size``. `turbo_tornado.HTTPClient` has a limit of its own.
+        ``max_buffer_size``. `turbo_tornado.HTTPClient` has a separate limit.
     :arg int max_header_size: bytes that a response head may have. Default: 64 KiB.
 
     ``hostname_mapping``, ``resolver`` and ``defaults`` are those of Tornado. Without a

@@ -34,10 +34,10 @@ class Upload:
     async def run(self) -> None:
         """Sends the body.
 
-        :raises HTTPOutputError: when the producer sends something else than Content-Length says.
+        :raises HTTPOutputError: when the producer does not send as many bytes as Content-Length.
         """
         request, connection = self._request, self._connection
-        # The receiving side reports a closed connection, with what the peer had to say.
+        # The receiving side reports a closed connection, with the response of the peer.
         with contextlib.suppress(StreamClosedError):
             if request.expect_continue:
                 await self._wait_to_continue()

@@ -31,7 +31,7 @@ class Watcher(Protocol):
 
 
 class EpollWatcher:
-    """Watches sockets with an epoll set of its own, which the loop watches.
+    """Watches sockets with a separate epoll set, which the loop watches.
 
     One wake-up of the loop serves all sockets that are ready, and a change of interest is one
     system call. The selector of asyncio spends more Python on one event than the request that
