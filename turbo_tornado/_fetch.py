@@ -93,9 +93,6 @@ class ActiveFetch:
     def _on_done(self, outcome: Response | BaseException) -> None:
         if self.future.done():
             return
-        if isinstance(outcome, CallerError):
-            self._raise(outcome.error)
-            return
         if isinstance(outcome, BaseException):
             self._fail_or_raise(outcome)
             return
@@ -109,7 +106,9 @@ class ActiveFetch:
                 self._fail_or_raise(error)
             return
         # The response refers to the request, and should not keep its body.
-        self._request.drop_body()
+        self._request.body = None
+        if self._request.body_producer is not None:
+            self._request.drop_body()
         self._finish(HTTPResponse(self._milliseconds(), None, self._request, outcome))
 
     def _follow(self, code: int, location: str) -> None:
@@ -146,10 +145,11 @@ class ActiveFetch:
         return True
 
     def _fail_or_raise(self, error: BaseException) -> None:
-        if not self._fail(error):
-            self._raise(error)
-
-    def _raise(self, error: BaseException) -> None:
+        if isinstance(error, CallerError):
+            # It can have the type of a failure, and is not one.
+            error = error.error
+        elif self._fail(error):
+            return
         self._end()
         if isinstance(error, asyncio.CancelledError):
             self.future.cancel()

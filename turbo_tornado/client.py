@@ -22,7 +22,7 @@ from .hooks import Hook
 from .request import keywords
 from .request.build import build_request
 from .request.keywords import FetchKeywords
-from .request.tls import CONTEXT_ON_CURL, TLS, SSLOptions, check_ssl_options
+from .request.tls import CONTEXT_ON_CURL, DEFAULT_TLS, TLS, SSLOptions, check_ssl_options
 from .response import HTTPResponse
 from .transports.base import asyncio_loop
 from .transports.classify import REFUSED, classify
@@ -158,11 +158,11 @@ class HTTPClient:
             raise TypeError(f"max_buffer_size must be an int, not {type(max_buffer_size).__name__}")
         elif max_buffer_size < 1:
             raise ValueError("max_buffer_size must be at least 1")
-        self._tls = check_ssl_options(ssl_options)
+        self._tls = DEFAULT_TLS if ssl_options is None else check_ssl_options(ssl_options)
         self._io_loop = io_loop
         self._max_buffer_size = max_buffer_size
         self._transport = None if transport is None else check_transport(transport)
-        if self._transport == "curl" and not isinstance(self._tls, TLS):
+        if ssl_options is not None and transport == "curl" and not isinstance(self._tls, TLS):
             raise ValueError(CONTEXT_ON_CURL)
         self._hooks = hooks.check_hooks(on_request, on_response)
         self._busy = False

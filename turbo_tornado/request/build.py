@@ -23,7 +23,7 @@ from .redirect import keeps_body
 from .request import Request, header_block
 from .streamed import StreamedBody, streamed_body
 from .tls import TLS
-from .url import parse_url
+from .url import URL, parse_url
 
 _METHODS_WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 _METHODS_WITH_FORM = _METHODS_WITH_BODY | {"DELETE"}
@@ -54,22 +54,15 @@ def build_request(
     address = parse_url(str.__str__(url))
     method = options.method
     content_type, body = "", options.body
-    if options.json is not None:
-        body, content_type = options.json, "application/json"
-    if options.files is not None:
-        multipart = Multipart(options.params, options.files)
-        body, content_type = multipart, multipart.content_type
-    elif options.params is not None:
-        if body is None and method in _METHODS_WITH_FORM:
-            body = options.params.encode("ascii")
-            content_type = "application/x-www-form-urlencoded"
-        else:
-            address = address.with_query(options.params)
+    if not options.is_plain:
+        address, body, content_type = _encoded(address, options)
+    is_streamed = False
     if body is None:
-        _require_body(method)
+        if method in _METHODS_WITH_BODY:
+            raise _body_required(method)
     elif type(body) is not bytes:
         body = _bytes_or_streamed(body)
-    is_streamed = body is not None and type(body) is not bytes
+        is_streamed = type(body) is not bytes
     request = Request(
         address,
         method,
@@ -87,26 +80,48 @@ def build_request(
     if is_streamed:
         request.use_body(body)
     request.header_block = _header_block(request, options, content_type)
+    if options.allow_redirects:
+        request.on_head = keeps_body
+    if not options.is_plain:
+        _apply_rare(request, options)
+    elif request.version == "HTTP/1.0":
+        request.keep_alive = False
+    if is_streamed and request.content_length is None and request.version == "HTTP/1.0":
+        raise ValueError("http_version: HTTP/1.0 needs a body of known length: bytes or a file")
+    if len(request.header_block) + len(request.target) > _MAX_HEAD_SIZE:
+        raise ValueError(f"the request line and the headers are over {_MAX_HEAD_SIZE} bytes")
+    return request
+
+
+def _encoded(url: URL, options: FetchOptions) -> tuple[URL, Any, str]:
+    """Returns the URL, the body and its content type."""
+    if options.files is not None:
+        multipart = Multipart(options.params, options.files)
+        return url, multipart, multipart.content_type
+    body, content_type = options.body, ""
+    if options.json is not None:
+        body, content_type = options.json, "application/json"
+    if options.params is not None:
+        if body is None and options.method in _METHODS_WITH_FORM:
+            return url, options.params.encode("ascii"), "application/x-www-form-urlencoded"
+        url = url.with_query(options.params)
+    return url, body, content_type
+
+
+def _apply_rare(request: Request, options: FetchOptions) -> None:
     if options.streaming_callback is not None:
         request.streaming_callback = handler_of(options.streaming_callback)
         # It is not stored in memory.
         request.max_body_size = sys.maxsize
-    if options.allow_redirects:
-        request.on_head = keeps_body
     if options.on_headers is not None:
         _apply_on_headers(request, options)
     elif options.headers is not None and "connection" in options.headers:
         apply_connection(request, request.headers())
     elif request.version == "HTTP/1.0":
         request.keep_alive = False
-    if is_streamed and request.content_length is None and request.version == "HTTP/1.0":
-        raise ValueError("http_version: HTTP/1.0 needs a body of known length: bytes or a file")
     if options.proxy is not None:
         _check_proxy_headers(request)
         request.use_proxy(options.proxy)
-    if len(request.header_block) + len(request.target) > _MAX_HEAD_SIZE:
-        raise ValueError(f"the request line and the headers are over {_MAX_HEAD_SIZE} bytes")
-    return request
 
 
 def _check_proxy_headers(request: Request) -> None:
@@ -115,9 +130,8 @@ def _check_proxy_headers(request: Request) -> None:
         raise ValueError("Proxy-Authorization cannot be set; put the user info into 'proxy'")
 
 
-def _require_body(method: str) -> None:
-    if method in _METHODS_WITH_BODY:
-        raise BodyRequired(f"{method} needs a body, json, files or params, and has none of them")
+def _body_required(method: str) -> BodyRequired:
+    return BodyRequired(f"{method} needs a body, json, files or params, and has none of them")
 
 
 def _bytes_or_streamed(body: Any) -> bytes | StreamedBody:
@@ -192,8 +206,8 @@ def _apply_on_headers(request: Request, options: FetchOptions) -> None:
         raise ValueError("on_headers cannot change Transfer-Encoding, which the client decides")
     check_one_host("on_headers", headers)
     request.method = check_method("method", headers.get_method())
-    if not request.has_body:
-        _require_body(request.method)
+    if not request.has_body and request.method in _METHODS_WITH_BODY:
+        raise _body_required(request.method)
     target = headers.get_uri()
     if target != request.target:
         request.target = _check_target(target)

@@ -232,6 +232,8 @@ class FetchOptions:
     streaming_callback: Callable[[bytes], Any] | None
     #: A str stands for the environment.
     proxy: Proxy | str | None
+    #: Whether none of the rarer keywords is set, so that a fetch need not look at each of them.
+    is_plain: bool
 
     def __init__(self, values: dict[str, Any]) -> None:
         # A copy into attributes would cost each fetch a microsecond.
@@ -239,7 +241,10 @@ class FetchOptions:
 
 
 _CHECKS = {name: keyword.check for name, keyword in KEYWORDS.items()}
-_BUILT_IN = {name: keyword.default for name, keyword in KEYWORDS.items()}
+_BUILT_IN = {name: keyword.default for name, keyword in KEYWORDS.items()} | {"is_plain": True}
+_RARE = frozenset(
+    {"params", "on_headers", "headers", "json", "files", "streaming_callback", "proxy"}
+)
 
 _defaults = FetchOptions(_BUILT_IN)
 
@@ -252,9 +257,10 @@ def set_defaults(values: Mapping[str, Any]) -> None:
     :raises TypeError, ValueError: as `resolve`.
     """
     global _defaults
-    restored = {name: _BUILT_IN[name] for name in values if name in _BUILT_IN}
+    restored = {name: _BUILT_IN[name] for name in values if name in KEYWORDS}
     defaults = _defaults.__dict__ | restored
     _check_into(defaults, "configure()", values)
+    defaults["is_plain"] = all(defaults[name] is None for name in _RARE)
     _defaults = FetchOptions(defaults)
 
 
@@ -285,7 +291,9 @@ def resolve(table: Mapping[str, Any] | None, keywords: Mapping[str, Any]) -> Fet
         _check_into(values, "fetch()", table)
     if keywords:
         _check_into(values, "fetch()", keywords)
-    if values["json"] is not None or values["files"] is not None:
+    if not _RARE.isdisjoint(keywords) or (table and not _RARE.isdisjoint(table)):
+        values["is_plain"] = False
+    if not values["is_plain"]:
         _check_one_body(values)
     return FetchOptions(values)
 

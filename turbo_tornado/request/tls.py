@@ -65,7 +65,7 @@ class TLS:
         :raises ValueError: for ``priv_file`` without ``cert_file``.
         """
         if ssl_options is None:
-            return _DEFAULT
+            return DEFAULT_TLS
         if not isinstance(ssl_options, Mapping):
             kind = type(ssl_options).__name__
             raise TypeError(f"ssl_options must be a mapping or an ssl.SSLContext, not {kind}")
@@ -106,7 +106,7 @@ class TLS:
         return _context(self, self.trust)
 
 
-_DEFAULT = TLS()
+DEFAULT_TLS = TLS()
 
 #: The error for an `ssl.SSLContext` on the curl transport. pycurl cannot pass it to libcurl.
 CONTEXT_ON_CURL = (

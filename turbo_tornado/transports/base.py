@@ -209,18 +209,31 @@ class CancellableFetch(AsyncHTTPClient):
             # A tool can have called this later, where the exception would not be caught.
             on_done(error)
 
+    #: The methods that carried out a fetch when none of them was replaced.
+    _unhooked: tuple[Any, ...] = ()
+
     @property
     def is_hooked(self) -> bool:
         """Whether a tool or a subclass has replaced a method that carries out a fetch."""
-        kind, attributes = type(self), self.__dict__
-        return (
-            kind.fetch is not _FETCH
-            or kind.fetch_impl is not _FETCH_IMPL
-            or is_replaced(kind.stock.fetch, _TORNADO)
-            or is_replaced(kind.stock.fetch_impl, kind.stock_module)
-            or "fetch" in attributes
-            or "fetch_impl" in attributes
-        )
+        own: Any = self
+        kind = type(self)
+        stock = kind.stock
+        try:
+            # The functions of the class, unless the instance has others.
+            methods = (own.fetch.__func__, own.fetch_impl.__func__, stock.fetch, stock.fetch_impl)
+        except AttributeError:
+            return True
+        # Each fetch asks, and the comparison is the cheapest answer.
+        if methods == kind._unhooked:
+            return False
+        if (
+            methods[:2] != (_FETCH, _FETCH_IMPL)
+            or is_replaced(stock.fetch, _TORNADO)
+            or is_replaced(stock.fetch_impl, kind.stock_module)
+        ):
+            return True
+        kind._unhooked = methods
+        return False
 
     async def wait_closed(self) -> None:
         """Waits until the requests that `fail_requests` has failed have been reported."""

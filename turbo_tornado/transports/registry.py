@@ -38,7 +38,7 @@ def check_transport(choice: object) -> TransportChoice:
             raise ValueError(f"transport must be 'auto', 'simple' or 'curl', not {choice!r}")
         if choice == "curl":
             _curl()
-        return cast("TransportChoice", choice)
+        return choice  # type: ignore[return-value]
     if isinstance(choice, AsyncHTTPClient):
         check_defaults(choice)
         return choice
@@ -203,7 +203,10 @@ class Registry:
             return _StubbedTransport(_with_hooks(stub), choice)
         if isinstance(choice, AsyncHTTPClient):
             return _with_hooks(_as_transport(choice))
-        return _with_hooks(self._transport_of(io_loop, choice))
+        try:
+            return _with_hooks(self._transports[io_loop][choice])
+        except KeyError:
+            return _with_hooks(self._transport_of(io_loop, choice))
 
     def _transport_of(self, io_loop: IOLoop, choice: str | type[AsyncHTTPClient]) -> Transport:
         transports = self._transports.get(io_loop)

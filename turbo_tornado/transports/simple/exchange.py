@@ -257,8 +257,9 @@ class Exchange(ActiveRequest):
         )
         if is_reusable and self._is_reusable(connection, head, parser.leftover):
             self._connection = None
-            # The last call of an asynchronous `streaming_callback` has paused it.
-            connection.resume_reading()
+            if self._delivery is not None:
+                # The last call of an asynchronous `streaming_callback` has paused it.
+                connection.resume_reading()
             self._transport.pool.put(connection)
         on_done = self._end(Phase.DONE)
         self._stop()
