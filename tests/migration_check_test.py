@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,7 +17,7 @@ from turbo_tornado.migrate import __main__ as command
 from turbo_tornado.migrate.findings import check, check_file
 from turbo_tornado.migrate.lua import LuaSyntaxError
 from turbo_tornado.migrate.names.index import ENTRIES, find
-from turbo_tornado.migrate.patterns import PAGE, PATTERNS
+from turbo_tornado.migrate.patterns import PAGE
 
 import_peer("luaparser")
 
@@ -334,6 +335,18 @@ def test_without_luaparser(
     assert "turbo_tornado[migrate]" in capsys.readouterr().err
 
 
+def test_the_output_in_the_guide(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    page = (ROOT / "docs" / "migration" / "steps.md").read_text("utf-8")
+    blocks = re.findall(r"^```(?:lua|text)\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    program, output = blocks
+    (tmp_path / "feed.lua").write_text(program)
+    monkeypatch.chdir(tmp_path)
+    assert command.main(["check", "feed.lua"]) == 1
+    assert capsys.readouterr().out == output
+
+
 def test_the_module_runs() -> None:
     ended = subprocess.run(
         [sys.executable, "-m", "turbo_tornado.migrate", "check", *map(str, PROGRAMS)],
@@ -345,7 +358,3 @@ def test_the_module_runs() -> None:
     )
     assert (ended.returncode, ended.stderr) == (1, "")
     assert {line.partition(":")[0] for line in ended.stdout.splitlines()} == set(map(str, PROGRAMS))
-
-
-def test_each_pattern_is_tested() -> None:
-    assert len(PATTERNS) == 6

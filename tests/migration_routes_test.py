@@ -48,7 +48,7 @@ def cookies(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
     """The module of the guide, which its application imports as a reader would."""
     monkeypatch.syspath_prepend(str(ROUTES))
     yield importlib.import_module("turbo_cookies")
-    for name in ("turbo_cookies", "app"):
+    for name in ("turbo_cookies", "app", "app_without_turbo"):
         sys.modules.pop(name, None)
 
 
@@ -221,3 +221,18 @@ async def test_only_routes_that_have_moved_are_of_tornado(proxy: str) -> None:
     for path, is_tornado in {"/elsewhere": False, "/files/none": True}.items():
         res = await HTTPClient().fetch(proxy + path)
         assert (res.code, "<title>404" in res.text) == (404, is_tornado)
+
+
+async def test_without_turbo_both_cookies_are_valid(
+    cookies: ModuleType, serve: Serve, ports: dict[str, int]
+) -> None:
+    serve(importlib.import_module("app_without_turbo").make_app(), ports["8888"])
+    url = f"http://127.0.0.1:{ports['8888']}/profile"
+    value = cookies._escape(cookies.sign_turbo_cookie(SECRET, "user", "ada"))
+    first = await HTTPClient().fetch(url, cookie=f"user={value}")
+    own = cookie_of(first)
+    assert (first.text, "2|" in own) == ("Tornado: ada", True)
+    assert (await HTTPClient().fetch(url, cookie=own)).text == "Tornado: ada"
+    for invalid in ("user=ada", f"user={value[1:]}"):
+        res = await HTTPClient().fetch(url, cookie=invalid)
+        assert (res.text, "Set-Cookie" in res.headers) == ("Tornado: nobody", False)

@@ -23,7 +23,7 @@ HTTPSERVER = Section(
             "processes behind a proxy.",
         ),
         Row(
-            "turbo.web.RequestHandler.request",
+            "turbo.web.RequestHandler.request; HTTPRequest",
             "self.request",
             "Has `method`, `uri`, `path`, `version`, `headers`, `body`, `arguments`, `files`, "
             "`host`, `protocol` and `remote_ip`. `remote_ip` reads X-Real-Ip with "
@@ -40,7 +40,7 @@ HTTPSERVER = Section(
             "`body` is bytes and never `None`. `arguments` has a list of bytes for each name: "
             "use `self.get_argument`.",
         ),
-        Row("HTTPRequest.connection", "self.request.connection", "Rarely needed."),
+        Row("HTTPRequest.connection; HTTPConnection", "self.request.connection", "Rarely needed."),
         Row(
             "HTTPConnection.arguments",
             "self.request.arguments; self.request.files",
