@@ -136,6 +136,8 @@ def test_methods_of_values_that_are_known(source: str, method: str) -> None:
         "local turbo = {}\nturbo.log.error('a')",
         "local A = class('A')\nfunction A:get() self:write(1) end",
         "data.error.message = 1",
+        "for turbo in pairs(t) do turbo.log.error() end",
+        "for turbo = 1, 2 do print(turbo.log.error) end",
     ],
 )
 def test_what_is_not_of_turbo(source: str) -> None:

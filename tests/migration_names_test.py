@@ -26,7 +26,7 @@ from tests.support import name_tables
 from turbo_tornado.migrate.names import SECTIONS, Section
 from turbo_tornado.migrate.names.index import ENTRIES, MODULES, find, full_name
 from turbo_tornado.migrate.patterns import PATTERNS
-from turbo_tornado.migrate.resolver import UNKNOWN
+from turbo_tornado.migrate.scopes import UNKNOWN
 from turbo_tornado.migrate.types import BASES, PARAMETERS, RESULTS
 
 ROOT = Path(__file__).parent.parent

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from . import rules
 from .lua import children, key_of, name_of, text_of
-from .names.index import MODULES, UNIQUE_METHODS, find
-from .patterns import Pattern
+from .names.index import MODULES, UNIQUE_METHODS
+from .scopes import Scopes
 from .types import (
     BASES,
     HANDLER,
@@ -26,23 +24,9 @@ from .types import (
 if TYPE_CHECKING:
     from luaparser.astnodes import Node
 
-#: Where a name of Turbo that has no row is reported.
-UNKNOWN = ("not in the tables of the guide", "migration.md#names")
 
-
-class Resolver:
-    """Reports the names of Turbo that a program uses, and patterns.
-
-    :arg report: called with the line, the name, the replacement and the anchor.
-    """
-
-    def __init__(self, report: Callable[[int, str, str, str], object]) -> None:
-        self._report = report
-        self._scopes: list[dict[str, Value | None]] = [{}]
-        self._line = 1
-        #: What the parameters of the functions in the current expression are.
-        self._parameters: tuple[Value, ...] = ()
-        self._functions: list[FunctionValue] = []
+class Resolver(Scopes):
+    """Reports the names of Turbo that a program uses, and patterns."""
 
     def run(self, program: Node) -> None:
         """Walk through a whole program."""
@@ -60,42 +44,10 @@ class Resolver:
         self._line = before
         return value
 
-    def report_pattern(self, name: str, pattern: Pattern, replacement: str = "") -> None:
-        """Report a pattern at the current line."""
-        self._report(self._line, name, replacement or pattern.replacement, pattern.anchor)
-
-    # Names
-
-    def _use(self, name: str) -> bool:
-        """Report a name of Turbo, and return whether it has a row."""
-        entry = find(name)
-        if entry is not None:
-            self._report(self._line, name, entry.replacement, entry.section.anchor)
-        return entry is not None
-
-    def _use_member(self, owner: str, member: str, separators: str) -> Value | None:
-        """Report an attribute or a method of a class of Turbo."""
-        for name in (owner, *BASES.get(owner, ())):
-            for separator in separators:
-                full = f"{name}{separator}{member}"
-                if self._use(full):
-                    return Instance(RESULTS[full]) if full in RESULTS else None
-        return None
-
-    def _lookup(self, name: str) -> Value | None:
-        for scope in reversed(self._scopes):
-            if name in scope:
-                return scope[name]
-        return Known("turbo") if name == "turbo" else None
-
-    def _is_local(self, name: str) -> bool:
-        return any(name in scope for scope in self._scopes)
-
     def _assign(self, target: Node, value: Value | None) -> None:
         name = name_of(target)
         if name is not None:
-            holders = [scope for scope in self._scopes if name in scope]
-            (holders[-1] if holders else self._scopes[0])[name] = value
+            self._set(name, value)
             self._use(name)
             return
         owner, key = self.visit(target.value), key_of(target)
@@ -103,12 +55,6 @@ class Resolver:
             owner.user_class.attributes[key] = value
         elif name_of(target.value) == "_G" and key:
             self._use(key)
-
-    @contextmanager
-    def _scope(self, values: dict[str, Value | None]) -> Iterator[None]:
-        self._scopes.append(values)
-        yield
-        self._scopes.pop()
 
     # Statements
 
@@ -119,6 +65,18 @@ class Resolver:
     def _visit_Block(self, node: Node) -> None:
         with self._scope({}):
             self._visit_other(node)
+
+    def _visit_Forin(self, node: Node) -> None:
+        for child in node.iter if isinstance(node.iter, list) else [node.iter]:
+            self.visit(child)
+        with self._scope({name_of(target) or "": None for target in node.targets}):
+            self.visit(node.body)
+
+    def _visit_Fornum(self, node: Node) -> None:
+        for child in (node.start, node.stop):
+            self.visit(child)
+        with self._scope({node.target.id: None}):
+            self.visit(node.body)
 
     def _visit_Chunk(self, node: Node) -> None:
         # Not a scope of its own: its locals are the outermost ones.
@@ -164,12 +122,6 @@ class Resolver:
             self._functions[-1].result = results[0]
 
     # Functions
-
-    @contextmanager
-    def _given(self, *parameters: Value) -> Iterator[None]:
-        before, self._parameters = self._parameters, parameters
-        yield
-        self._parameters = before
 
     def _function(
         self, node: Node, given: tuple[Value, ...] = (), owner: UserClass | None = None
@@ -238,19 +190,6 @@ class Resolver:
             name = rules.dotted(node)
             if not self._is_local(name.partition(".")[0]):
                 self._use(name.removeprefix("_G."))
-        return None
-
-    def _known(self, name: str) -> Value | None:
-        if name in MODULES:
-            return Known(name)
-        if self._use(name):
-            return Known(name)
-        owner, _, member = name.rpartition(".")
-        if owner not in MODULES:
-            # ``turbo.web.RequestHandler.prepare(self)``, or a constant of a table.
-            self._use_member(owner, member, ":")
-        elif name.startswith("turbo."):
-            self._report(self._line, name, *UNKNOWN)
         return None
 
     def _visit_Table(self, node: Node) -> Value:

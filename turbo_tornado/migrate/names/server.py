@@ -76,7 +76,12 @@ WEBSOCKET = Section(
     "WebSocket",
     "turbo.websocket",
     (
-        Row("WebSocketHandler", "WebSocketHandler"),
+        Row(
+            "WebSocketHandler",
+            "WebSocketHandler",
+            "**Rejects pages of other origins with status 403.** Override `check_origin` to allow "
+            "them. Turbo does not check.",
+        ),
         Row(
             "WebSocketHandler:open(); WebSocketHandler:on_message(msg); "
             "WebSocketHandler:on_close(); WebSocketHandler:prepare()",
@@ -110,8 +115,7 @@ WEBSOCKET = Section(
         Row(
             "WebSocketClient(address, kwargs)",
             "websocket_connect(url)",
-            "`connection = await websocket_connect(url)`. `connect_timeout` is a keyword. An "
-            "origin check applies to the handler: see `check_origin`.",
+            "`connection = await websocket_connect(url)`. `connect_timeout` is a keyword.",
         ),
         Row(
             "WebSocketClient.modify_headers",

@@ -13,7 +13,7 @@ STRUCTS = Section(
         Row(
             "deque:append(item); deque:appendleft(item); deque:pop(); deque:popleft()",
             "items.append(value); items.appendleft(value); items.pop(); items.popleft()",
-            "`pop` and `popleft` of an empty one raise IndexError.",
+            "`pop` and `popleft` of an empty deque raise IndexError. Turbo returns `nil`.",
         ),
         Row(
             "deque:peeklast(); deque:peekfirst(); deque:getn(pos)",

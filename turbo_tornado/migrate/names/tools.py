@@ -110,10 +110,14 @@ UTIL = Section(
             "secrets.token_bytes(32); secrets.token_hex(32)",
             "`token_hex(32)` has 64 characters.",
         ),
-        Row("turbo.util.file_exists(path)", "os.path.isfile(path)"),
+        Row("turbo.util.file_exists(path)", "os.path.exists(path)"),
         Row("turbo.util.read_all(file)", "Path(path).read_bytes()", "Blocks the loop."),
         Row("turbo.util.hex(num)", 'format(number, "x")'),
-        Row("turbo.util.strcasecmp(str1, str2)", "text.casefold() == name.casefold()"),
+        Row(
+            "turbo.util.strcasecmp(str1, str2)",
+            "text.casefold() == name.casefold()",
+            "A bool. Turbo returns 0 for equal strings.",
+        ),
         Row(
             "turbo.util.str_find(s, p, slen, plen); turbo.util.TBM(x, m, y, n)",
             "data.find(data)",

@@ -13,8 +13,10 @@ APPLICATION = Section(
             "Application(handlers, kwargs)",
             'Application([(pattern, RequestHandler, {"option": arg})], cookie_secret=secret)',
             "Also for `Application:new`. Patterns are regular expressions that match the whole "
-            r"path: `^/item/(%d+)$` becomes `r\"/item/(\d+)\"`. **Without a group the method gets "
-            "no argument.** In Turbo it gets the matched text. The third element is a dict.",
+            r"path: `^/item/(%d+)$` becomes `/item/(\d+)`. **Without a group the method gets no "
+            "argument.** In Turbo it gets the matched text. The third element is a dict. "
+            "`settings` become keywords: `Application(routes, **settings)`. `default_host` has "
+            "another meaning: use a last route with RedirectHandler.",
         ),
         Row(
             "Application:listen(port, address, kwargs)",
@@ -74,8 +76,8 @@ HANDLER = Section(
             "RequestHandler:get(...); RequestHandler:post(...); RequestHandler:head(...); "
             "RequestHandler:put(...); RequestHandler:delete(...); RequestHandler:options(...)",
             "self.get; self.post; self.head; self.put; self.delete; self.options",
-            "`async def` if they await. A table of functions (`pre`, `main`, `post`) becomes "
-            "`prepare`, the method and `on_finish`.",
+            "`async def` if they await. A table of functions (`pre`, `main`, `post`) becomes one "
+            "method that calls them in this order.",
         ),
         Row(
             "RequestHandler:get_argument(name, default, strip)",
