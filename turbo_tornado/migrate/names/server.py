@@ -107,9 +107,9 @@ WEBSOCKET = Section(
             "WebSocketStream:ping(data, callback, callback_arg)",
             "self.ping(data)",
             "Override `on_pong` instead of passing a callback. "
-            "`Application(..., websocket_ping_interval=30)` pings by itself.",
+            "`Application(..., websocket_ping_interval=30)` sends pings.",
         ),
-        Row("WebSocketStream:pong(data)", "", "Remove it: Tornado answers a ping by itself."),
+        Row("WebSocketStream:pong(data)", "", "Remove it: Tornado responds to a ping."),
         Row("WebSocketStream:close()", "self.close()"),
         Row("WebSocketStream:closed()", "self.ws_connection is None"),
         Row(
@@ -135,7 +135,11 @@ WEBSOCKET = Section(
             "`await websocket_connect(url)` raises: use `try`.",
         ),
         Row("WebSocketClient.on_ping", "WebSocketClientConnection.on_ping"),
-        Row("turbo.websocket.opcode; turbo.websocket.MAGIC", "", "Remove it: Tornado frames."),
+        Row(
+            "turbo.websocket.opcode; turbo.websocket.MAGIC",
+            "",
+            "Remove it: Tornado encodes the frames.",
+        ),
     ),
 )
 
