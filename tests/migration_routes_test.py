@@ -7,6 +7,7 @@ Turbo side is Turbo. Otherwise it is a stand-in, which signs as Turbo does.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib
 import os
 import re
@@ -105,14 +106,19 @@ def test_max_age(
 # Both behind one nginx
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        return int(taken.getsockname()[1])
-
-
 @pytest.fixture
-def ports() -> dict[str, int]:
-    return {"8080": free_port(), "8887": free_port(), "8888": free_port()}
+def ports() -> Iterator[dict[str, int]]:
+    """A free port for each port of the configuration."""
+    with contextlib.ExitStack() as stack:
+        found = {}
+        for port in ("8080", "8887", "8888"):
+            # The system gives a bound port to nobody else. A server that sets SO_REUSEADDR can
+            # bind it too, as long as this socket does not listen.
+            reserved = stack.enter_context(socket.socket())
+            reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            reserved.bind(("127.0.0.1", 0))
+            found[port] = reserved.getsockname()[1]
+        yield found
 
 
 @pytest.fixture

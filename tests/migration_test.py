@@ -342,8 +342,14 @@ def start(start_program: StartProgram) -> StartProgram:
     async def start(pair: str, upstream: str, port: int = 0, output: int = PIPE) -> Process:
         assert LUAJIT is not None
         environment = {**turbo_environment(), "UPSTREAM": upstream, "PORT": str(port)}
+        # Turbo names a socket in /tmp by a random number, and does not seed the generator: two
+        # processes would use the same name.
+        seed = f"math.randomseed({int.from_bytes(os.urandom(4), 'big')})"
         return await start_program(
-            LUAJIT, str(EXAMPLES / f"{pair}.lua"), stdout=output, stderr=output, env=environment
+            *(LUAJIT, "-e", seed, str(EXAMPLES / f"{pair}.lua")),
+            stdout=output,
+            stderr=output,
+            env=environment,
         )
 
     return start
