@@ -88,6 +88,7 @@ setup(
     ],
     extras_require={
         "curl": ["pycurl>=7.45.7"],
+        "migrate": ["luaparser>=4"],
         "opentelemetry": [
             "opentelemetry-api>=1.31",
             "opentelemetry-instrumentation>=0.52b0",
@@ -130,7 +131,7 @@ setup(
             "pre-commit",
             "ruff",
             "tox>=4.11",
-            "turbo_tornado[curl,docs,peers,test]",
+            "turbo_tornado[curl,docs,migrate,peers,test]",
             "twine",
             "uvloop",
         ],

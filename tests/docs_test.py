@@ -87,6 +87,7 @@ UNRUN = {
     ("docs/design.md", "keywords -> Request -> transport.send"): "a drawing",
     ("docs/guide/handler.md", '{"downloaded": 1}'): "a response, which a test of the page reads",
     ("docs/guide/testing.md", "unexpected request: GET"): "what a failed test says",
+    ("docs/migration/steps.md", "feed.lua:"): "tests/migration_check_test.py compares it",
 }
 
 #: Pages that need more than a server -> the test that runs their Python.
@@ -107,6 +108,7 @@ NOT_RUN = {
     "python -m tests.faults": "takes a minute and writes the page: tests/faults runs its rows",
     "python -m tests.support.keyword_table": "writes a page: a test compares it",
     "python -m tests.support.performance_tables": "writes a page: a test compares it",
+    "python -m turbo_tornado.migrate": "needs a program: tests/migration_check_test.py runs one",
     "python -m tests.soak": "takes minutes: tests/soak runs a short one",
     "opentelemetry-instrument": "needs a program: tests/peers/opentelemetry_test.py runs one",
     "pytest": "runs this test",

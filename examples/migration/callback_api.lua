@@ -1,4 +1,4 @@
--- Greets by full name, which a directory tells by a callback.
+-- Greets a user by full name, which a callback interface returns.
 
 local turbo = require("turbo")
 
@@ -14,10 +14,10 @@ function Directory:initialize()
     self.names = {}
 end
 
--- Calls callback(arg, name, err). What fails has false for a name: a nil
--- would be the end of what task() returns.
+-- Calls callback(arg, name, err). After a failure, name is false: a nil
+-- would end the results of task().
 function Directory:look_up(key, callback, arg)
-    -- Not at once, even for a name that is known: task() would hang.
+    -- Never at once, also not for a cached name: task() would hang.
     tio:add_callback(function()
         if self.names[key] then
             callback(arg, self.names[key])

@@ -1,4 +1,4 @@
-"""Greets by full name, which a directory tells by a callback."""
+"""Greets a user by full name, which a callback interface returns."""
 
 import asyncio
 import os

@@ -1,4 +1,4 @@
-"""Takes a comment when a captcha service says that no robot wrote it."""
+"""Accepts a comment if a captcha service confirms that a human wrote it."""
 
 import asyncio
 import os

@@ -1,4 +1,4 @@
--- Calls the JSON interface of a chat service, with headers of its own.
+-- Calls the JSON interface of a chat service, with additional headers.
 
 local turbo = require("turbo")
 turbo.log.disable_all()

@@ -1,4 +1,4 @@
--- Signs in, and sends the cookies back that it is given.
+-- Signs in and sends the received cookies with the next request.
 
 local turbo = require("turbo")
 turbo.log.disable_all()
@@ -7,7 +7,7 @@ local UPSTREAM = os.getenv("UPSTREAM") or "http://127.0.0.1:8889"
 
 
 local function account(password)
-    -- Redirects are not followed unless it is said.
+    -- Turbo does not follow redirects by default.
     local res = coroutine.yield(
         turbo.async.HTTPClient():fetch(UPSTREAM .. "/session", {
             method = "POST",

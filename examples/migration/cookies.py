@@ -1,4 +1,4 @@
-"""Signs in, and sends the cookies back that it is given."""
+"""Signs in and sends the received cookies with the next request."""
 
 import asyncio
 import os
@@ -9,7 +9,7 @@ UPSTREAM = os.environ.get("UPSTREAM", "http://127.0.0.1:8889")
 
 
 async def account(password: str) -> str:
-    # The cookies are in the redirect, so it must not be followed.
+    # The redirect has the cookies, so the client must not follow it.
     res = await HTTPClient().fetch(
         UPSTREAM + "/session",
         method="POST",

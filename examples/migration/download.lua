@@ -1,4 +1,4 @@
--- Hands on a file from another server, and says properly why it cannot.
+-- Sends a file from another server, and maps each error to a status.
 
 local turbo = require("turbo")
 

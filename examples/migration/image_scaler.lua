@@ -1,4 +1,4 @@
--- Looks at an image from elsewhere, with limits on time, size and redirects.
+-- Reads the size of a remote image, with limits for time, size and redirects.
 
 local turbo = require("turbo")
 
@@ -9,7 +9,7 @@ local PORT = tonumber(os.getenv("PORT") or 8888)
 local SizeHandler = class("SizeHandler", turbo.web.RequestHandler)
 
 function SizeHandler:get(name)
-    -- Images come from anywhere, and nothing secret goes there.
+    -- Any server can have the images, and the request contains no secrets.
     local client = turbo.async.HTTPClient(
         {verify_ca = false}, nil, 2 * 1024 * 1024)
     local res = coroutine.yield(
@@ -30,7 +30,7 @@ function SizeHandler:get(name)
         self:set_status(415)
         self:write("Only PNG is understood")
     else
-        -- Bytes 17 to 24, counted from 1: two numbers of 4 bytes.
+        -- Bytes 17 to 24, counted from 1, are two numbers of 4 bytes.
         local a, b, c, d, e, f, g, h = res.body:byte(17, 24)
         self:write({
             width = ((a * 256 + b) * 256 + c) * 256 + d,

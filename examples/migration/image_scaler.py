@@ -1,4 +1,4 @@
-"""Looks at an image from elsewhere, with limits on time, size and redirects."""
+"""Reads the size of a remote image, with limits for time, size and redirects."""
 
 import asyncio
 import os
@@ -14,7 +14,7 @@ PORT = int(os.environ.get("PORT", "8888"))
 
 class SizeHandler(RequestHandler):
     async def get(self, name: str) -> None:
-        # Images come from anywhere, and nothing secret goes there.
+        # Any server can have the images, and the request contains no secrets.
         client = HTTPClient({"verify_ca": False}, None, 2 * 1024 * 1024)
         res = await client.fetch(
             UPSTREAM + "/images/" + name,
@@ -34,7 +34,7 @@ class SizeHandler(RequestHandler):
             self.set_status(415)
             self.write("Only PNG is understood")
         else:
-            # Bytes 16 to 23, counted from 0: two numbers of 4 bytes.
+            # Bytes 16 to 23, counted from 0, are two numbers of 4 bytes.
             width, height = struct.unpack(">II", res.body[16:24])
             self.write({"width": width, "height": height})
 

@@ -12,7 +12,7 @@ local CheapestHandler = class("CheapestHandler", turbo.web.RequestHandler)
 
 function CheapestHandler:get(names)
     local shops = turbo.util.strsplit(names, ",")
-    -- One coroutine and one client for each; the last one that is done
+    -- One coroutine and one client for each shop. The last one to finish
     -- resumes this one.
     local all = turbo.coctx.CoroutineContext(tio)
     local results, left = {}, #shops

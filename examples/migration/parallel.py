@@ -15,7 +15,7 @@ PORT = int(os.environ.get("PORT", "8888"))
 class CheapestHandler(RequestHandler):
     async def get(self, names: str) -> None:
         shops = names.split(",")
-        # A client carries one fetch at a time: one for each.
+        # A client carries out one fetch at a time, so each fetch has its own.
         results = await asyncio.gather(
             *(HTTPClient().fetch(UPSTREAM + "/prices/" + shop) for shop in shops)
         )

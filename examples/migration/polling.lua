@@ -1,4 +1,4 @@
--- Starts a job, and asks for its state until it is done.
+-- Starts a job and asks for its state until it is done.
 
 local turbo = require("turbo")
 turbo.log.disable_all()

@@ -33,7 +33,7 @@ tio:add_callback(function()
         end
     end
 
-    -- A copy, because fetch writes its defaults into the table.
+    -- Copied, because fetch writes its defaults into the table.
     local search = {params = {search = "Emma"}}
     for key, value in pairs(REQUEST) do
         search[key] = value

@@ -29,7 +29,7 @@ async def main() -> None:
             text = res.body.decode()
             print(f"{book['title']}: {len(res.body)} bytes, {len(text)} characters")
 
-    # Keywords win over the table, which stays as it is.
+    # Keywords override the table, which fetch does not change.
     search = {"search": "Emma"}
     res = await HTTPClient().fetch(UPSTREAM + "/catalogue", REQUEST, params=search)
     print(f"found: {len(json_decode(res.body)['books'])}")

@@ -2,7 +2,7 @@
 
     python examples/migration/upstream.py
 
-serves on http://127.0.0.1:8889, where both halves of every pair look for it.
+It serves on http://127.0.0.1:8889, the default of all examples.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ class JobsHandler(RequestHandler):
 
 
 class JobHandler(RequestHandler):
-    """A job is done when it is asked for the third time; "endless" never is."""
+    """A job is done at the third request. The job "endless" is never done."""
 
     def initialize(self, asked: Counter[str]) -> None:
         self.asked = asked
@@ -139,7 +139,7 @@ class FileHandler(RequestHandler):
 
 
 class SlowFileHandler(RequestHandler):
-    """Never answers, and stops when nobody waits for the answer any more."""
+    """Sends no response, and ends when the client closes the connection."""
 
     def initialize(self) -> None:
         self.gone = asyncio.Event()
@@ -152,7 +152,7 @@ class SlowFileHandler(RequestHandler):
 
 
 class BrokenFileHandler(RequestHandler):
-    """Promises more than it sends."""
+    """Closes the connection within the body."""
 
     async def get(self) -> None:
         stream = self.detach()
