@@ -130,7 +130,7 @@ def stands_for() -> dict[str, Any]:
     return dict.fromkeys(free.split(), "") | namespace
 
 
-#: What calls return of which attributes are used.
+#: The return types of calls whose attributes are used.
 RETURNS = {asyncio.get_running_loop: asyncio.AbstractEventLoop}
 
 
@@ -304,7 +304,7 @@ def test_no_function_of_the_documentation_of_turbo_is_missing() -> None:
     assert not missing
 
 
-# What the checker knows
+# Knowledge of the checker
 
 
 def test_the_classes_that_the_checker_knows_are_in_the_tables() -> None:

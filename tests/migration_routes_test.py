@@ -35,7 +35,7 @@ LUAJIT = shutil.which("luajit")
 TURBO_LUA = os.environ.get("TURBO_LUA")
 
 SECRET = "an old secret"
-#: What Turbo.lua 2.1.5 sent in Set-Cookie for ``set_secure_cookie("user", value)``.
+#: The Set-Cookie of Turbo.lua 2.1.5 for ``set_secure_cookie("user", value)``.
 COOKIE = "030ac54b08ba3859414e172c80a6547b72a55d83%7c3%7c1795856798303%7cada"
 OTHER_COOKIE = (
     "9c0306dea75c664e45376ca16fe765a497663b45%7c15%7c1795856798333%7c"
@@ -112,7 +112,7 @@ def ports() -> Iterator[dict[str, int]]:
     with contextlib.ExitStack() as stack:
         found = {}
         for port in ("8080", "8887", "8888"):
-            # The system gives a bound port to nobody else. A server that sets SO_REUSEADDR can
+            # The system does not give a bound port to another program. A server that sets SO_REUSEADDR can
             # bind it too, as long as this socket does not listen.
             reserved = stack.enter_context(socket.socket())
             reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

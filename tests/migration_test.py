@@ -1,4 +1,4 @@
-"""The programs of the migration guide do what they say, and its differences are tested.
+"""The programs of the migration guide do what it describes, and its differences are tested.
 
 With the environment variable TURBO_LUA, a checkout of Turbo.lua where ``make all`` was
 run, the Lua halves run as well, against the same server.
@@ -54,7 +54,7 @@ class Case(NamedTuple):
     pair: str
     path: str
     python: Answer
-    #: When Turbo.lua differs; the guide says why.
+    #: When Turbo.lua differs; the guide has the reason.
     lua: Answer | None = None
     params: dict[str, str] | None = None
     #: Whether there is anything to fetch from.
@@ -113,7 +113,7 @@ class Program(NamedTuple):
 
     pair: str
     output: str
-    #: What they print when there is nothing to fetch from.
+    #: Their output when there is nothing to fetch from.
     alone: str
     exit_code: int = 0
 
@@ -199,7 +199,7 @@ def upstream(serve: Callable[[Application], Server]) -> Server:
 
 @pytest.fixture
 def nothing(closed_port: int) -> str:
-    """A URL where nobody listens."""
+    """A URL whose port has no listener."""
     return f"http://127.0.0.1:{closed_port}"
 
 
@@ -361,7 +361,7 @@ def start(start_program: StartProgram) -> StartProgram:
 async def test_lua_server(case: Case, start: Any, upstream: Server, nothing: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-    # Nobody reads its log, which is long when a body is over max_buffer_size.
+    # The log is discarded: it is long when a body is over max_buffer_size.
     process = await start(case.pair, upstream.url if case.upstream else nothing, port, DEVNULL)
     while (res := await ask(f"http://127.0.0.1:{port}", case)).error:
         assert process.returncode is None
@@ -413,8 +413,8 @@ def rows() -> list[list[str]]:
     return found
 
 
-#: Of each line of the differences, what shows it: scenarios of what Turbo.lua was observed
-#: to do, and tests of what we do.
+#: Line of the differences -> its evidence: scenarios that Turbo.lua was observed in, and
+#: tests of this package.
 EVIDENCE: dict[str, tuple[str, ...]] = {
     "`allow_redirects`": ("redirect-default",),
     "Status codes": ("redirect-303", "redirect-307", "redirect-308"),

@@ -79,7 +79,7 @@ class Resolver(Scopes):
             self.visit(node.body)
 
     def _visit_Chunk(self, node: Node) -> None:
-        # Not a scope of its own: its locals are the outermost ones.
+        # Not a separate scope: its locals are the outermost ones.
         self._visit_other(node.body)
 
     def _visit_Assign(self, node: Node, is_local: bool = False) -> None:

@@ -23,7 +23,7 @@ class Scopes:
         self._report = report
         self._scopes: list[dict[str, Value | None]] = [{}]
         self._line = 1
-        #: What the parameters of the functions in the current expression are.
+        #: The types of the parameters of the functions in the current expression.
         self._parameters: tuple[Value, ...] = ()
         self._functions: list[FunctionValue] = []
 

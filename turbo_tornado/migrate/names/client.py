@@ -88,7 +88,7 @@ HEADERS = Section(
         Row(
             "HTTPParser:get_method(); HTTPParser:get_version(); HTTPParser:get_status_code()",
             "headers.get_method(); headers.get_version(); headers.get_status_code()",
-            "Of a response. In a handler, use `self.request.method` and `self.request.version`.",
+            "For a response. In a handler, use `self.request.method` and `self.request.version`.",
         ),
     ),
 )

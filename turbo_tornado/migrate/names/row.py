@@ -17,7 +17,7 @@ class Row(NamedTuple):
     turbo: str
     #: Python expressions, with the imports of the guide. Empty: there is no counterpart.
     python: str = ""
-    #: What differs, in Markdown.
+    #: The difference, in Markdown.
     note: str = ""
 
     @property
