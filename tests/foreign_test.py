@@ -805,6 +805,36 @@ async def test_other_versions_by_on_headers(kind: type[AsyncHTTPClient], server:
     assert (await client.fetch(server.url())).code == 200
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"streaming_callback": print},
+        {"method": "POST", "body": [b"data"]},
+    ],
+    ids=["streaming_callback", "body"],
+)
+async def test_streaming(
+    options: dict[str, Any], kind: type[AsyncHTTPClient], server: Server
+) -> None:
+    client = HTTPClient(transport=kind)
+    with pytest.raises(ValueError, match=f"{[*options][-1]}: {kind.__name__}"):
+        client.fetch(server.url(), options)
+    assert server.requests == []
+    assert (await client.fetch(server.url())).code == 200
+
+
+async def test_files_are_sent_from_memory(fetch: Fetch, raw_peer: MakePeer) -> None:
+    peer = await raw_peer(response(b"ok"))
+    file = io.BytesIO(b"0123456789")
+    file.seek(2)
+    assert (await fetch(peer.url(), method="POST", body=file)).error is None
+    assert (await fetch(peer.url(), method="POST", files={"f": file})).error is None
+    assert peer.requests[0].body == b"23456789"
+    assert b"\r\n\r\n23456789\r\n" in peer.requests[1].body
+    res = await fetch(peer.url(), method="POST", files={"f": Path("/missing")})
+    assert_error(res, errors.INVALID_BODY, "/missing")
+
+
 @pytest.mark.skipif(not HAS_PYCURL, reason="pycurl is not installed")
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 @pytest.mark.parametrize("body", [b"body", b""])

@@ -11,6 +11,7 @@ from unittest import mock
 import pytest
 from tornado.httpclient import AsyncHTTPClient, HTTPRequest
 from tornado.httpclient import HTTPResponse as TornadoResponse
+from tornado.httputil import HTTPHeaders
 
 from tests.support import Connection, MakePeer, RunPython, response
 from tests.support.server import Server
@@ -242,6 +243,50 @@ async def test_a_hooked_request_is_the_same(transport: str, raw_peer: MakePeer) 
     [request] = peer.requests
     assert (request.line, request.body) == ("POST /path?a=%20 HTTP/1.0", b"\x00")
     assert request.field("Content-Length") == "1"
+
+
+@pytest.mark.usefixtures("hooked")
+async def test_streaming_of_a_hooked_client(transport: str, raw_peer: MakePeer) -> None:
+    async def callback(chunk: bytes) -> None:
+        await asyncio.sleep(0)
+        chunks.append(chunk)
+
+    chunks: list[bytes] = []
+    peer = await raw_peer(response(b"body"))
+    client = HTTPClient(transport=transport)
+    for body, sent in ((io.BytesIO(b"file"), b"file"), ([b"one", b"two"], b"onetwo")):
+        chunks.clear()
+        res = await client.fetch(peer.url(), method="POST", body=body, streaming_callback=callback)
+        assert (res.error, res.body, chunks) == (None, b"", [b"body"])
+        assert peer.requests[-1].body == sent
+
+    def failing(chunk: bytes) -> None:
+        raise ConnectionError
+
+    with pytest.raises(ConnectionError):
+        await client.fetch(peer.url(), streaming_callback=failing)
+
+
+@pytest.mark.parametrize("is_async", [False, True], ids=["plain", "async"])
+async def test_body_of_a_mock_is_streamed(kind: Any, is_async: bool) -> None:
+    async def async_callback(chunk: bytes) -> None:
+        await asyncio.sleep(0)
+        chunks.append(chunk)
+
+    def fetch_impl(self: Any, request: HTTPRequest, callback: Callback) -> None:
+        if request.url.endswith("/moved"):
+            headers = HTTPHeaders({"Location": "/final"})
+            callback(TornadoResponse(request, 302, headers, io.BytesIO(b"moved")))
+        else:
+            callback(TornadoResponse(request, 200, buffer=io.BytesIO(b"canned")))
+
+    chunks: list[bytes] = []
+    callback = async_callback if is_async else chunks.append
+    with mock.patch.object(kind.stock, "fetch_impl", fetch_impl):
+        res = await HTTPClient(transport=kind).fetch(
+            "http://host/moved", streaming_callback=callback
+        )
+    assert (res.error, res.body, chunks) == (None, b"", [b"canned"])
 
 
 @pytest.mark.usefixtures("hooked")

@@ -274,6 +274,50 @@ def test_what_is_no_answer_either() -> None:
         stub.get(URL, 404)
 
 
+# Streamed bodies
+
+
+async def test_streaming_callback(turbo_stub: StubTransport) -> None:
+    async def callback(chunk: bytes) -> None:
+        await asyncio.sleep(0)
+        chunks.append(chunk)
+
+    chunks: list[bytes] = []
+    turbo_stub.get(URL, body="body")
+    for kind in (callback, chunks.append):
+        chunks.clear()
+        res = await fetch(streaming_callback=kind)
+        assert (res.error, res.body, chunks) == (None, b"", [b"body"])
+
+
+async def test_streamed_request_bodies(turbo_stub: StubTransport) -> None:
+    async def blocks() -> Any:
+        yield b"one"
+        await asyncio.sleep(0)
+        yield b"two"
+
+    turbo_stub.post(URL)
+    for body, sent in (
+        (io.BytesIO(b"file"), b"file"),
+        ([b"one", b"two"], b"onetwo"),
+        (blocks(), b"onetwo"),
+    ):
+        assert (await fetch(method="POST", body=body)).error is None
+        assert turbo_stub.requests[-1].body == sent
+    await fetch(method="POST", files={"f": b"content"})
+    assert b"content" in turbo_stub.requests[-1].body
+    assert error_of(await fetch(method="POST", body=map(str, [1]))) is errors.INVALID_BODY
+
+
+async def test_redirect_of_a_streamed_body(turbo_stub: StubTransport) -> None:
+    turbo_stub.post(URL, status=307, headers={"Location": "/new"})
+    turbo_stub.post("/new")
+    assert (await fetch(method="POST", body=io.BytesIO(b"file"))).error is None
+    assert [request.body for request in turbo_stub.requests] == [b"file"] * 2
+    res = await fetch(method="POST", body=[b"data"])
+    assert error_of(res) is errors.INVALID_BODY
+
+
 # Errors
 
 
@@ -914,10 +958,10 @@ async def test_tornados_client(turbo_stub: StubTransport) -> None:
             await client.fetch("http://api.test/refused")
         with pytest.raises(HTTPClientError, match="after 3600 s"):
             await client.fetch("http://api.test/slow")
-        with pytest.raises(NotImplementedError, match="body_producer"):
-            await client.fetch(
-                "http://api.test/old", method="POST", body_producer=lambda write: write(b"")
-            )
+        await client.fetch(
+            "http://api.test/old", method="POST", body_producer=lambda write: write(b"b=2")
+        )
+        assert turbo_stub.requests[-2].form() == {"b": ["2"]}
     finally:
         AsyncHTTPClient.configure(None)
         client.close()

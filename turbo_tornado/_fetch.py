@@ -9,7 +9,7 @@ from collections.abc import Callable
 from tornado.ioloop import IOLoop
 
 from . import log
-from .failures import RequestTimeout, TooManyRedirects
+from .failures import CallerError, RequestTimeout, TooManyRedirects
 from .hooks import RequestObserver
 from .request.keywords import FetchOptions
 from .request.redirect import location_of, redirect
@@ -93,6 +93,9 @@ class ActiveFetch:
     def _on_done(self, outcome: Response | BaseException) -> None:
         if self.future.done():
             return
+        if isinstance(outcome, CallerError):
+            self._raise(outcome.error)
+            return
         if isinstance(outcome, BaseException):
             self._fail_or_raise(outcome)
             return
@@ -106,7 +109,7 @@ class ActiveFetch:
                 self._fail_or_raise(error)
             return
         # The response refers to the request, and should not keep its body.
-        self._request.body = None
+        self._request.drop_body()
         self._finish(HTTPResponse(self._milliseconds(), None, self._request, outcome))
 
     def _follow(self, code: int, location: str) -> None:
@@ -143,8 +146,10 @@ class ActiveFetch:
         return True
 
     def _fail_or_raise(self, error: BaseException) -> None:
-        if self._fail(error):
-            return
+        if not self._fail(error):
+            self._raise(error)
+
+    def _raise(self, error: BaseException) -> None:
         self._end()
         if isinstance(error, asyncio.CancelledError):
             self.future.cancel()

@@ -48,7 +48,22 @@ class BodyRequired(Exception):
 
 
 class InvalidBody(Exception):
-    """The body has an unsupported type."""
+    """The body has an unsupported type or cannot be read."""
+
+
+class CallerError(Exception):
+    """An exception of the caller's code, such as a callback: it is raised unchanged.
+
+    It can have any type, also that of a failure of the network.
+
+    .. attribute:: error
+
+       The exception.
+    """
+
+    def __init__(self, error: BaseException) -> None:
+        super().__init__(error)
+        self.error = error
 
 
 class ClientBusy(Exception):

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import hashlib
 import importlib.util
+import io
 import json
 import shutil
 import signal
@@ -43,12 +44,20 @@ REDIRECTS = "".join(
     f"location ~ ^/relative/{code}(/.*)$ {{ absolute_redirect off; return {code} $1; }}"
     for code in (301, 302, 303, 307, 308)
 )
+DAV = """
+    client_max_body_size 64m;
+    location /dav/ {
+        root .;
+        dav_methods PUT DELETE MKCOL COPY MOVE;
+        create_full_put_path on;
+        client_body_temp_path dav/temporary;
+    }
+"""
 SERVERS: dict[str, tuple[str, str]] = {
     "plain": (
         "",
         f"""
-        {FILES}
-        client_max_body_size 64m;
+        {FILES} {DAV}
         location = /no-content {{ return 204; }}
         location = /teapot {{ return 418 "short and stout"; }}
         location = /many-fields {{
@@ -61,12 +70,6 @@ SERVERS: dict[str, tuple[str, str]] = {
             alias files/;
             auth_basic "the realm";
             auth_basic_user_file passwords;
-        }}
-        location /dav/ {{
-            root .;
-            dav_methods PUT DELETE MKCOL COPY MOVE;
-            create_full_put_path on;
-            client_body_temp_path dav/temporary;
         }}
         location /slow/ {{ alias files/; limit_rate 1k; }}
         location /paced/ {{ alias files/; limit_rate 64k; }}
@@ -106,7 +109,8 @@ SERVERS: dict[str, tuple[str, str]] = {
         """,
     ),
     "tls1.2": ("ssl", f"{TLS} ssl_protocols TLSv1.2;"),
-    "tls1.3": ("ssl", f"{TLS} ssl_protocols TLSv1.3;"),
+    "tls1.3": ("ssl", f"{TLS} ssl_protocols TLSv1.3; {DAV}"),
+    "http2 dav": ("ssl http2", f"{TLS} {FILES} {DAV}"),
     "tls three": ("ssl", f"{TLS} keepalive_requests 3;"),
     "client": ("ssl", f"{TLS} ssl_client_certificate ca.pem; ssl_verify_client on;"),
     "http2": (
@@ -343,6 +347,35 @@ async def test_http2_many_at_once_on_one_connection(nginx: Nginx, trusting: Make
     assert nginx.connections() == 1
     slow.cancel()
     assert (await about(trusting().fetch(nginx.url("http2"), options)))["pid"] == first["pid"]
+
+
+@with_http2
+async def test_http2_streamed_bodies(nginx: Nginx, trusting: MakeClient) -> None:
+    async def callback(chunk: bytes) -> None:
+        await asyncio.sleep(0)
+        chunks.append(chunk)
+
+    options = {"http_version": "HTTP/2"}
+    chunks: list[bytes] = []
+    url = nginx.url("http2", "/large.bin")
+    res = await trusting().fetch(url, options, streaming_callback=callback)
+    assert (res.error, res.headers.get_version()) == (None, "HTTP/2")
+    assert b"".join(chunks) == LARGE
+    bodies = (io.BytesIO(LARGE), [LARGE[:1000], LARGE[1000:]])
+    for number, body in enumerate(bodies):
+        url = nginx.url("http2 dav", f"/dav/streamed{number}")
+        res = await trusting().fetch(url, options, method="PUT", body=body)
+        assert (res.error, res.code) == (None, 201)
+        assert_body(await trusting().fetch(url, options), LARGE)
+
+
+@with_http2
+async def test_streamed_body_where_http2_falls_back(nginx: Nginx, trusting: MakeClient) -> None:
+    # The server frames nothing that libcurl has not framed.
+    url = nginx.url("tls1.3", "/dav/streamed")
+    res = await trusting().fetch(url, method="PUT", body=[b"data"], http_version="HTTP/2")
+    assert (res.error, res.code) == (None, 201)
+    assert (await trusting().fetch(url)).body == b"data"
 
 
 @with_http2

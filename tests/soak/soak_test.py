@@ -56,3 +56,15 @@ async def test_stale_responses(transport: str, start_program: StartProgram) -> N
     lines = output.decode().splitlines()[2:]
     assert len(lines) == 8
     assert all(int(line.split("|")[5]) > 5 for line in lines)
+
+
+async def test_memory_of_streamed_bodies(transport: str, start_program: StartProgram) -> None:
+    process = await start_program(
+        *(sys.executable, "-m", "tests.soak.streams", "--transport", transport),
+        *("--size", "128"),
+        stderr=STDOUT,
+    )
+    output, _ = await process.communicate()
+    assert process.returncode == 0, output.decode()
+    # A line for each way, and two lines for the head of the table.
+    assert len(output.decode().splitlines()) == 8

@@ -268,21 +268,3 @@ async def test_callbacks_run_in_the_context_of_their_fetch(
         transport.fetch_impl(request, lambda res, done=answered: (note(res), done.set()))  # type: ignore[misc]
         await asyncio.wait_for(answered.wait(), 10)
         assert seen == [number]
-
-
-# A Tornado that does not refuse it drops the coroutine.
-@pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:RuntimeWarning")
-async def test_async_streaming_callback_is_refused(
-    make_transport: MakeTransport, raw_peer: MakePeer
-) -> None:
-    async def callback(chunk: bytes) -> None: ...
-
-    peer = await raw_peer(GOOD)
-    stock, ours = make_transport(CurlAsyncHTTPClient), make_transport()
-    outcomes = []
-    for transport in (stock, ours):
-        try:
-            await transport.fetch(peer.url(), streaming_callback=callback)
-        except TypeError as error:
-            outcomes.append(str(error))
-    assert len(outcomes) in (0, 2)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import ssl
+from collections.abc import AsyncIterator
 from http import HTTPStatus
 from pathlib import Path
 
@@ -56,6 +57,13 @@ def add_hooks() -> HTTPClient:
     return HTTPClient(on_request=trace, on_response=trace)
 
 
+async def note(chunk: bytes) -> None: ...
+
+
+async def blocks() -> AsyncIterator[bytes]:
+    yield b"a"
+
+
 async def fetches() -> None:
     client = HTTPClient(TRUST, IOLoop.current(), 2 * 1024 * 1024)
     assert_type(client.fetch("http://localhost/"), asyncio.Future[HTTPResponse])
@@ -72,6 +80,10 @@ async def fetches() -> None:
     await client.fetch("http://localhost/", files={"a": b"x", "b": Path("x"), "c": ("n", b"x")})
     with open("x", "rb") as file:
         await client.fetch("http://localhost/", files=[("a", file), ("a", ("n", file, "a/b"))])
+    with open("x", "wb") as file, open("y", "rb") as body:
+        await client.fetch("http://localhost/", streaming_callback=file.write, body=body)
+    await client.fetch("http://localhost/", streaming_callback=note, body=[b"a", b"b"])
+    await client.fetch("http://localhost/", method="POST", body=blocks())
     await client.fetch("http://localhost/", auth_username="u", auth_password=None, cookie="a=1")
 
 

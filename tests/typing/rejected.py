@@ -6,6 +6,8 @@ nothing needs, and so each line that it would accept.
 
 from __future__ import annotations
 
+import io
+
 from turbo_tornado import FetchKeywords, HTTPClient, HTTPHeaders, HTTPResponse, configure, errors
 from turbo_tornado.testing import Answer, StubTransport
 
@@ -17,7 +19,11 @@ def keywords() -> None:
     client.fetch("http://localhost/", method=1)  # type: ignore[arg-type]
     client.fetch("http://localhost/", request_timeout="15")  # type: ignore[arg-type]
     client.fetch("http://localhost/", http_version="HTTP/3")  # type: ignore[arg-type]
-    client.fetch("http://localhost/", body={"a": 1})  # type: ignore[arg-type]
+    client.fetch("http://localhost/", body={"a": 1})  # type: ignore[dict-item]
+    client.fetch("http://localhost/", body=["a"])  # type: ignore[list-item]
+    client.fetch("http://localhost/", body=io.StringIO())  # type: ignore[arg-type]
+    client.fetch("http://localhost/", streaming_callback=b"a")  # type: ignore[arg-type]
+    client.fetch("http://localhost/", streaming_callback=lambda: None)  # type: ignore[misc, arg-type]
     client.fetch("http://localhost/", params="a=1")  # type: ignore[arg-type]
     client.fetch("http://localhost/", cookie=["a"])  # type: ignore[arg-type]
     client.fetch("http://localhost/", on_headers=lambda: None)  # type: ignore[misc, arg-type]

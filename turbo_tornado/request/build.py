@@ -5,20 +5,25 @@ from __future__ import annotations
 import functools
 import re
 import ssl
+import sys
+from collections.abc import Iterator
+from typing import Any
 
 from tornado.httpclient import HTTPRequest
 
 from ..failures import BodyRequired, InvalidBody, InvalidURL
 from ..headers import HTTPHeaders
 from ..http1.head import allows_keep_alive
+from .callbacks import handler_of
 from .checks import check_method, check_one_host, check_version
 from .credentials import basic_credentials
 from .keywords import FetchOptions
 from .multipart import Multipart
 from .redirect import keeps_body
 from .request import Request, header_block
+from .streamed import StreamedBody, streamed_body
 from .tls import TLS
-from .url import URL, parse_url
+from .url import parse_url
 
 _METHODS_WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 _METHODS_WITH_FORM = _METHODS_WITH_BODY | {"DELETE"}
@@ -48,15 +53,12 @@ def build_request(
     # The exact str: a subclass can compare and hash as it likes.
     address = parse_url(str.__str__(url))
     method = options.method
-    content_type = ""
+    content_type, body = "", options.body
     if options.json is not None:
-        body: bytes | None = options.json
-        content_type = "application/json"
-    else:
-        body = None if options.body is None else _as_bytes(options.body)
+        body, content_type = options.json, "application/json"
     if options.files is not None:
         multipart = Multipart(options.params, options.files)
-        body, content_type = b"".join(multipart), multipart.content_type
+        body, content_type = multipart, multipart.content_type
     elif options.params is not None:
         if body is None and method in _METHODS_WITH_FORM:
             body = options.params.encode("ascii")
@@ -65,13 +67,16 @@ def build_request(
             address = address.with_query(options.params)
     if body is None:
         _require_body(method)
+    elif type(body) is not bytes:
+        body = _bytes_or_streamed(body)
+    is_streamed = body is not None and type(body) is not bytes
     request = Request(
         address,
         method,
         address.target,
         options.http_version,
-        _header_block(address, options, body, content_type),
-        body,
+        b"",
+        None if is_streamed else body,
         keep_alive=options.keep_alive,
         decompress=options.use_gzip,
         max_body_size=max_body_size,
@@ -79,6 +84,13 @@ def build_request(
         connect_timeout=options.connect_timeout,
         request_timeout=options.request_timeout,
     )
+    if is_streamed:
+        request.use_body(body)
+    request.header_block = _header_block(request, options, content_type)
+    if options.streaming_callback is not None:
+        request.streaming_callback = handler_of(options.streaming_callback)
+        # It is not kept in memory.
+        request.max_body_size = sys.maxsize
     if options.allow_redirects:
         request.on_head = keeps_body
     if options.on_headers is not None:
@@ -87,6 +99,8 @@ def build_request(
         apply_connection(request, request.headers())
     elif request.version == "HTTP/1.0":
         request.keep_alive = False
+    if is_streamed and request.content_length is None and request.version == "HTTP/1.0":
+        raise ValueError("http_version: HTTP/1.0 needs a body of known length: bytes or a file")
     if options.proxy is not None:
         _check_proxy_headers(request)
         request.use_proxy(options.proxy)
@@ -106,17 +120,23 @@ def _require_body(method: str) -> None:
         raise BodyRequired(f"{method} needs a body, json, files or params, and has none of them")
 
 
-def _as_bytes(body: object) -> bytes:
-    if type(body) is bytes:
+def _bytes_or_streamed(body: Any) -> bytes | StreamedBody:
+    if isinstance(body, Multipart):
         return body
     try:
         # The methods of the base types: a subclass could lie about its length.
         if isinstance(body, str):
             return str.encode(body, "utf-8")
-        return bytes(memoryview(body))  # type: ignore[arg-type]
+        return bytes(memoryview(body))
     except (TypeError, ValueError, BufferError):
-        kind = type(body).__name__
-        raise InvalidBody(f"the body must be bytes-like or UTF-8 text, not this {kind}") from None
+        streamed = None if isinstance(body, str) else streamed_body(body)
+        if streamed is None:
+            kind = type(body).__name__
+            raise InvalidBody(
+                "the body must be bytes-like, UTF-8 text, a binary file or an iterable of bytes, "
+                f"not this {kind}"
+            ) from None
+        return streamed
 
 
 @functools.lru_cache(maxsize=256)
@@ -127,7 +147,8 @@ def _default_lines(host: str, user_agent: str, use_gzip: bool) -> str:
     return f"{lines}Accept-Encoding: gzip\r\n" if use_gzip else lines
 
 
-def _header_block(url: URL, options: FetchOptions, body: bytes | None, content_type: str) -> bytes:
+def _header_block(request: Request, options: FetchOptions, content_type: str) -> bytes:
+    url = request.url
     lines = [_default_lines(url.host_header, options.user_agent, options.use_gzip)]
     username, password = options.auth_username, options.auth_password
     if username is None or username == url.username:
@@ -140,8 +161,10 @@ def _header_block(url: URL, options: FetchOptions, body: bytes | None, content_t
         lines.append(f"Cookie: {options.cookie}\r\n")
     if content_type:
         lines.append(f"Content-Type: {content_type}\r\n")
-    if body is not None:
-        lines.append(f"Content-Length: {len(body)}\r\n")
+    if request.body is not None:
+        lines.append(f"Content-Length: {len(request.body)}\r\n")
+    elif request.body_producer is not None:
+        lines += (f"{name}: {value}\r\n" for name, value in _framing(request))
     if not options.keep_alive:
         lines.append("Connection: close\r\n")
     block = "".join(lines)
@@ -151,19 +174,25 @@ def _header_block(url: URL, options: FetchOptions, body: bytes | None, content_t
     return block.encode("latin-1")
 
 
+def _framing(request: Request) -> Iterator[tuple[str, str]]:
+    """Yields the header that tells where the body ends, if there is one."""
+    length = request.content_length if request.body is None else len(request.body)
+    if length is not None:
+        yield "Content-Length", str(length)
+    elif request.is_chunked:
+        yield "Transfer-Encoding", "chunked"
+
+
 def _apply_on_headers(request: Request, options: FetchOptions) -> None:
     headers = request.headers()
+    before = headers.get_list("Transfer-Encoding")
     assert options.on_headers is not None
     options.on_headers(headers)
-    if "Transfer-Encoding" in headers:
-        raise ValueError("on_headers set Transfer-Encoding; the whole body is sent at once")
+    if headers.get_list("Transfer-Encoding") != before:
+        raise ValueError("on_headers cannot change Transfer-Encoding, which the client decides")
     check_one_host("on_headers", headers)
-    if request.body is None:
-        headers.remove("Content-Length")
-    else:
-        headers.set("Content-Length", len(request.body))
     request.method = check_method("method", headers.get_method())
-    if request.body is None:
+    if not request.has_body:
         _require_body(request.method)
     target = headers.get_uri()
     if target != request.target:
@@ -171,6 +200,13 @@ def _apply_on_headers(request: Request, options: FetchOptions) -> None:
         path = request.target if request.target.startswith("/") else ""
         request.url = request.url._replace(path=path)
     request.version = check_version("http_version", headers.get_version())
+    framing = dict(_framing(request))
+    for name in ("Content-Length", "Transfer-Encoding"):
+        # In place, because its position in the head is the caller's.
+        if name in framing:
+            headers.set(name, framing[name])
+        else:
+            headers.remove(name)
     request.header_block = header_block(headers)
     apply_connection(request, headers)
 

@@ -82,9 +82,14 @@ def check_count(name: str, value: Any) -> int:
     return value
 
 
-def check_function(name: str, value: Any) -> Callable[..., Any]:
+def check_callback(name: str, value: Any) -> Callable[..., Any]:
     if not callable(value):
         raise wrong_type(name, "callable", value)
+    return value  # type: ignore[no-any-return]
+
+
+def check_function(name: str, value: Any) -> Callable[..., Any]:
+    check_callback(name, value)
     if inspect.iscoroutinefunction(value):
         raise TypeError(f"{name} is not awaited; it cannot be a coroutine function")
     return value  # type: ignore[no-any-return]

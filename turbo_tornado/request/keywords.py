@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sequence
 from typing import Any, BinaryIO, Literal, NamedTuple, TypedDict
 
 from .._version import __version__
@@ -84,8 +84,9 @@ KEYWORDS: dict[str, Keyword] = {
     "body": Keyword(
         None,
         checks.accept,
-        "bytes-like or str",
-        "The request body. A str is sent as UTF-8.",
+        "bytes-like, str, file or iterable",
+        "The request body. A str is sent as UTF-8. A binary file is read while it is sent. An "
+        "iterable or async iterable of bytes is sent as chunks.",
     ),
     "request_timeout": Keyword(
         60.0,
@@ -138,6 +139,13 @@ KEYWORDS: dict[str, Keyword] = {
         "Files to upload as `multipart/form-data`, with `params` as its fields. A file is bytes, a "
         "binary file, a `pathlib.Path`, or a tuple `(filename, file)` or `(filename, file, type)`.",
     ),
+    "streaming_callback": Keyword(
+        None,
+        checks.check_callback,
+        "function",
+        "Called with each decoded chunk of the body, bytes, instead of keeping it. An async "
+        "function makes the server wait. `response.body` is then empty.",
+    ),
     "proxy": Keyword(
         None,
         check_proxy,
@@ -174,7 +182,16 @@ class FetchKeywords(TypedDict, total=False):
     allow_redirects: bool | None
     max_redirects: int | None
     on_headers: Callable[[HTTPHeaders], object] | None
-    body: bytes | bytearray | memoryview | str | None
+    body: (
+        bytes
+        | bytearray
+        | memoryview
+        | str
+        | BinaryIO
+        | Iterable[bytes]
+        | AsyncIterable[bytes]
+        | None
+    )
     request_timeout: float | None
     connect_timeout: float | None
     auth_username: str | None
@@ -183,6 +200,7 @@ class FetchKeywords(TypedDict, total=False):
     headers: Mapping[str, str | int | float] | Sequence[tuple[str, str | int | float]] | None
     json: Any
     files: Mapping[str, FileEntry] | Sequence[tuple[str, FileEntry]] | None
+    streaming_callback: Callable[[bytes], object] | None
     proxy: str | None
 
 
@@ -211,6 +229,7 @@ class FetchOptions:
     #: The text of the value.
     json: bytes | None
     files: list[FilePart] | None
+    streaming_callback: Callable[[bytes], Any] | None
     #: A str stands for the environment.
     proxy: Proxy | str | None
 

@@ -11,10 +11,9 @@ from collections.abc import Iterable, Iterator
 from typing import Any, BinaryIO, NamedTuple
 from urllib.parse import unquote_to_bytes
 
-from ..failures import InvalidBody
 from .checks import check_header_text, pairs_of, wrong_type
+from .streamed import Write, blocks_of, measure, send_blocks, unreadable
 
-_CHUNK_SIZE = 65536
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 # Only the tables of Python: those of the system differ from machine to machine.
 _TYPES = mimetypes.MimeTypes()
@@ -95,7 +94,7 @@ def _encoded(name: str, text: str) -> bytes:
 
 
 class Multipart:
-    """A body of fields and files, whose chunks can be read more than once.
+    """A body of fields and files; a `StreamedBody`.
 
     :arg fields: the percent-encoded form, as `check_params` returns it.
     :arg files: the parts, as `check_files` returns them.
@@ -123,26 +122,24 @@ class Multipart:
 
     def _add(self, head: bytes, content: bytes | str | BinaryIO) -> None:
         position, size = 0, 0
-        try:
-            if isinstance(content, bytes):
-                size = len(content)
-            elif isinstance(content, str):
-                status = os.stat(content)
-                if not stat.S_ISREG(status.st_mode):
-                    # Opening a named pipe would block the loop.
-                    raise OSError("it is not a regular file")
-                size = status.st_size
-            else:
-                position = content.tell()
-                size = content.seek(0, os.SEEK_END) - position
-                content.seek(position)
-        except (OSError, ValueError, AttributeError) as error:
-            raise _unreadable(content, error) from None
+        if isinstance(content, bytes):
+            size = len(content)
+        elif isinstance(content, str):
+            size = _size_of(content)
+        else:
+            position, size = measure(content)
         head = b"--%b\r\n%b\r\n" % (self._boundary.encode(), head)
-        self._parts.append((head, content, position, max(0, size)))
+        self._parts.append((head, content, position, size))
+
+    @property
+    def blocks(self) -> Iterable[bytes]:
+        return self
+
+    async def produce(self, write: Write) -> None:
+        await send_blocks(self, write)
 
     def __iter__(self) -> Iterator[bytes]:
-        """Yields the chunks of the body.
+        """Yields the blocks of the body.
 
         :raises InvalidBody: for a file that has vanished or has become shorter.
         """
@@ -154,11 +151,11 @@ class Multipart:
                 try:
                     file = open(content, "rb")  # noqa: SIM115
                 except OSError as error:
-                    raise _unreadable(content, error) from None
+                    raise unreadable(content, error) from None
                 with file:
-                    yield from _chunks_of(file, 0, size)
+                    yield from blocks_of(file, 0, size)
             else:
-                yield from _chunks_of(content, position, size)
+                yield from blocks_of(content, position, size)
             yield b"\r\n"
         yield self._end
 
@@ -169,26 +166,12 @@ def _field_head(field: str) -> bytes:
     return _encoded("params", head)
 
 
-def _chunks_of(file: BinaryIO, position: int, size: int) -> Iterator[bytes]:
+def _size_of(path: str) -> int:
     try:
-        file.seek(position)
-        while size:
-            chunk = file.read(min(size, _CHUNK_SIZE))
-            if not isinstance(chunk, bytes) or len(chunk) > size:
-                raise InvalidBody(f"{_name(file)} does not return bytes of the given size")
-            if not chunk:
-                raise InvalidBody(f"{_name(file)} has become shorter while it was sent")
-            size -= len(chunk)
-            yield chunk
+        status = os.stat(path)
+        if not stat.S_ISREG(status.st_mode):
+            # Opening a named pipe would block the loop.
+            raise OSError("it is not a regular file")
     except (OSError, ValueError) as error:
-        # ValueError: the file has been closed.
-        raise _unreadable(file, error) from None
-
-
-def _unreadable(content: bytes | str | BinaryIO, error: Exception) -> InvalidBody:
-    reason = error.strerror if isinstance(error, OSError) and error.strerror else error
-    return InvalidBody(f"cannot read {_name(content)}: {reason}")
-
-
-def _name(content: Any) -> str:
-    return content if isinstance(content, str) else str(getattr(content, "name", "the file"))
+        raise unreadable(path, error) from None
+    return status.st_size

@@ -8,10 +8,8 @@ _CLIENT_TLS = "use HTTPClient(ssl_options), a mapping or an ssl.SSLContext"
 _PROXY = "use 'proxy', such as \"http://user:password@host:port\""
 _RAISE = "call raise_for_error() on the response, and check its code"
 _REDIRECTS = "use 'allow_redirects'"
-_STREAM = (
-    "fetch() keeps the whole body in memory; use the streaming_callback of Tornado's API with "
-    "turbo_tornado.transports.simple.SimpleTransport"
-)
+_STREAM = "use 'streaming_callback'"
+_STREAMED_BODY = "use 'body' with an open file or an (async) iterable of bytes"
 _TIMEOUT = "use 'request_timeout' for the whole fetch and 'connect_timeout' for the connection"
 _TRANSPORT = (
     "it is an option of Tornado's API only; use it with "
@@ -27,11 +25,11 @@ ADVICE = {
     "auth_mode": "for another scheme than Basic, set the header Authorization in 'headers'",
     "auto_decompress": "use 'use_gzip'",
     "base_url": "pass the complete URL",
-    "body_producer": _TRANSPORT,
+    "body_producer": _STREAMED_BODY,
     "ca_certs": 'use HTTPClient({"ca_path": ...})',
     "callback": "await the future, or call its add_done_callback",
     "cert": _CERT,
-    "chunked": _TRANSPORT,
+    "chunked": _STREAMED_BODY,
     "client_cert": _CERT,
     "client_key": _CERT,
     "compress": "compress the 'body', and set the header Content-Encoding in 'headers'",
@@ -72,7 +70,6 @@ ADVICE = {
     "ssl_options": _CLIENT_TLS,
     "stream": _STREAM,
     "streaming": _STREAM,
-    "streaming_callback": _STREAM,
     "timeout": _TIMEOUT,
     "transport": "use HTTPClient(transport=...)",
     "trust_env": "use 'proxy' with \"environment\"",

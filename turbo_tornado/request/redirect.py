@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from ..failures import ConnectFailed
+from ..failures import ConnectFailed, InvalidBody
 from ..headers import HTTPHeaders
 from .request import Request, header_block
 
@@ -56,15 +56,21 @@ def redirect(request: Request, code: int, location: str, request_timeout: float)
     :arg str location: its Location header.
     :arg float request_timeout: seconds that are left for the fetch; 0 for no limit.
     :raises InvalidURL, InvalidSchema: for an invalid ``location``.
+    :raises InvalidBody: for a body that would have to be sent again and cannot be.
     :raises ConnectFailed: for an invalid proxy in the environment.
     """
     url = request.url.join(location)
-    method, body = request.method, request.body
+    method = request.method
     headers = HTTPHeaders.deferred(request.header_block)
-    if becomes_get(code, method):
-        method, body = "GET", None
+    drops_body = becomes_get(code, method)
+    if drops_body:
+        method = "GET"
         for name in BODY_HEADERS:
             headers.remove(name)
+    elif not request.is_replayable:
+        raise InvalidBody(
+            f"the status code {code} asks for the body again, but an iterable can be sent only once"
+        )
     if url.origin != request.url.origin:
         for name in CREDENTIAL_HEADERS:
             headers.remove(name)
@@ -76,7 +82,7 @@ def redirect(request: Request, code: int, location: str, request_timeout: float)
         url.target,
         request.version,
         header_block(headers),
-        body,
+        None if drops_body else request.body,
         keep_alive=request.keep_alive,
         decompress=request.decompress,
         max_body_size=request.max_body_size,
@@ -85,6 +91,10 @@ def redirect(request: Request, code: int, location: str, request_timeout: float)
         request_timeout=request_timeout,
     )
     redirected.on_head = request.on_head
+    redirected.streaming_callback = request.streaming_callback
+    if not drops_body:
+        redirected.body_producer, redirected.blocks = request.body_producer, request.blocks
+        redirected.content_length = request.content_length
     if request.proxy_setting is not None:
         try:
             redirected.use_proxy(request.proxy_setting)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import socket
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 from ..failures import HandshakeFailed
 from ..headers import HTTPHeaders, header_lines
+from .callbacks import ChunkHandler
 from .proxy import Proxy, absolute_form, choose_proxy
+from .streamed import StreamedBody
 from .tls import TLS
 from .url import URL
 
@@ -17,7 +19,7 @@ from .url import URL
 IDEMPOTENT_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
 
 # Attributes that only the transport of a request needs.
-_UNPICKLABLE = frozenset({"tls", "body_producer", "on_head", "streaming_callback"})
+_UNPICKLABLE = frozenset({"blocks", "body_producer", "on_head", "streaming_callback", "tls"})
 # libcurl writes the one at a place of its own, and waits for the response to the other.
 _NOT_FIRST = ("connection", "expect")
 
@@ -57,6 +59,8 @@ class Request:
     expect_continue = False
     #: Called with a function that sends one chunk of the body.
     body_producer: BodyProducer | None = None
+    #: The blocks that ``body_producer`` sends, if they can be read more than once.
+    blocks: Iterable[bytes] | None = None
     #: Accept the end of a TLS connection without close_notify as the end of a body.
     suppress_ragged_eofs = False
     #: Ignore zeros after a gzip body.
@@ -69,7 +73,7 @@ class Request:
     #: `AsyncHTTPClient` must not create another one.
     is_traced = False
     #: Called with each decoded chunk of the body.
-    streaming_callback: Callable[[bytes], Awaitable[None] | None] | None = None
+    streaming_callback: ChunkHandler | None = None
 
     def __init__(
         self,
@@ -108,6 +112,35 @@ class Request:
         # A response refers to its request, and can be copied and pickled. An SSLContext and most
         # callbacks cannot.
         return {name: value for name, value in vars(self).items() if name not in _UNPICKLABLE}
+
+    @property
+    def has_body(self) -> bool:
+        """Whether the request has a body, which can be empty."""
+        return self.body is not None or self.body_producer is not None
+
+    @property
+    def is_replayable(self) -> bool:
+        """Whether the body can be sent more than once."""
+        return self.body_producer is None or self.blocks is not None
+
+    @property
+    def is_chunked(self) -> bool:
+        """Whether the body is sent with ``Transfer-Encoding: chunked``."""
+        return (
+            self.body_producer is not None
+            and self.content_length is None
+            and self.version == "HTTP/1.1"
+        )
+
+    def use_body(self, body: StreamedBody) -> None:
+        """Sets a body that is read while it is sent."""
+        self.body_producer = body.produce
+        self.blocks = body.blocks
+        self.content_length = body.length
+
+    def drop_body(self) -> None:
+        """Removes the body, so that the memory can be freed."""
+        self.body = self.body_producer = self.blocks = self.content_length = None
 
     def use_proxy(self, setting: Proxy | str) -> None:
         """Sets the proxy for the URL.

@@ -91,7 +91,7 @@ class Transport(SimpleTransport):
 
     async def _answer(self, exchange: ActiveRequest, request: StubRequest) -> None:
         if exchange.request.body_producer is not None:
-            raise NotImplementedError("a stub does not support body_producer")
+            await _receive_body(exchange, request)
         answer = await self.stub._answer(request)
         timeout = exchange.request.request_timeout
         if timeout and answer.delay >= timeout - exchange.elapsed:
@@ -103,3 +103,22 @@ class Transport(SimpleTransport):
         connection.answer(*answer.data)
         exchange.on_connected(connection)
         exchange.on_readable(connection)
+
+
+async def _receive_body(exchange: ActiveRequest, request: StubRequest) -> None:
+    producer, received = exchange.request.body_producer, bytearray()
+
+    async def write(chunk: bytes) -> None:
+        received.extend(chunk)
+
+    assert producer is not None
+    producing = producer(write)
+    if producing is not None:
+        await producing
+    request.body = bytes(received)
+    # The exchange must not read the body again, but a redirect may.
+    sent = Request.__new__(Request)
+    vars(sent).update(vars(exchange.request))
+    sent.drop_body()
+    sent.body = request.body
+    exchange.request = sent

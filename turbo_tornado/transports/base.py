@@ -118,6 +118,8 @@ class CancellableFetch(AsyncHTTPClient):
 
     def initialize(self, *arguments: Any, **options: Any) -> None:
         super().initialize(*arguments, **options)
+        #: The tasks of all requests.
+        self.tasks: set[asyncio.Task[Any]] = set()
         close_with_loop(asyncio_loop(self.io_loop), self)
 
     #: The requests of the client.
@@ -222,7 +224,12 @@ class CancellableFetch(AsyncHTTPClient):
 
     async def wait_closed(self) -> None:
         """Waits until the requests that `fail_requests` has failed have been reported."""
-        await asyncio.sleep(0)
+        # Not longer than that, or a callback that ignores its cancellation would keep the loop
+        # from closing.
+        for _ in range(10):
+            await asyncio.sleep(0)
+            if not self.tasks:
+                return
 
     @staticmethod
     def set_abort(abort: Abort) -> None:

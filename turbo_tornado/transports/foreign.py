@@ -27,6 +27,7 @@ from ..failures import (
     RequestTimeout,
 )
 from ..headers import HTTPHeaders
+from ..request.callbacks import ChunkHandler
 from ..request.request import Request
 from ..request.tls import TLS
 from .base import Abort, OnDone, Response, asyncio_loop
@@ -87,6 +88,8 @@ class ForeignTransport:
             _mark_as_traced(http_request)
         try:
             result: Any = self._client.fetch(http_request, raise_error=False)
+            if request.streaming_callback is not None:
+                result = _delivered(result, request, request.streaming_callback)
         except (OSError, HTTPClientError) as error:
             failure = _failure(error, request, time.monotonic() - started)
             if failure is error:
@@ -126,9 +129,27 @@ class HookedTransport(ForeignTransport):
         return CarriedRequest(request)
 
 
-def _response(response: HTTPResponse, request: Request) -> Response | BaseException:
+async def _delivered(
+    result: Any, request: Request, handle_chunk: ChunkHandler
+) -> HTTPResponse | Response:
+    """Hands the body to a ``streaming_callback`` if a tool has responded to the request."""
+    response: HTTPResponse = await result
+    outcome = _response(response, request)
+    if isinstance(response, CarriedResponse) or not isinstance(outcome, Response):
+        return response
+    if outcome.body and (request.on_head is None or request.on_head(outcome)):
+        pending = handle_chunk(outcome.body)
+        if pending is not None:
+            await pending
+    outcome.body = b""
+    return outcome
+
+
+def _response(response: HTTPResponse | Response, request: Request) -> Response | BaseException:
     if isinstance(response, CarriedResponse):
         return cast("Response | BaseException", response.outcome)
+    if isinstance(response, Response):
+        return response
     if not isinstance(response, HTTPResponse):
         kind = type(response).__name__
         return TypeError(f"fetch() must return a response of Tornado, not {kind}")
@@ -148,7 +169,8 @@ def _response(response: HTTPResponse, request: Request) -> Response | BaseExcept
 def check_request(kind: type[AsyncHTTPClient], request: Request) -> None:
     """Checks that clients of a class, which has only Tornado's interface, support a request.
 
-    :raises ValueError: for a version other than HTTP/1.1, for a proxy, for a directory as
+    :raises ValueError: for a version other than HTTP/1.1, for a proxy, for a
+        ``streaming_callback``, for an iterable as body, for a directory as
         ``ca_path`` if the client does not take an `ssl.SSLContext`, and for a body with GET or
         HEAD or an ``SSLContext`` on Tornado's curl client.
     :raises HandshakeFailed: for a missing or invalid file in the TLS settings.
@@ -158,7 +180,15 @@ def check_request(kind: type[AsyncHTTPClient], request: Request) -> None:
         raise ValueError(f"{name} does not support {request.version}; use transport='curl'")
     if request.proxy_setting is not None:
         raise ValueError(f"proxy: {name} does not support it; use the simple or curl transport")
-    if request.body is not None and request.method in ("GET", "HEAD") and _is_stock_curl(kind):
+    if request.streaming_callback is not None:
+        raise ValueError(
+            f"streaming_callback: {name} does not support it; use the simple or curl transport"
+        )
+    if not request.is_replayable:
+        raise ValueError(
+            f"body: {name} does not support an iterable; use the simple or curl transport"
+        )
+    if request.has_body and request.method in ("GET", "HEAD") and _is_stock_curl(kind):
         raise ValueError(f"{name} does not send a body with {request.method}; use transport='curl'")
     if request.ssl_context() is None:
         return
@@ -174,7 +204,10 @@ def check_request(kind: type[AsyncHTTPClient], request: Request) -> None:
 def foreign_request(client: AsyncHTTPClient, request: Request) -> HTTPRequest:
     """Returns the ``HTTPRequest`` that makes ``client`` send ``request``.
 
+    A file is read into memory.
+
     :raises ValueError, HandshakeFailed: as `check_request`.
+    :raises InvalidBody: for a file that cannot be read.
     """
     check_request(type(client), request)
     headers = HTTPHeaders.deferred(request.header_block)
@@ -183,7 +216,7 @@ def foreign_request(client: AsyncHTTPClient, request: Request) -> HTTPRequest:
         request.url.url,
         request.method,
         headers,
-        request.body,
+        request.body if request.blocks is None else b"".join(request.blocks),
         connect_timeout=request.connect_timeout,
         request_timeout=request.request_timeout,
         follow_redirects=False,

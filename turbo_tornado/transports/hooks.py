@@ -99,6 +99,7 @@ class CarriedRequest(HTTPRequest):
             decompress_response=request.decompress,
             allow_nonstandard_methods=True,
             streaming_callback=request.streaming_callback,
+            body_producer=cast(Any, request.body_producer),
         )
         self.carried = request
         self._headers_before = self.headers.copy()

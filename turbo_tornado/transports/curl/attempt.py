@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Callable
 
 from ...failures import BodyError, BrokenConnection, HeadTooLarge, MalformedResponse
 from ...http1.body import Body, body_of
@@ -15,6 +16,7 @@ from ...http1.head import (
 )
 from ...request.request import Request
 from .connections import UNUSABLE, Attempt, Connections
+from .delivery import Delivery
 from .socket_state import Address
 
 #: Results of libcurl's callbacks. A callback that returns ``None`` has succeeded.
@@ -47,6 +49,10 @@ class RequestAttempt(Attempt):
 
     #: Whether the proxy has opened a tunnel.
     is_past_proxy = False
+    #: Creates the delivery of a body; set for a request with a ``streaming_callback``.
+    create_delivery: Callable[[Body], Delivery] | None = None
+    #: What receives the body instead of ``body``.
+    delivery: Delivery | None = None
 
     def __init__(self, request: Request, connections: Connections) -> None:
         is_tls = request.url.scheme == "https"
@@ -67,7 +73,7 @@ class RequestAttempt(Attempt):
 
     def clear(self) -> None:
         """Drops the response, because the handle refers to the attempt until the next one."""
-        self.head = self.body = self.failure = None
+        self.head = self.body = self.failure = self.delivery = self.create_delivery = None
 
     def allows_reuse(self) -> bool:
         return (
@@ -141,13 +147,17 @@ class RequestAttempt(Attempt):
             request.check_proxy_response(head.code, head.reason)
         if request.on_head is None or request.on_head(head):
             self.body = body_of(head, request.method, request.max_body_size, request.decompress)
+            if self.create_delivery is not None:
+                self.delivery = self.create_delivery(self.body)
         self.head = head
         self.phase = Phase.RECEIVING_BODY
-        if request.method == "HEAD" and request.body is not None and head.content_length != 0:
+        if request.method == "HEAD" and request.has_body and head.content_length != 0:
             self.phase = Phase.COMPLETE
 
     def on_body(self, chunk: bytes) -> int | None:
         try:
+            if self.delivery is not None:
+                return self.delivery.write(chunk)
             if self.body is not None:
                 self.body.write(chunk)
             elif self.head is None:

@@ -23,7 +23,13 @@ if TYPE_CHECKING:
     from .attempt import RequestAttempt
 
 # A connection that the peer closed within a response head.
-_CLOSED = (pycurl.E_ABORTED_BY_CALLBACK, pycurl.E_GOT_NOTHING, pycurl.E_PARTIAL_FILE)
+_CLOSED = (
+    pycurl.E_ABORTED_BY_CALLBACK,
+    pycurl.E_GOT_NOTHING,
+    pycurl.E_PARTIAL_FILE,
+    # libcurl was about to repeat a request whose body it had read.
+    pycurl.E_SEND_FAIL_REWIND,
+)
 # WEIRD_SERVER_REPLY, TOO_LARGE: a bad header, or headers over libcurl's limit.
 _BAD_HEADER = (8, 100)
 # libcurl's message has the number of OpenSSL's error. The lowest 12 bits are the reason.

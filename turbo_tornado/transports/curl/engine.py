@@ -87,6 +87,24 @@ class CurlEngine:
         self.multi.remove_handle(curl)
         return True
 
+    def resume(self, curl: pycurl.Curl) -> None:
+        """Lets a paused transfer go on."""
+        if curl not in self._transfers:
+            return
+        if self.is_acting:
+            self.loop.call_soon(self.resume, curl)
+            return
+        self.is_acting = True
+        try:
+            # Calls the write function. A direction that must stay paused is paused again.
+            curl.pause(pycurl.PAUSE_CONT)
+        except pycurl.error:
+            # The transfer ends with the same error.
+            pass
+        finally:
+            self.is_acting = False
+        self.on_timer(0)
+
     def on_timer(self, milliseconds: int) -> None:
         """Sets the time at which libcurl wants to run: its timer callback."""
         # Often called while libcurl is running.

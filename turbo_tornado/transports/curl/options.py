@@ -15,6 +15,7 @@ from .attempt import GO_ON, RequestAttempt
 from .connections import Connections
 from .socket_state import COUNTS_RECEIVED
 from .tunnel import configure_proxy
+from .upload import Upload
 
 # libcurl takes milliseconds as a C long, which has 32 bits on Windows.
 _LONGEST = 2**31 - 1
@@ -73,6 +74,7 @@ class RequestHandle:
             request.method,
             request.version,
             request.body is None,
+            request.body_producer,
             request.keep_alive,
             request.connect_timeout,
             tls,
@@ -97,13 +99,20 @@ class RequestHandle:
             set_option(pycurl.REQUEST_TARGET, request.target)
             self._target = request.target
         if request.header_block != self._header_block:
+            # libcurl decides on the framing if the version of HTTP depends on the server.
+            is_framed = request.content_length is not None or request.version != "HTTP/2"
             set_option(
-                pycurl.HTTPHEADER, header_entries(request.header_block, request.body is not None)
+                pycurl.HTTPHEADER,
+                header_entries(request.header_block, request.has_body, is_framed),
             )
             self._header_block = request.header_block
         if request.body is not None:
             set_option(pycurl.POSTFIELDS, request.body)
         self._settings = settings
+
+    def set_upload(self, upload: Upload) -> None:
+        """Sets the source of the body for one attempt."""
+        self.curl.setopt(pycurl.READFUNCTION, upload.read)
 
     def set_attempt(self, attempt: RequestAttempt, timeout: int, is_fresh: bool) -> None:
         """Sets the options for one attempt.
@@ -145,9 +154,13 @@ class RequestHandle:
             may_reuse = may_reuse and (COUNTS_RECEIVED or request.version == "HTTP/2")
             self._configure_tls(request)
         set_option(pycurl.FORBID_REUSE, not may_reuse)
-        if request.method == "HEAD" and request.body is None:
+        if request.body_producer is not None:
+            set_option(pycurl.POST, 1)
+            length = request.content_length
+            set_option(pycurl.POSTFIELDSIZE_LARGE, -1 if length is None else length)
+        if request.method == "HEAD" and not request.has_body:
             set_option(pycurl.NOBODY, 1)
-        elif request.method != "GET" or request.body is not None:
+        elif request.method != "GET" or request.has_body:
             # A request with a body is a POST to libcurl, whatever its method.
             set_option(pycurl.CUSTOMREQUEST, request.method)
 
@@ -193,13 +206,15 @@ def is_refusal(kind: int, text: bytes) -> bool:
     return kind == pycurl.INFOTYPE_TEXT and _REFUSED.search(text) is not None
 
 
-def header_entries(block: bytes, has_body: bool) -> list[bytes]:
+def header_entries(block: bytes, has_body: bool, is_framed: bool = True) -> list[bytes]:
     """Returns the entries of HTTPHEADER that make libcurl send ``block`` unchanged.
 
     The first entry contains all lines, so that libcurl sees the first header only, which
     `header_block` has chosen. The other entries keep libcurl from adding headers.
     """
     not_added = _NOT_ADDED_TO_BODY if has_body else _NOT_ADDED
+    if not is_framed:
+        not_added = [entry for entry in not_added if entry != b"Transfer-Encoding:"]
     if block[:5].lower() == b"host:":
         return [block[:-2], *not_added]
     first, _, _ = block.partition(b"\r\n")

@@ -13,7 +13,6 @@ from __future__ import annotations
 import contextvars
 import copy
 import functools
-import inspect
 import logging
 import re
 from collections.abc import Callable
@@ -21,7 +20,7 @@ from io import BytesIO
 from typing import Any
 
 import pycurl
-from tornado import gen, httputil
+from tornado import httputil
 from tornado.curl_httpclient import CurlAsyncHTTPClient
 from tornado.escape import native_str, utf8
 from tornado.httpclient import HTTPRequest, _RequestProxy
@@ -29,6 +28,7 @@ from tornado.httpclient import HTTPRequest, _RequestProxy
 from ...request.request import IDEMPOTENT_METHODS
 from .attempt import FAILED, GO_ON, STOP
 from .connections import UNUSABLE, Attempt, Claim, Connections
+from .delivery import Delivery
 from .options import BUFFER_SIZE, is_refusal
 from .socket_state import COUNTS_RECEIVED, Address
 
@@ -37,10 +37,11 @@ _CR_OR_LF = re.compile(rb"[\r\n]")
 _CLOSE = re.compile(r"(?:^|,)[ \t]*close[ \t]*(?:,|$)", re.IGNORECASE)
 # Attributes of an HTTPRequest that are set for each request.
 _PER_REQUEST = ("url", "_headers", "_body", "start_time")
-_CALLBACKS = ("header_callback", "streaming_callback", "prepare_curl_callback")
+_CALLBACKS = ("header_callback", "prepare_curl_callback")
+STREAMED = ("body_producer", "streaming_callback")
 _NEED_TORNADO = (
     *_CALLBACKS,
-    "body_producer",
+    *STREAMED,
     "auth_username",
     "proxy_username",
     "ssl_options",
@@ -66,6 +67,10 @@ class TornadoAttempt(Attempt):
         #: Whether a response was there before its request.
         self.is_early = False
         self._is_awaiting_head = False
+        #: What receives the body instead of ``buffer``.
+        self.delivery: Delivery | None = None
+        #: Whether the body is over its limit.
+        self.is_too_large = False
 
     def allows_reuse(self) -> bool:
         # libcurl itself closes a connection if the head says so.
@@ -113,15 +118,15 @@ class TornadoAttempt(Attempt):
         return None
 
     def on_body(self, chunk: bytes) -> int | None:
-        self._size += len(chunk)
-        if self.is_too_large:
+        if self._size + len(chunk) > self._max_body_size:
+            self.is_too_large = True
             return FAILED
-        self.buffer.write(chunk)
+        if self.delivery is None:
+            self.buffer.write(chunk)
+        elif (result := self.delivery.write(chunk)) is not None:
+            return result
+        self._size += len(chunk)
         return None
-
-    @property
-    def is_too_large(self) -> bool:
-        return self._size > self._max_body_size
 
 
 class TornadoHandle:
@@ -240,17 +245,17 @@ class PreparedRequest(_RequestProxy):
         wrapped = {name: _in_context(context, getattr(self, name)) for name in _CALLBACKS}
         self.__dict__.update(wrapped)
         self.header_callback = HeaderCallback(handle, wrapped["header_callback"])
+        producer = super().__getattr__("body_producer")
+        # `TornadoStreams` adds them.
+        self.__dict__.update(dict.fromkeys(STREAMED))
+        if producer is not None:
+            self.body = b""
+            if "Content-Length" not in self.headers:
+                self.headers["Transfer-Encoding"] = "chunked"
 
 
 def _in_context(context: contextvars.Context, callback: Any) -> Any:
-    # Tornado refuses coroutine functions.
-    if (
-        callback is None
-        or inspect.iscoroutinefunction(callback)
-        or gen.is_coroutine_function(callback)
-    ):
-        return callback
-    return functools.partial(context.run, callback)
+    return None if callback is None else functools.partial(context.run, callback)
 
 
 def raw_request(request: HTTPRequest) -> HTTPRequest:

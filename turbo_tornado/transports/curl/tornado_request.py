@@ -6,9 +6,9 @@ This module uses private names of Tornado's client: ``_free_list``, ``_requests`
 
 from __future__ import annotations
 
+import asyncio
 import contextvars
 import functools
-import re
 import time
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -18,22 +18,25 @@ from tornado import httputil
 from tornado.curl_httpclient import CurlAsyncHTTPClient, CurlError
 from tornado.httpclient import HTTPRequest, HTTPResponse
 
-from ...headers import HTTPHeaders
-from ...http1.head import FIELD
 from ...request.request import IDEMPOTENT_METHODS
 from ..base import RequestQueue
 from ..tornado_framing import check_framing
 from .connections import UNUSABLE
+from .delivery import Delivery
 from .engine import CurlEngine
+from .tornado_head import received_headers
 from .tornado_options import (
+    STREAMED,
     PreparedRequest,
     TornadoAttempt,
     TornadoHandle,
     needs_refusals,
     raw_request,
 )
+from .tornado_streams import TornadoStreams
 
-_CLEAN_FIELDS = re.compile(rb"(?:%b\r\n)*" % FIELD)
+# Seconds.
+_NO_TIMEOUT = 10**7
 _TIMES = {
     "namelookup": pycurl.NAMELOOKUP_TIME,
     "connect": pycurl.CONNECT_TIME,
@@ -64,6 +67,7 @@ class TornadoTransfer:
         queue: RequestQueue,
         request: HTTPRequest,
         callback: Callable[[HTTPResponse], None],
+        all_tasks: set[asyncio.Task[Any]],
     ) -> None:
         self._client = client
         self._engine = engine
@@ -79,6 +83,10 @@ class TornadoTransfer:
         # Whether Tornado's code carries out the request.
         self._is_tornados = False
         self._is_retry = False
+        self._streams: TornadoStreams | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        if any(getattr(request, name) is not None for name in STREAMED):
+            self._streams = TornadoStreams(engine, request, self._context, self.fail, all_tasks)
 
     def start(self) -> None:
         """Starts the first attempt; called by the queue."""
@@ -87,7 +95,7 @@ class TornadoTransfer:
         self._handle = handle = self._handles.take()
         try:
             raw = raw_request(request)
-            check_framing(raw.headers, raw.body)
+            check_framing(raw.headers, raw.body, request.body_producer is not None)
             self._is_tornados = not handle.set_up(request)
         except Exception as error:
             self._respond(HTTPResponse(request, 599, error=error))
@@ -124,10 +132,12 @@ class TornadoTransfer:
         if handle.curl in client._free_list:
             # The request has failed.
             self._end_tornados()
-        else:
-            if needs_refusals(raw_request(self._request)):
-                handle.curl.setopt(pycurl.VERBOSE, 1)
-            self._engine.adopt(handle.curl, self._on_end)
+            return
+        if needs_refusals(raw_request(self._request)):
+            handle.curl.setopt(pycurl.VERBOSE, 1)
+        if self._streams is not None:
+            self._streams.attach(handle)
+        self._engine.adopt(handle.curl, self._on_end)
 
     def abort(self) -> None:
         """Aborts the transfer: its connection is closed and nothing is reported."""
@@ -135,7 +145,7 @@ class TornadoTransfer:
             self._callback = None
             self._stop()
 
-    def fail(self, error: Exception) -> None:
+    def fail(self, error: BaseException) -> None:
         """Stops the transfer and reports ``error``."""
         callback, self._callback = self._callback, None
         if callback is not None:
@@ -151,8 +161,9 @@ class TornadoTransfer:
                 return
             if self._engine.remove(handle.curl):
                 self._engine.connections.release(handle.attempt)
-        # Tornado's streaming buffer can still resume this transfer. It finds a closed handle,
-        # not one with another transfer.
+            elif self._timer is not None:
+                # The `streaming_callback` is still running.
+                self._engine.multi.remove_handle(handle.curl)
         self._release(is_clean=False)
 
     def _on_end(self, code: int, message: str) -> None:
@@ -170,6 +181,8 @@ class TornadoTransfer:
             if self._is_tornados:
                 handle.attempt = self._new_attempt()
                 curl.setopt(pycurl.FRESH_CONNECT, 1)
+                if self._streams is not None:
+                    self._streams.attach_attempt(handle)
             else:
                 handle.set_attempt(self._new_attempt(), is_fresh=True)
             self._engine.add(curl, self._on_end)
@@ -178,16 +191,39 @@ class TornadoTransfer:
             code, message = pycurl.E_RECV_ERROR, "a response arrived before the request was sent"
         elif code == pycurl.E_ABORTED_BY_CALLBACK:
             code, message = pycurl.E_GOT_NOTHING, "the reused connection was closed"
-        if self._is_tornados:
-            self._client._finish(curl, code or None, message)
-            self._end_tornados()
-        else:
+        if not self._is_tornados:
             self._engine.multi.remove_handle(curl)
             self._finish(code, message)
+        elif attempt.delivery is not None and code != pycurl.E_OPERATION_TIMEDOUT:
+            self._wait_for(attempt.delivery, code, message)
+        else:
+            self._finish_tornados(code, message)
+
+    def _wait_for(self, delivery: Delivery, code: int, message: str) -> None:
+        """Finishes the transfer when its ``streaming_callback`` has had the whole body."""
+        # libcurl's timeout has ended with its part of the request.
+        timeout = self._request.request_timeout
+        remaining = timeout - (time.monotonic() - self._started) if timeout else _NO_TIMEOUT
+        late = (pycurl.E_OPERATION_TIMEDOUT, "Timeout in streaming_callback")
+        self._timer = self._engine.loop.call_later(max(remaining, 0), self._finish_tornados, *late)
+        delivery.when_idle(functools.partial(self._finish_tornados, code, message))
+
+    def _finish_tornados(self, code: int, message: str) -> None:
+        handle = self._handle
+        if handle is not None:
+            if handle.attempt.is_too_large:
+                message = self._too_large()
+            self._client._finish(handle.curl, code or None, message)
+            self._end_tornados()
+
+    def _too_large(self) -> str:
+        return f"body exceeded max_body_size of {self._client.max_body_size} bytes"
 
     def _can_restart(self, attempt: TornadoAttempt, code: int) -> bool:
         """Returns whether the request can be sent on another connection."""
         if not attempt.is_first_request:
+            return False
+        if self._streams is not None and not self._streams.may_restart:
             return False
         if attempt.claim in UNUSABLE:
             return True
@@ -209,13 +245,12 @@ class TornadoTransfer:
         error: Exception | None = None
         if code:
             if attempt.is_too_large:
-                limit = self._client.max_body_size
-                message = f"body exceeded max_body_size of {limit} bytes"
+                message = self._too_large()
             error = CurlError(code, message)
         headers, reason = httputil.HTTPHeaders(), None
         if attempt.lines:
             try:
-                headers, reason = _received_headers(attempt.lines)
+                headers, reason = received_headers(attempt.lines)
             except Exception as bad_line:
                 if error is None:
                     error = CurlError(pycurl.E_WRITE_ERROR, str(bad_line))
@@ -268,47 +303,12 @@ class TornadoTransfer:
 
     def _release(self, is_clean: bool) -> None:
         handle, self._handle = self._handle, None
+        if self._streams is not None:
+            self._streams.close()
+            self._streams = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         if handle is not None:
             self._handles.give_back(handle, is_clean, raw_request(self._request).body)
         self._queue.remove(self)
-
-
-class _ReceivedHeaders(HTTPHeaders):
-    """Tornado's header mapping, parsed on first use."""
-
-    get = httputil.HTTPHeaders.get  # type: ignore[assignment]
-
-
-def _received_headers(lines: list[bytes]) -> tuple[httputil.HTTPHeaders, str | None]:
-    """Returns the headers and the reason as Tornado's curl client does."""
-    reason = _reason(lines[0])
-    block = b"".join(lines[1:-1])
-    if reason is not None and lines[-1] == b"\r\n" and _CLEAN_FIELDS.fullmatch(block):
-        first = b"X-Http-Reason: %b\r\n" % reason.encode("latin-1")
-        return _ReceivedHeaders.deferred(first + block), reason
-    # Folded lines, trailers and invalid lines, one by one like Tornado.
-    headers = httputil.HTTPHeaders()
-    if reason is not None:
-        headers.parse_line(f"X-Http-Reason: {reason}")
-    for line in lines[1:]:
-        text = line.decode("latin-1").rstrip()
-        if text:
-            headers.parse_line(text)
-    return headers, headers.get("X-Http-Reason")
-
-
-def _reason(status_line: bytes) -> str | None:
-    # Only short lines are cached: they repeat, and they limit the memory of the cache.
-    parse = _parse_reason if len(status_line) > 64 else _cached_reason
-    return parse(status_line)
-
-
-def _parse_reason(status_line: bytes) -> str | None:
-    try:
-        line = httputil.parse_response_start_line(status_line.decode("latin-1").rstrip())
-    except httputil.HTTPInputError:
-        return None
-    return line.reason
-
-
-_cached_reason = functools.lru_cache(maxsize=256)(_parse_reason)

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextvars
+import functools
 import os
 import time
-from typing import Protocol
+from typing import Any, Protocol
 
 import pycurl
 
 from ...failures import BrokenConnection, ConnectTimeout, RequestTimeout
 from ...request.request import IDEMPOTENT_METHODS, Request
 from ..base import OnDone, RequestQueue, Response
+from ..produced_body import ProducedBody
+from ..request_tasks import RequestTasks
 from .attempt import Phase, RequestAttempt
 from .codes import failure, truncated_head
 from .connections import UNUSABLE, Claim
+from .delivery import Delivery
 from .engine import CurlEngine
 from .options import RequestHandle, milliseconds
 from .tunnel import create_attempt
+from .upload import Upload
 
 # Not all phases: to ask libcurl for one costs a hundredth of a request.
 _CONNECT_PHASES = (
@@ -26,6 +33,8 @@ _CONNECT_PHASES = (
 )
 # libcurl does not repeat a request after some ends of an HTTP/2 connection.
 _BROKEN_HTTP2 = (pycurl.E_HTTP2, pycurl.E_RECV_ERROR, pycurl.E_SEND_ERROR)
+# libcurl was about to repeat the request; the second one needs the body from its start.
+_REPEATING = (pycurl.E_ABORTED_BY_CALLBACK, pycurl.E_SEND_FAIL_REWIND)
 _NO_CONNECT_PHASES = {name: 0.0 for name, _ in _CONNECT_PHASES}
 
 
@@ -43,6 +52,10 @@ class Transfer:
     #: Keeps the transport alive, which closes its connections when it is dropped.
     transport: object
     _attempt: RequestAttempt
+    # Class attributes, because only requests with a streamed body set them.
+    _tasks: RequestTasks | None = None
+    _upload: Upload | None = None
+    _timer: asyncio.TimerHandle | None = None
 
     def __init__(
         self,
@@ -51,6 +64,7 @@ class Transfer:
         queue: RequestQueue,
         request: Request,
         on_done: OnDone,
+        all_tasks: set[asyncio.Task[Any]],
     ) -> None:
         self._engine = engine
         self._handles = handles
@@ -63,6 +77,10 @@ class Transfer:
         self._handle: RequestHandle | None = None
         self._timeout = 0
         self._is_retry = False
+        if request.streaming_callback is not None or request.body_producer is not None:
+            self._tasks = RequestTasks(
+                engine.loop, contextvars.copy_context(), self.fail, all_tasks
+            )
 
     def start(self) -> None:
         """Starts the first attempt; called by the queue."""
@@ -89,8 +107,27 @@ class Transfer:
             elapsed = time.monotonic() - self._created
             self._timeout = max(milliseconds(request.request_timeout - elapsed), 1)
         self._attempt = create_attempt(request, self._engine.connections)
+        if self._tasks is not None:
+            self._stream(self._tasks)
         self._handle.set_attempt(self._attempt, self._timeout, is_fresh)
         self._engine.add(self._handle.curl, self._on_end)
+
+    def _stream(self, tasks: RequestTasks) -> None:
+        """Prepares the streamed bodies of an attempt."""
+        assert self._handle is not None
+        request = self._request
+        # The attempt before has not ended the tasks of its upload.
+        tasks.cancel()
+        resume = functools.partial(self._engine.resume, self._handle.curl)
+        callback = request.streaming_callback
+        if callback is not None:
+            self._attempt.create_delivery = lambda body: Delivery(
+                callback, body.pieces, tasks.spawn, resume
+            )
+        if request.body_producer is not None:
+            framed = ProducedBody(request.content_length, is_framed=request.is_chunked)
+            self._upload = Upload(request.body_producer, framed, tasks.spawn, resume)
+            self._handle.set_upload(self._upload)
 
     def abort(self) -> None:
         """Aborts the transfer: its connection is closed and nothing is reported."""
@@ -99,7 +136,7 @@ class Transfer:
         self._on_done = None
         self._stop()
 
-    def fail(self, error: Exception) -> None:
+    def fail(self, error: BaseException) -> None:
         """Stops the transfer and reports ``error``."""
         on_done, self._on_done = self._on_done, None
         if on_done is not None:
@@ -132,7 +169,22 @@ class Transfer:
         elif self._can_retry(code):
             self._is_retry = True
             self._start_attempt(is_fresh=True)
+        elif attempt.delivery is not None and code != pycurl.E_OPERATION_TIMEDOUT:
+            self._start_timer()
+            attempt.delivery.when_idle(functools.partial(self._end, code, message))
         else:
+            self._end(code, message)
+
+    def _start_timer(self) -> None:
+        # libcurl's timeout has ended with its part of the request.
+        timeout = self._request.request_timeout
+        if timeout:
+            remaining = timeout - (time.monotonic() - self._created)
+            late = RequestTimeout("Timeout in streaming_callback")
+            self._timer = self._engine.loop.call_later(max(remaining, 0), self.fail, late)
+
+    def _end(self, code: int, message: str) -> None:
+        if self._on_done is not None:
             outcome = self._outcome(code, message)
             self._finish(outcome, not code and isinstance(outcome, Response))
 
@@ -145,6 +197,8 @@ class Transfer:
         attempt = self._attempt
         if self._is_retry or attempt.head is not None:
             return False
+        if not (self._request.is_replayable or self._upload is None or not self._upload.is_started):
+            return False
         if attempt.is_unprocessed:
             return True
         if self._request.method not in IDEMPOTENT_METHODS:
@@ -154,8 +208,7 @@ class Transfer:
         if isinstance(attempt.failure, BrokenConnection):
             return True
         has_data = attempt.ending is not None and attempt.ending.has_data and not attempt.is_tls
-        # libcurl was about to repeat the request.
-        return code == pycurl.E_ABORTED_BY_CALLBACK and not has_data
+        return code in _REPEATING and not has_data
 
     def _outcome(self, code: int, message: str) -> Response | Exception:
         attempt = self._attempt
@@ -209,7 +262,7 @@ class Transfer:
         info["queue"] = self._queued
         return info
 
-    def _finish(self, outcome: Response | Exception, is_clean: bool = False) -> None:
+    def _finish(self, outcome: Response | BaseException, is_clean: bool = False) -> None:
         on_done, self._on_done = self._on_done, None
         if on_done is not None:
             self._release(is_clean)
@@ -217,6 +270,13 @@ class Transfer:
 
     def _release(self, is_clean: bool) -> None:
         handle, self._handle = self._handle, None
+        if self._tasks is not None:
+            self._tasks.cancel()
+            self._tasks = None
+            # The handle refers to the callbacks.
+            is_clean = False
+        if self._timer is not None:
+            self._timer.cancel()
         if handle is not None:
             handle.attempt.clear()
             self._handles.give_back(handle, is_clean, self._request.body)

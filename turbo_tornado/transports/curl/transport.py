@@ -130,7 +130,9 @@ class CurlTransport(CancellableFetch, CurlAsyncHTTPClient):
         self.check_request(request)
         # Missing and invalid files are the same failure on both transports.
         request.ssl_context()
-        transfer = Transfer(self._engine, self._handles, self.requests, request, on_done)
+        transfer = Transfer(
+            self._engine, self._handles, self.requests, request, on_done, self.tasks
+        )
         transfer.transport = self
         if self.requests.max_clients is None:
             self.requests.add(transfer)
@@ -152,7 +154,13 @@ class CurlTransport(CancellableFetch, CurlAsyncHTTPClient):
 
     def start_fetch(self, request: HTTPRequest, callback: Callable[[HTTPResponse], None]) -> None:
         transfer = TornadoTransfer(
-            self, self._engine, self._tornado_handles, self.requests, request, callback
+            self,
+            self._engine,
+            self._tornado_handles,
+            self.requests,
+            request,
+            callback,
+            self.tasks,
         )
         self.set_abort(transfer.abort)
         self.requests.add(transfer)

@@ -10,11 +10,10 @@ import time
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from tornado.simple_httpclient import HTTPStreamClosedError
-
 from ...failures import ConnectTimeout, RequestTimeout
 from ...request.request import Request
 from ..base import OnDone
+from ..request_tasks import RequestTasks
 from .connect import Connector
 from .connection import Connection
 
@@ -53,7 +52,7 @@ class ActiveRequest:
     _connector: Connector | None = None
     _connect_timer: asyncio.TimerHandle | None = None
     _connection: Connection | None = None
-    _tasks: set[asyncio.Task[Any]] | None = None
+    _tasks: RequestTasks | None = None
 
     def __init__(
         self,
@@ -126,9 +125,8 @@ class ActiveRequest:
             self._connection.close()
             self._connection = None
         tasks, self._tasks = self._tasks, None
-        if tasks and not self._transport.loop.is_closed():
-            for task in tasks:
-                task.cancel()
+        if tasks is not None:
+            tasks.cancel()
 
     @property
     def is_done(self) -> bool:
@@ -141,31 +139,10 @@ class ActiveRequest:
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Runs ``work`` as a task that ends with the request; its exception is reported."""
-        # Not `create_task`: an eager task factory would start it within this call.
-        task: asyncio.Task[None] = self._variables.run(self._create_task, work)
         if self._tasks is None:
-            self._tasks = set()
-        self._tasks.add(task)
-        self._transport.tasks.add(task)
-        task.add_done_callback(self._on_task_done)
-        return task
-
-    def _create_task(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        return asyncio.Task(work, loop=self._transport.loop)
-
-    def _on_task_done(self, task: asyncio.Task[None]) -> None:
-        self._transport.tasks.discard(task)
-        error: BaseException | None
-        if task.cancelled():
-            error = HTTPStreamClosedError("the task of the request was cancelled")
-        else:
-            error = task.exception()
-        if self._tasks is None or task not in self._tasks:
-            # Cancelled by `_stop`. The request can have been repeated since.
-            return
-        self._tasks.discard(task)
-        if error is not None:
-            self.fail(error)
+            transport = self._transport
+            self._tasks = RequestTasks(transport.loop, self._variables, self.fail, transport.tasks)
+        return self._tasks.spawn(work)
 
     def connect(self) -> None:
         """Opens a new connection."""

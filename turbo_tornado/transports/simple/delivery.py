@@ -2,37 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Iterator
 from typing import TYPE_CHECKING
 
-from tornado.log import app_log
-from tornado.simple_httpclient import HTTPStreamClosedError
-
-from ...failures import BodyError, Picklable
+from ...failures import BodyError
 from ...http1.body import Body
+from ...request.callbacks import ChunkHandler
 
 if TYPE_CHECKING:
     from .exchange import Exchange
-
-
-class CallbackFailed(Picklable, HTTPStreamClosedError):
-    """A callback of the caller raised an exception, which has been logged."""
-
-
-@contextlib.contextmanager
-def logging_errors(exchange: Exchange | None = None) -> Iterator[None]:
-    """Logs an exception of the caller's callback, and ends the request, as Tornado does."""
-    try:
-        yield
-    except BaseException as error:
-        if not isinstance(error, (Exception, asyncio.CancelledError)):
-            raise
-        if exchange is not None and exchange.is_done:
-            raise
-        app_log.error("Uncaught exception", exc_info=True)
-        raise CallbackFailed("Connection closed") from None
 
 
 class Delivery:
@@ -46,7 +24,7 @@ class Delivery:
         self,
         exchange: Exchange,
         body: Body,
-        callback: Callable[[bytes], Awaitable[None] | None],
+        callback: ChunkHandler,
     ) -> None:
         self._exchange = exchange
         self._body = body
@@ -73,8 +51,7 @@ class Delivery:
     def _deliver(self, pieces: Iterator[bytes], complete: bool) -> bool:
         exchange = self._exchange
         for piece in pieces:
-            with logging_errors(exchange):
-                pending = exchange.call(self._callback, piece)
+            pending = exchange.call(self._callback, piece)
             if exchange.is_done:
                 return False
             if pending is not None:
@@ -88,8 +65,7 @@ class Delivery:
     async def _await(
         self, pending: Awaitable[None], pieces: Iterator[bytes], complete: bool
     ) -> None:
-        with logging_errors(self._exchange):
-            await pending
+        await pending
         if self._deliver(pieces, complete):
             self._exchange.resume_reading()
 

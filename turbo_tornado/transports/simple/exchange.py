@@ -220,7 +220,7 @@ class Exchange(ActiveRequest):
         """Repeats the request if the peer has closed the idle connection before it."""
         request, connection, parser = self.request, self._connection, self._parser
         assert connection is not None and parser is not None
-        if not self._is_reused or parser.begun or request.body_producer is not None:
+        if not self._is_reused or parser.begun or not request.is_replayable:
             return False
         if connection.is_written and request.method not in IDEMPOTENT_METHODS:
             return False
@@ -257,6 +257,8 @@ class Exchange(ActiveRequest):
         )
         if is_reusable and self._is_reusable(connection, head, parser.leftover):
             self._connection = None
+            # The last call of an asynchronous `streaming_callback` has paused it.
+            connection.resume_reading()
             self._transport.pool.put(connection)
         on_done = self._end(Phase.DONE)
         self._stop()

@@ -10,15 +10,27 @@ from typing import TYPE_CHECKING, Any
 
 from tornado.concurrent import Future
 from tornado.httpclient import HTTPRequest, HTTPResponse
-from tornado.log import gen_log
+from tornado.log import app_log, gen_log
+from tornado.simple_httpclient import HTTPStreamClosedError
 
-from ...failures import BodyError, ConnectTimeout, HeadTooLarge, MalformedResponse
+from ...failures import (
+    BodyError,
+    CallerError,
+    ConnectTimeout,
+    HeadTooLarge,
+    MalformedResponse,
+    Picklable,
+)
 from ..base import Abort, Response
 from .exchange import Exchange
 from .tornado_request import Effective, build_request, follows_redirect, redirected
 
 if TYPE_CHECKING:
     from .transport import SimpleTransport
+
+
+class CallbackFailed(Picklable, HTTPStreamClosedError):
+    """A callback of the caller raised an exception, which has been logged."""
 
 
 class TornadoFetch:
@@ -63,7 +75,11 @@ class TornadoFetch:
             self._abort()
 
     def _on_done(self, outcome: Response | BaseException) -> None:
-        if isinstance(outcome, BaseException):
+        if isinstance(outcome, CallerError):
+            # As in Tornado, this ends the request.
+            app_log.error("Uncaught exception", exc_info=outcome.error)
+            self._fail(CallbackFailed("Connection closed"))
+        elif isinstance(outcome, BaseException):
             _log_malformed(outcome)
             # Tornado's client reports the original exception if there is one. A test tool
             # that disables the network raises a RuntimeError.

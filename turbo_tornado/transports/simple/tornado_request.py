@@ -21,6 +21,7 @@ from tornado.netutil import is_valid_ip
 
 from ...failures import InvalidSchema
 from ...http1.head import Head, allows_keep_alive
+from ...request.callbacks import caller_errors, handler_of
 from ...request.credentials import basic_credentials
 from ...request.redirect import (
     BODY_HEADERS,
@@ -34,7 +35,6 @@ from ...request.tls import TLS, context_of
 from ...request.url import URL, parse_any_host
 from ..base import Response
 from ..tornado_framing import check_framing
-from .delivery import logging_errors
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"})
 _METHODS_WITH_BODY = frozenset({"POST", "PATCH", "PUT"})
@@ -102,7 +102,8 @@ def build_request(request: Any, max_body_size: int) -> Request:
     built.allows_padding = False
     built.expect_continue = request.expect_100_continue
     built.body_producer = request.body_producer
-    built.streaming_callback = request.streaming_callback
+    if request.streaming_callback is not None:
+        built.streaming_callback = handler_of(request.streaming_callback)
     if "Content-Length" in headers:
         built.content_length = int(headers["Content-Length"])
     if request.allow_ipv6 is False:
@@ -205,7 +206,7 @@ def _on_head(request: Any, variables: contextvars.Context, head: Head) -> bool:
     if follows_redirect(request, head):
         return False
     if request.header_callback is not None:
-        with logging_errors():
+        with caller_errors():
             for line in _header_lines(head):
                 variables.run(request.header_callback, line)
     return True

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import socket
 import weakref
 from collections.abc import Callable
@@ -98,8 +97,6 @@ class SimpleTransport(CancellableFetch, SimpleAsyncHTTPClient):
         # None of these refers to the transport while no request is in progress.
         weakref.finalize(self, _release, self.pool, self.deadlines, self.watcher).atexit = False
         self._is_released = False
-        #: The tasks of all requests.
-        self.tasks: set[asyncio.Task[Any]] = set()
 
     def close(self) -> None:
         """Closes the transport and its idle connections. Requests in progress finish."""
@@ -111,14 +108,6 @@ class SimpleTransport(CancellableFetch, SimpleAsyncHTTPClient):
             self._is_released = True
             SimpleAsyncHTTPClient.close(self)
             _release(self.pool, self.deadlines, self.watcher)
-
-    async def wait_closed(self) -> None:
-        # Not longer than that, or a `body_producer` that ignores its cancellation would
-        # keep the loop from closing.
-        for _ in range(10):
-            await asyncio.sleep(0)
-            if not self.tasks:
-                return
 
     def send(self, request: Request, on_done: OnDone) -> Abort:
         """Sends a `Request`; see `turbo_tornado.transports.base.Transport`."""

@@ -6,11 +6,11 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable
 
-from tornado.httputil import HTTPOutputError
 from tornado.iostream import StreamClosedError
 
 from ...http1.parser import ResponseParser
 from ...request.request import Request
+from ..produced_body import ProducedBody
 from .connection import Connection
 
 # Seconds to wait for ``100 Continue``, as in libcurl. RFC 9110, section 10.1.1: a server that does
@@ -25,12 +25,9 @@ class Upload:
         self._request = request
         self._connection = connection
         self._parser = parser
-        #: Bytes that the producer still has to send; ``None`` for a chunked body.
-        self._remaining = request.content_length
+        self._body = ProducedBody(request.content_length)
         #: Set when the peer has sent ``100 Continue``.
         self.may_continue = asyncio.Event()
-        # Whether the producer may still write.
-        self._is_open = True
         #: Whether the whole body has been sent.
         self.is_complete = False
 
@@ -50,7 +47,8 @@ class Upload:
                 producing = request.body_producer(self._write)
                 if producing is not None:
                     await producing
-                self._finish()
+                if end := self._body.end():
+                    connection.write(end)
             await connection.drain()
             self.is_complete = True
 
@@ -62,23 +60,5 @@ class Upload:
             await self.may_continue.wait()
 
     def _write(self, chunk: bytes) -> Awaitable[None]:
-        if not self._is_open:
-            # The connection can carry another request by now.
-            raise HTTPOutputError("body_producer wrote after its end")
-        if self._remaining is not None:
-            self._remaining -= len(chunk)
-            if self._remaining < 0:
-                raise HTTPOutputError("Tried to write more data than Content-Length")
-        elif chunk:
-            chunk = b"%x\r\n%b\r\n" % (len(chunk), chunk)
-        self._connection.write(chunk)
+        self._connection.write(self._body.frame(chunk))
         return self._connection.drain()
-
-    def _finish(self) -> None:
-        self._is_open = False
-        if self._remaining is None:
-            self._connection.write(b"0\r\n\r\n")
-        elif self._remaining:
-            raise HTTPOutputError(
-                f"Tried to write {self._remaining} bytes less than Content-Length"
-            )
