@@ -68,6 +68,7 @@ setup(
         "aiohappyeyeballs>=2.4",
     ],
     extras_require={
+        "cli": ["tqdm>=4.66"],
         "curl": ["pycurl>=7.45.7"],
         "opentelemetry": [
             "opentelemetry-api>=1.31",
@@ -109,7 +110,7 @@ setup(
             "pre-commit",
             "ruff",
             "tox>=4.11",
-            "turbo_tornado[curl,docs,peers,test]",
+            "turbo_tornado[cli,curl,docs,peers,test]",
             "twine",
             "uvloop",
         ],

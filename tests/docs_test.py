@@ -52,7 +52,7 @@ from typing import NamedTuple
 import markdown_it
 import pytest
 
-from tests.support import keyword_table
+from tests.support import command_line_help, keyword_table
 from tests.support.certificates import Certificates
 from tests.support.missing import import_peer
 from tests.support.world import World
@@ -85,6 +85,7 @@ GIVEN = {
 #: (page, how the block begins) -> why it is not run.
 UNRUN = {
     ("docs/design.md", "keywords -> Request -> transport.send"): "a drawing",
+    ("docs/guide/command-line.md", "usage: python"): "a test below compares it",
     ("docs/guide/testing.md", "unexpected request: GET"): "what a failed test says",
 }
 
@@ -100,6 +101,7 @@ NOT_RUN = {
     "curl ": "talks to an example that serves",
     "python -m benchmarks": "takes minutes: tests/benchmarks_test.py runs it",
     "python -m tests.faults": "takes a minute and writes the page: tests/faults runs its rows",
+    "python -m tests.support.command_line_help": "writes a page: a test compares it",
     "python -m tests.support.keyword_table": "writes a page: a test compares it",
     "python -m tests.soak": "takes minutes: tests/soak runs a short one",
     "opentelemetry-instrument": "needs a program: tests/peers/opentelemetry_test.py runs one",
@@ -401,6 +403,13 @@ def test_the_guide_has_the_table_of_keywords() -> None:
     command = "python -m tests.support.keyword_table"
     written = keyword_table.PART.read(keyword_table.PAGE)
     assert written == keyword_table.table(), f"run {command}"
+
+
+def test_the_guide_has_the_help_of_the_command_line() -> None:
+    command = "python -m tests.support.command_line_help"
+    written = command_line_help.PART.read(command_line_help.PAGE)
+    normalized = command_line_help.normalized
+    assert normalized(written) == normalized(command_line_help.block()), f"run {command}"
 
 
 def test_the_guide_has_every_code() -> None:

@@ -4,47 +4,45 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import signal
 import sys
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 
 from . import FetchKeywords, HTTPClient, HTTPResponse, SSLOptions
 from ._command_line.arguments import argument_parser
+from ._command_line.download import Download
 from ._command_line.failures import CannotOpen, CannotWrite, ReaderClosed
-from ._command_line.output import StandardOutput
+from ._command_line.output import open_output, remove_temporary_files_on_signals
 from ._command_line.request import fetch_keywords
 
 
+def _run(parser: argparse.ArgumentParser, args: argparse.Namespace) -> HTTPResponse:
+    with ExitStack() as files:
+        keywords = fetch_keywords(args, files)
+        output = files.enter_context(closing(open_output(args.output)))
+        download = files.enter_context(closing(Download(output, args.include)))
+        if args.output is not None:
+            keywords["streaming_callback"] = download.on_chunk
+        response = asyncio.run(_fetch(parser, args, keywords, download))
+        if response.error is None:
+            download.finish(response)
+        return response
+
+
 async def _fetch(
-    parser: argparse.ArgumentParser, args: argparse.Namespace, keywords: FetchKeywords
+    parser: argparse.ArgumentParser,
+    args: argparse.Namespace,
+    keywords: FetchKeywords,
+    download: Download,
 ) -> HTTPResponse:
     ssl_options: SSLOptions = {"verify_ca": not args.insecure, "ca_path": args.ca}
     try:
-        client = HTTPClient(ssl_options, transport=args.transport)
+        client = HTTPClient(ssl_options, transport=args.transport, on_request=download.on_request)
         future = client.fetch(args.url, keywords)
     except (ImportError, TypeError, ValueError) as error:
         # Not `parser.error`, which also prints the usage.
         parser.exit(2, _message(parser, error))
     return await future
-
-
-def _head(response: HTTPResponse) -> bytes:
-    lines = "".join(f"{name}: {value}\n" for name, value in response.headers.get_all())
-    status = f"{response.headers.get_version()} {response.code} {response.reason}"
-    return f"{status}\n{lines}\n".encode("latin-1")
-
-
-def _run(parser: argparse.ArgumentParser, args: argparse.Namespace) -> HTTPResponse:
-    with ExitStack() as stack:
-        keywords = fetch_keywords(args, stack)
-        response = asyncio.run(_fetch(parser, args, keywords))
-        if response.error is None:
-            stdout = StandardOutput()
-            if args.include:
-                stdout.write(_head(response))
-            stdout.write(response.body)
-        return response
 
 
 def _message(parser: argparse.ArgumentParser, error: Exception) -> str:
@@ -74,6 +72,5 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    # Without this, Ctrl-C raises KeyboardInterrupt, which is lost in a callback of libcurl.
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    remove_temporary_files_on_signals()
     sys.exit(main())

@@ -41,6 +41,7 @@ def run(capsysbinary: pytest.CaptureFixture[bytes]) -> Run:
 
 
 @pytest.fixture
-def start(start_program: StartProgram) -> StartProgram:
-    """Starts the command line as a process."""
+def start(start_program: StartProgram, monkeypatch: pytest.MonkeyPatch) -> StartProgram:
+    """Starts the command line as a process, with the buffers that it has by default."""
+    monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)
     return partial(start_program, sys.executable, "-m", "turbo_tornado", stdin=PIPE)

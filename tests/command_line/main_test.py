@@ -4,11 +4,13 @@ import importlib.util
 import json
 import os
 import signal
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.support import Connection, response
+from tests.support import Connection, StartProgram, response
 from turbo_tornado._version import __version__
 
 from .conftest import Run
@@ -127,21 +129,38 @@ async def test_version(run: Run) -> None:
     assert (await run("--version")).out.decode() == f"turbo_tornado {__version__}\n"
 
 
-async def test_nobody_reads_the_output(start: Any, server: Any) -> None:
+# A short body fits into the buffer of standard output.
+@pytest.mark.parametrize("size", [5, 100_000])
+async def test_nobody_reads_the_output(start: Any, server: Any, size: int) -> None:
     reader, writer = os.pipe()
     os.close(reader)
-    process = await start(server.url("/bytes/100000"), stdout=writer)
+    process = await start(server.url(f"/bytes/{size}"), stdout=writer)
     os.close(writer)
     _, err = await process.communicate()
     assert (process.returncode, err) == (0, b"")
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full")
-async def test_output_that_cannot_be_written(start: Any, server: Any) -> None:
+@pytest.mark.parametrize("size", [5, 100_000])
+async def test_output_that_cannot_be_written(start: Any, server: Any, size: int) -> None:
     with open("/dev/full", "wb") as full:
-        process = await start(server.url("/bytes/100000"), stdout=full)
+        process = await start(server.url(f"/bytes/{size}"), stdout=full)
     _, err = await process.communicate()
     expected = "python -m turbo_tornado: error: standard output: No space left on device\n"
+    assert (process.returncode, err.decode()) == (3, expected)
+
+
+async def test_unbuffered_output_that_is_written_in_part(
+    start_program: StartProgram, server: Any, tmp_path: Path
+) -> None:
+    with open(tmp_path / "file", "wb") as file:
+        process = await start_program(
+            *("sh", "-c", 'ulimit -f 8 && exec "$@"', "sh", sys.executable, "-u", "-B"),
+            *("-m", "turbo_tornado", server.url("/bytes/100000")),
+            stdout=file,
+        )
+    _, err = await process.communicate()
+    expected = "python -m turbo_tornado: error: standard output: File too large\n"
     assert (process.returncode, err.decode()) == (3, expected)
 
 

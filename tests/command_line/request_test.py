@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ import pytest
 from tornado.httputil import HTTPFile, parse_body_arguments
 
 from tests.support import Request, response
+from turbo_tornado._command_line.arguments import argument_parser
+from turbo_tornado._command_line.request import fetch_keywords
 
 from .conftest import Run
 
@@ -80,6 +83,19 @@ async def test_body_of_a_file(run: Run, raw_peer: Any, tmp_path: Path) -> None:
     peer = await raw_peer(response())
     await run("--body", f"@{tmp_path / 'body'}", peer.url())
     assert peer.requests[0].body == b"\x00\xff"
+
+
+@pytest.mark.parametrize("option", ["--body", "--form"])
+def test_a_file_is_read_while_it_is_sent(tmp_path: Path, option: str) -> None:
+    path = tmp_path / "body"
+    path.write_bytes(b"body")
+    text = f"name=@{path}" if option == "--form" else f"@{path}"
+    args = argument_parser().parse_args([option, text, "http://127.0.0.1/"])
+    with ExitStack() as files:
+        keywords: Any = fetch_keywords(args, files)
+        content = keywords["files"][0][1][1] if option == "--form" else keywords["body"]
+        assert content.tell() == 0
+    assert content.closed
 
 
 @pytest.mark.parametrize("option", ["--body", "--json", "--form"])

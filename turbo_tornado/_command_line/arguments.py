@@ -61,7 +61,7 @@ def argument_parser() -> argparse.ArgumentParser:
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("url", metavar="URL")
+    parser.add_argument("url", metavar="URL", help="http or https")
     parser.add_argument("--version", action="version", version=f"turbo_tornado {__version__}")
     _add_response_options(parser)
     _add_request_options(parser)
@@ -77,6 +77,13 @@ def _add_response_options(parser: argparse.ArgumentParser) -> None:
         "--include",
         action="store_true",
         help="write the status line and the headers to standard output, before the body",
+    )
+    add(
+        "-o",
+        "--output",
+        metavar="FILE",
+        help="write the body to FILE while it arrives, with its progress on a terminal; "
+        "a fetch with an error leaves FILE unchanged; '-' is standard output",
     )
     add("--no-redirects", action="store_true", help="do not follow redirects")
 
@@ -132,7 +139,7 @@ def _add_connection_options(parser: argparse.ArgumentParser) -> None:
         "--timeout",
         metavar="SECONDS",
         type=float,
-        help="limit for the whole fetch; 0: no limit (default: 60)",
+        help="limit for the whole fetch; 0: no limit (default: 60, and 0 with -o)",
     )
     add(
         "--proxy",

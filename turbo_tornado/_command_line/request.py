@@ -37,18 +37,17 @@ def fetch_keywords(args: argparse.Namespace, files: ExitStack) -> FetchKeywords:
         "body": None if text is None else _body(text, files),
         "files": None if form is None else _uploads(form, files),
         "allow_redirects": not args.no_redirects,
-        "request_timeout": args.timeout,
+        "request_timeout": 0 if args.timeout is None and args.output else args.timeout,
         "proxy": args.proxy,
     }
 
 
-def _body(text: str, files: ExitStack) -> bytes:
+def _body(text: str, files: ExitStack) -> bytes | BinaryIO:
     if text == "@-":
         return sys.stdin.buffer.read()
     if not text.startswith("@"):
         return os.fsencode(text)
-    content = _open(text[1:], files)
-    return content if isinstance(content, bytes) else content.read()
+    return _open(text[1:], files)
 
 
 def _uploads(
@@ -62,9 +61,10 @@ def _uploads(
 
 
 def _open(path: str, files: ExitStack) -> bytes | BinaryIO:
-    """Returns an open file, or the content of a pipe, whose length is not known before."""
+    """Returns an open file, or the content of a pipe."""
     try:
         file = files.enter_context(open(path, "rb"))  # noqa: SIM115
-        return file if file.seekable() else file.read()
+        # The client needs the length. The size of a pipe, and of a file in /proc, is 0.
+        return file if os.fstat(file.fileno()).st_size else file.read()
     except OSError as error:
         raise CannotOpen(path, error) from None
