@@ -1,4 +1,4 @@
-"""The progress of ``-o``, on a terminal of its own."""
+"""The progress of ``-o``, on a pseudo-terminal."""
 
 from __future__ import annotations
 

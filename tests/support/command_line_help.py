@@ -26,7 +26,7 @@ def block() -> str:
 def normalized(text: str) -> str:
     """Returns the help without the differences between versions of Python.
 
-    Before Python 3.13, the argument of an option with two names is written twice. Line breaks
+    Before Python 3.13, both names of an option have the argument. Line breaks
     depend on the length of the names.
     """
     return " ".join(re.sub(r"(-\w) \w+, --", r"\1, --", text).split())
