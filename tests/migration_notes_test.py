@@ -116,16 +116,14 @@ class Case(NamedTuple):
     options: FetchKeywords | None = None
 
 
-FORM: FetchKeywords = {
-    "method": "POST",
-    "headers": {"Content-Type": "application/x-www-form-urlencoded"},
-}
+FORM = {"Content-Type": "application/x-www-form-urlencoded"}
+POST: FetchKeywords = {"method": "POST", "headers": FORM, "body": "q=body"}
 
 CASES = [
     Case("/values/a%20b", "a b", "a%20b", "group"),
     Case("/values/x?q=%20a%20", "a", " a ", "argument"),
     Case("/values/x?q=1&q=2", "2", "1", "argument"),
-    Case("/values/x?q=query", "body", "query", "argument", {**FORM, "body": "q=body"}),
+    Case("/values/x?q=query", "body", "query", "argument", POST),
     Case("/values/x", "a%20b", "a b", "cookie", {"cookie": "c=a%20b"}),
     Case("/set", "c=a%20b", None, "Set-Cookie"),
     Case("/error", "400 50% of <b>"),
