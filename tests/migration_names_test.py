@@ -25,7 +25,7 @@ import turbo_tornado
 from tests.support import name_tables
 from turbo_tornado.migrate.names import SECTIONS, Section
 from turbo_tornado.migrate.names.index import ENTRIES, MODULES, find, full_name
-from turbo_tornado.migrate.patterns import PATTERNS
+from turbo_tornado.migrate.patterns import KEYWORDS, PATTERNS
 from turbo_tornado.migrate.scopes import UNKNOWN
 from turbo_tornado.migrate.types import BASES, PARAMETERS, RESULTS
 
@@ -77,8 +77,9 @@ def test_the_keywords_are_named() -> None:
     sentence = re.search(r"The fifteen keywords of `fetch` (.+?)\. ", page, re.DOTALL)
     assert sentence is not None
     own = {"headers", "json", "files", "streaming_callback", "proxy"}
+    assert set(turbo_tornado.FetchKeywords.__annotations__) - own == KEYWORDS
     named = set(re.findall(r"`([^`]+)`", sentence[1]))
-    assert named == set(turbo_tornado.FetchKeywords.__annotations__) - own
+    assert named == KEYWORDS
 
 
 # The Python side

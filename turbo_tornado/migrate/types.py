@@ -15,6 +15,8 @@ _WEBSOCKET = "turbo.websocket.WebSocketStream"
 HTTP_CLIENT = "turbo.async.HTTPClient"
 RESPONSE = "turbo.async.HTTPResponse"
 RESPONSE_ERROR = f"{RESPONSE}.error"
+HTTP_ERROR = "turbo.web.HTTPError"
+TASK = "turbo.async.task"
 STATIC_FILE_HANDLER = "turbo.web.StaticFileHandler"
 
 #: Class -> the classes that it inherits from.
