@@ -6,6 +6,7 @@ import asyncio
 import select
 import socket
 import struct
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
@@ -204,6 +205,16 @@ async def test_deadlines_expire_in_their_order(deadlines: Deadlines) -> None:
     deadlines.discard("never added", 7)
     await asyncio.wait_for(done.wait(), 10)
     assert expired == ["a", "b", "c", "last"]
+
+
+async def test_order_of_deadlines_in_a_late_loop(deadlines: Deadlines) -> None:
+    expired: list[str] = []
+    for item, seconds in (("c", 0.03), ("b", 0.02), ("a", 0.01)):
+        deadlines.add(item, seconds, expired.append)
+    time.sleep(0.04)
+    while len(expired) < 3:
+        await asyncio.sleep(0)
+    assert expired == ["a", "b", "c"]
 
 
 async def test_a_deadline_can_end_and_add_others(deadlines: Deadlines) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import operator
 from collections.abc import Callable, Hashable
 from typing import Any, TypeVar
 
@@ -68,13 +69,15 @@ class Deadlines:
         self._timer = None
         now = self.time()
         expired = [
-            (item, seconds, callback)
+            (deadline, item, seconds, callback)
             for seconds, group in self._groups.items()
-            for item, (_, callback) in itertools.takewhile(
+            for item, (deadline, callback) in itertools.takewhile(
                 lambda pair: pair[1][0] <= now, group.items()
             )
         ]
-        for item, seconds, callback in expired:
+        # If the loop is late, deadlines of several groups can have expired.
+        expired.sort(key=operator.itemgetter(0))
+        for _, item, seconds, callback in expired:
             self.discard(item, seconds)
             self._loop.call_soon(callback, item)
         if self._groups:
