@@ -491,7 +491,7 @@ async def test_generator_is_closed(
         peer.url(),
         method="POST",
         body=async_body() if is_async else body(),
-        request_timeout=0.5 if by == "timeout" else 0,
+        request_timeout=1.0 if by == "timeout" else 0,
     )
     await arrived.wait()
     if by == "cancel":

@@ -102,7 +102,7 @@ async def test_timeout_in_the_callback(client: Any, raw_peer: MakePeer) -> None:
     ended = asyncio.Event()
     peer = await raw_peer(response(b"body"))
     with pytest.raises(HTTPClientError) as raised:
-        await client.fetch(peer.url(), streaming_callback=callback, request_timeout=0.3)
+        await client.fetch(peer.url(), streaming_callback=callback, request_timeout=1.0)
     assert raised.value.code == 599
     await ended.wait()
     assert (await client.fetch(peer.url())).body == b"body"
