@@ -272,7 +272,8 @@ class Transfer:
         handle, self._handle = self._handle, None
         if self._tasks is not None:
             self._tasks.cancel()
-            self._tasks = None
+            # Both refer to the transfer.
+            self._tasks = self._upload = None
             # The handle refers to the callbacks.
             is_clean = False
         if self._timer is not None:

@@ -267,8 +267,9 @@ class Exchange(ActiveRequest):
 
     def _end(self, phase: Phase) -> OnDone:
         # The traceback of an exception refers to the exchange, which must refer neither to the
-        # future that has the exception nor to the body.
-        self._parser = self._body = self._delivery = None
+        # future that has the exception nor to the body. Parser, delivery and upload refer to the
+        # exchange.
+        self._parser = self._body = self._delivery = self._upload = None
         return ActiveRequest._end(self, phase)
 
     def _is_reusable(self, connection: Connection, head: Head, leftover: bytes) -> bool:
