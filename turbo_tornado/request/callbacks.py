@@ -21,8 +21,17 @@ def caller_errors() -> Iterator[None]:
     """Turns an exception of the caller's code into a `CallerError`."""
     try:
         yield
+    except StopIteration as stop:
+        # As in a coroutine (PEP 479): a future cannot have a StopIteration as its exception.
+        raise CallerError(_without_stop(stop)) from stop
     except (Exception, asyncio.CancelledError) as error:
         raise CallerError(error) from error
+
+
+def _without_stop(stop: StopIteration) -> RuntimeError:
+    error = RuntimeError("the caller's code raised StopIteration")
+    error.__cause__ = stop
+    return error
 
 
 def handler_of(callback: StreamingCallback) -> ChunkHandler:

@@ -83,6 +83,10 @@ class TornadoStreams:
 
     def close(self) -> None:
         """Ends the callbacks."""
+        if self.delivery is not None:
+            self.delivery.close()
+        if self._upload is not None:
+            self._upload.close()
         self._tasks.cancel()
 
 

@@ -66,7 +66,8 @@ class Delivery:
         self, pending: Awaitable[None], pieces: Iterator[bytes], complete: bool
     ) -> None:
         await pending
-        if self._deliver(pieces, complete):
+        # The callback can ignore that its task is cancelled.
+        if not self._exchange.is_done and self._deliver(pieces, complete):
             self._exchange.resume_reading()
 
 

@@ -143,6 +143,12 @@ class Exchange(ActiveRequest):
         except Exception as error:
             self._on_bad_response(error)
             return False
+        except BaseException as error:
+            self.fail(error)
+            # As in a task.
+            if isinstance(error, (SystemExit, KeyboardInterrupt)):
+                raise
+            return False
         if complete:
             self.on_complete()
         return not complete
