@@ -38,6 +38,7 @@ class Exchange(ActiveRequest):
     # Class attributes for what only some exchanges set, which makes the others cheaper.
     _first_byte_time = 0.0
     _is_reused = False
+    _is_receiving_more = False
     _parser: ResponseParser | None = None
     _body: Body | None = None
     _delivery: Delivery | None = None
@@ -95,10 +96,14 @@ class Exchange(ActiveRequest):
         for _ in range(_MAX_RECEIVES):
             if not self._receive(connection):
                 return
-        # Other connections have their turn first.
-        self._transport.loop.call_soon(self._receive_more, connection)
+        # Other connections have their turn first. One call at most waits, or each event of a fast
+        # peer would add one, and the loop would do nothing else.
+        if not self._is_receiving_more:
+            self._is_receiving_more = True
+            self._transport.loop.call_soon(self._receive_more, connection)
 
     def _receive_more(self, connection: Connection) -> None:
+        self._is_receiving_more = False
         # An event in between can have paused reading.
         if self._connection is connection and connection.is_reading:
             self.on_readable(connection)
