@@ -8,7 +8,9 @@ import contextvars
 import functools
 import gzip
 import io
+import itertools
 import os
+import socket
 import sys
 import zlib
 from collections.abc import Callable
@@ -383,6 +385,31 @@ async def test_cancel_by_the_callback(
     assert len(calls) == 1
 
 
+@pytest.mark.parametrize("is_later", [False, True], ids=["at once", "later"])
+async def test_cancel_before_the_callback_begins(
+    make_client: MakeClient, raw_peer: MakePeer, is_later: bool
+) -> None:
+    async def coroutine() -> None:
+        await asyncio.Event().wait()
+
+    def callback(chunk: bytes) -> Any:
+        if is_later:
+            asyncio.get_running_loop().call_soon(future.cancel)
+        else:
+            future.cancel()
+        return coroutine() if chunk == b"body" else results[0]
+
+    client = make_client()
+    results: list[Any] = [asyncio.get_running_loop().create_future()]
+    for body in (b"body", b"other"):
+        peer = await raw_peer(response(body))
+        future = client.fetch(peer.url(), streaming_callback=callback)
+        await asyncio.wait([future])
+        assert future.cancelled()
+        assert (await client.fetch(peer.url())).body == body
+    assert results[0].cancelled()
+
+
 @pytest.mark.parametrize("data", RESPONSES.values(), ids=RESPONSES)
 async def test_callback_that_ignores_the_cancellation(
     make_client: MakeClient, raw_peer: MakePeer, data: bytes
@@ -484,3 +511,34 @@ async def test_many_at_once(make_client: MakeClient, raw_peer: MakePeer) -> None
     peer = await raw_peer(RESPONSES["chunked"])
     checksums = await asyncio.gather(*(fetch_checksum() for _ in range(20)))
     assert {*checksums} == {zlib.crc32(BODY)}
+
+
+async def test_fast_peer_does_not_stop_the_loop(make_client: MakeClient) -> None:
+    def callback(chunk: bytes) -> None:
+        calls.append(len(calls))
+        # The next chunk is there before this one has been handled.
+        with contextlib.suppress(BlockingIOError):
+            conn.send(bytes(65536))
+        if len(calls) == 5000:
+            future.cancel()
+
+    def turn() -> None:
+        turns.append(len(calls))
+        if not future.done():
+            loop.call_soon(turn)
+
+    loop = asyncio.get_running_loop()
+    calls: list[int] = []
+    turns: list[int] = [0]
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.setblocking(False)
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/"
+        future = make_client().fetch(url, streaming_callback=callback)
+        conn, _ = await loop.sock_accept(server)
+        with conn:
+            await loop.sock_recv(conn, 65536)
+            await loop.sock_sendall(conn, b"HTTP/1.1 200 OK\r\n\r\n" + bytes(300_000))
+            turn()
+            await asyncio.wait([future])
+    assert len(calls) == 5000
+    assert max(after - before for before, after in itertools.pairwise(turns)) < 200

@@ -5,15 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import inspect
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Generator, Iterator
 from typing import Any
 
 from ..failures import CallerError
 
 #: Called with a chunk of the body. The result can be awaitable, or anything else.
 StreamingCallback = Callable[[bytes], Any]
-#: The same, but the result is awaitable or ``None``.
-ChunkHandler = Callable[[bytes], "Awaitable[None] | None"]
+#: The same, but the result is a `PendingCall` or ``None``.
+ChunkHandler = Callable[[bytes], "PendingCall | None"]
 
 
 @contextlib.contextmanager
@@ -37,15 +37,34 @@ def _without_stop(stop: StopIteration) -> RuntimeError:
 def handler_of(callback: StreamingCallback) -> ChunkHandler:
     """Returns a function that calls ``callback`` and raises its exceptions as `CallerError`."""
 
-    def handle(chunk: bytes) -> Awaitable[None] | None:
+    def handle(chunk: bytes) -> PendingCall | None:
         with caller_errors():
             result = callback(chunk)
         # Functions such as the ``write`` of a file return a number.
-        return _await(result) if inspect.isawaitable(result) else None
+        return PendingCall(result) if inspect.isawaitable(result) else None
 
     return handle
 
 
-async def _await(result: Awaitable[Any]) -> None:
-    with caller_errors():
-        await result
+class PendingCall:
+    """The awaitable result of a callback. Awaiting it raises exceptions as `CallerError`."""
+
+    def __init__(self, result: Awaitable[Any]) -> None:
+        self._result = result
+
+    def __await__(self) -> Generator[Any, Any, None]:
+        return self._wait(self._result).__await__()
+
+    async def _wait(self, result: Awaitable[Any]) -> None:
+        with caller_errors():
+            await result
+
+    def close(self, task: object = None) -> None:
+        """Ends a call whose task was cancelled before it began.
+
+        Python warns about a coroutine that was never awaited.
+        """
+        if inspect.iscoroutine(self._result):
+            self._result.close()
+        elif asyncio.isfuture(self._result):
+            self._result.cancel()
