@@ -333,6 +333,32 @@ async def test_cancelling_a_hooked_fetch(transport: str, raw_peer: MakePeer) -> 
         await future
 
 
+@pytest.mark.usefixtures("hooked")
+@pytest.mark.parametrize("turns", range(5))
+@pytest.mark.parametrize("is_streamed", [False, True], ids=["", "streamed"])
+async def test_cancelling_a_hooked_fetch_at_any_time(
+    client: Any, raw_peer: MakePeer, turns: int, is_streamed: bool
+) -> None:
+    async def script(conn: Connection) -> None:
+        await conn.read_request()
+        await conn.send(b"HTTP/1.1 200 OK\r\n\r\nfirst")
+
+    peer = await raw_peer(script)
+    options: dict[str, Any] = {"streaming_callback": len} if is_streamed else {}
+    for begin in (
+        lambda: HTTPClient(transport=client).fetch(peer.url(), request_timeout=0, **options),
+        lambda: client.fetch(HTTPRequest(peer.url(), request_timeout=0, **options)),
+    ):
+        future = begin()
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        future.cancel()
+        # A wrapper can start the request later.
+        await asyncio.sleep(0.01)
+        assert not client.requests.active
+        assert not client.tasks
+
+
 async def test_an_import_within_a_patch(run_python: RunPython, transport: str) -> None:
     # A first fetch within a mock or a cassette imports the transport.
     await run_python(

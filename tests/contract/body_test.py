@@ -453,6 +453,13 @@ async def test_exception_of_the_iterable(
     assert (await client.fetch(peer.url())).body == b"ok"
 
 
+async def test_stop_iteration_of_the_iterable(make_client: MakeClient, peer: RawPeer) -> None:
+    client = make_client()
+    with pytest.raises(RuntimeError, match="raised StopIteration"):
+        await client.fetch(peer.url(), method="POST", body=FailsToIterate(StopIteration()))
+    assert (await client.fetch(peer.url())).body == b"ok"
+
+
 @pytest.mark.parametrize("is_async", [False, True], ids=["generator", "async generator"])
 @pytest.mark.parametrize("by", ["cancel", "timeout", "answer"])
 async def test_generator_is_closed(

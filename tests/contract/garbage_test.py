@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import io
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any
@@ -25,6 +26,7 @@ ANSWERS = {
     "missing": b"HTTP/1.1 404 Not Found\\r\\nContent-Length: 4\\r\\n\\r\\ngone",
     "failed": b"HTTP/1.1 500 Oh\\r\\nContent-Length: 4\\r\\n\\r\\noops",
     "moved": b"HTTP/1.1 302 Found\\r\\nContent-Length: 4\\r\\nLocation: /ok\\r\\n\\r\\nover",
+    "moved-body": b"HTTP/1.1 307 X\\r\\nContent-Length: 0\\r\\nLocation: /ok\\r\\n\\r\\n",
     "loop": b"HTTP/1.1 302 Found\\r\\nContent-Length: 0\\r\\nLocation: /loop\\r\\n\\r\\n",
     "nowhere": b"HTTP/1.1 302 Found\\r\\nContent-Length: 0\\r\\nLocation: http://:1/\\r\\n\\r\\n",
     "garbage": b"garbage\\r\\n\\r\\n",
@@ -38,6 +40,12 @@ async def serve(reader, writer):
         while True:
             head = await reader.readuntil(b"\\r\\n\\r\\n")
             name = head.split()[1][1:].decode()
+            fields = head.decode("latin-1").split("\\r\\n")
+            for field in fields:
+                if field.startswith("Content-Length: "):
+                    await reader.readexactly(int(field[16:]))
+            if "Transfer-Encoding: chunked" in fields:
+                await reader.readuntil(b"0\\r\\n\\r\\n")
             if name == "silent":
                 await reader.read()
             writer.write(ANSWERS.get(name, b""))
@@ -59,6 +67,30 @@ asyncio.run(main())
 """
 
 WARM_UP, FETCHES = 20, 60
+
+
+async def callback(chunk: bytes) -> None:
+    await asyncio.sleep(0)
+
+
+def failing_callback(chunk: bytes) -> None:
+    raise KeyError
+
+
+async def failing_later(chunk: bytes) -> None:
+    await asyncio.sleep(0)
+    raise KeyError
+
+
+async def blocks() -> AsyncIterator[bytes]:
+    yield b"one"
+    yield b"two"
+
+
+async def failing_blocks() -> AsyncIterator[bytes]:
+    yield b"one"
+    raise KeyError
+
 
 KINDS: dict[str, tuple[str, dict[str, Any], errors | None]] = {
     "ok": ("http:/ok", {}, None),
@@ -83,6 +115,20 @@ KINDS: dict[str, tuple[str, dict[str, Any], errors | None]] = {
     "refused": ("refused", {}, errors.COULD_NOT_CONNECT),
     "untrusted": ("https:/ok", {"untrusted": True}, errors.SSL_ERROR),
     "cancelled": ("http:/silent", {"cancel": True}, None),
+    "streamed": ("http:/chunked", {"streaming_callback": len}, None),
+    "streamed with waiting": ("http:/large", {"streaming_callback": callback}, None),
+    "streamed and cut": ("http:/cut", {"streaming_callback": callback}, errors.SOCKET_ERROR),
+    "failing callback": ("http:/ok", {"streaming_callback": failing_callback}, None),
+    "failing callback with waiting": ("http:/ok", {"streaming_callback": failing_later}, None),
+    "file": ("http:/ok", {"body": lambda: io.BytesIO(b"file")}, None),
+    "file and redirect": ("http:/moved-body", {"body": lambda: io.BytesIO(b"file")}, None),
+    "form with a file": ("http:/ok", {"files": {"f": b"content"}}, None),
+    "iterable": ("http:/ok", {"body": [b"one", b"two"]}, None),
+    "async iterable": ("http:/ok", {"body": blocks}, None),
+    "iterable and redirect": ("http:/moved-body", {"body": blocks}, errors.INVALID_BODY),
+    "invalid iterable": ("http:/ok", {"body": lambda: iter([5])}, errors.INVALID_BODY),
+    "failing iterable": ("http:/ok", {"body": failing_blocks}, None),
+    "cancelled upload": ("http:/silent", {"body": blocks, "cancel": True}, None),
 }
 
 
@@ -113,16 +159,26 @@ def fetcher(
     options = dict(options)
     trusted = certificates.other_ca if options.pop("untrusted", False) else certificates.ca
     cancels = options.pop("cancel", False)
+    if "body" in options or "files" in options:
+        options["method"] = "PUT"
+    body = options.pop("body", None)
     scheme, slash, path = target.partition("/")
     url = ports.get(scheme, scheme) + slash + path
 
     async def fetch() -> None:
-        future = make_client({"ca_path": trusted}, None, 50_000).fetch(url, **options)
+        client = make_client({"ca_path": trusted}, None, 50_000)
+        if body is not None:
+            options["body"] = body() if callable(body) else body
         if cancels:
+            future = client.fetch(url, **options)
             await asyncio.sleep(0)
             future.cancel()
             return
-        res = await future
+        try:
+            # A variable for the future would be in a cycle with the exception.
+            res = await client.fetch(url, **options)
+        except KeyError:
+            return
         assert (res.error.code if res.error else None) is expected, res.error
         assert res.headers is None or res.headers.get("x") is None
 

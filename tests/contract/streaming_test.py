@@ -3,18 +3,31 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import functools
 import gzip
 import io
+import itertools
 import os
+import socket
+import sys
 import zlib
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from tests.support import Connection, Fetch, MakeClient, MakePeer, RawPeer, Refused, response
+from tests.support import (
+    Connection,
+    Fetch,
+    MakeClient,
+    MakePeer,
+    RawPeer,
+    Refused,
+    StartProgram,
+    response,
+)
 from turbo_tornado import errors
 
 BODY = os.urandom(300_000)
@@ -235,11 +248,14 @@ def failing(kind: str, error: BaseException) -> Callable[[bytes], Any]:
 @pytest.mark.parametrize(
     "error",
     # Also those that a connection could have failed with.
-    [Mistake(), OSError(28, "No space left on device"), ConnectionResetError(), TimeoutError()],
+    [
+        *(Mistake(), OSError(28, "No space left on device"), ConnectionResetError()),
+        *(TimeoutError(), GeneratorExit()),
+    ],
     ids=lambda error: type(error).__name__,
 )
 async def test_exception_passes_through(
-    make_client: MakeClient, raw_peer: MakePeer, kind: str, error: Exception
+    make_client: MakeClient, raw_peer: MakePeer, kind: str, error: BaseException
 ) -> None:
     closed = asyncio.Event()
 
@@ -259,6 +275,44 @@ async def test_exception_passes_through(
     assert raised.value is error
     await closed.wait()
     assert (await client.fetch(peer.url("/after"))).body == b"ok"
+
+
+@pytest.mark.parametrize("kind", ["plain", "at once", "later"])
+async def test_stop_iteration_of_the_callback(
+    make_client: MakeClient, raw_peer: MakePeer, kind: str
+) -> None:
+    client = make_client()
+    peer = await raw_peer(response(b"body"))
+    with pytest.raises(RuntimeError, match="raised StopIteration"):
+        await client.fetch(peer.url(), streaming_callback=failing(kind, StopIteration()))
+    assert (await client.fetch(peer.url())).body == b"body"
+
+
+@pytest.mark.parametrize("kind", ["plain", "later"])
+async def test_exit_in_the_callback(
+    raw_peer: MakePeer, start_program: StartProgram, transport: str, kind: str
+) -> None:
+    program = """
+import asyncio, sys
+from turbo_tornado import HTTPClient
+
+def plain(chunk):
+    sys.exit(42)
+
+async def later(chunk):
+    await asyncio.sleep(0)
+    sys.exit(42)
+
+async def main(url, transport, kind):
+    await HTTPClient(transport=transport).fetch(url, streaming_callback=globals()[kind])
+
+asyncio.run(main(*sys.argv[1:]))
+"""
+    peer = await raw_peer(response(b"body"))
+    arguments = ("-W", "error", "-c", program, peer.url(), transport, kind)
+    process = await start_program(sys.executable, *arguments)
+    _, err = await process.communicate()
+    assert (process.returncode, err) == (42, b"")
 
 
 @pytest.mark.parametrize("kind", ["plain", "at once", "later"])
@@ -308,13 +362,76 @@ async def test_end_while_the_callback_waits(
     assert (await client.fetch(peer.url("/after"))).body == b"body"
 
 
-async def test_cancel_by_the_callback(make_client: MakeClient, raw_peer: MakePeer) -> None:
+@pytest.mark.parametrize("data", RESPONSES.values(), ids=RESPONSES)
+@pytest.mark.parametrize("is_async", [False, True], ids=["plain", "async"])
+async def test_cancel_by_the_callback(
+    make_client: MakeClient, raw_peer: MakePeer, data: bytes, is_async: bool
+) -> None:
+    async def async_callback(chunk: bytes) -> None:
+        callback(chunk)
+
+    def callback(chunk: bytes) -> None:
+        calls.append(chunk)
+        future.cancel()
+
+    calls: list[bytes] = []
     client = make_client()
-    peer = await raw_peer(RESPONSES["length"])
-    future = client.fetch(peer.url(), streaming_callback=lambda chunk: future.cancel())
+    peer = await raw_peer(data)
+    future = client.fetch(peer.url(), streaming_callback=async_callback if is_async else callback)
     await asyncio.wait([future])
     assert future.cancelled()
-    assert (await client.fetch(peer.url())).body == BODY
+    peer = await raw_peer(response(b"ok"))
+    assert (await client.fetch(peer.url())).body == b"ok"
+    assert len(calls) == 1
+
+
+@pytest.mark.parametrize("is_later", [False, True], ids=["at once", "later"])
+async def test_cancel_before_the_callback_begins(
+    make_client: MakeClient, raw_peer: MakePeer, is_later: bool
+) -> None:
+    async def coroutine() -> None:
+        await asyncio.Event().wait()
+
+    def callback(chunk: bytes) -> Any:
+        if is_later:
+            asyncio.get_running_loop().call_soon(future.cancel)
+        else:
+            future.cancel()
+        return coroutine() if chunk == b"body" else results[0]
+
+    client = make_client()
+    results: list[Any] = [asyncio.get_running_loop().create_future()]
+    for body in (b"body", b"other"):
+        peer = await raw_peer(response(body))
+        future = client.fetch(peer.url(), streaming_callback=callback)
+        await asyncio.wait([future])
+        assert future.cancelled()
+        assert (await client.fetch(peer.url())).body == body
+    assert results[0].cancelled()
+
+
+@pytest.mark.parametrize("data", RESPONSES.values(), ids=RESPONSES)
+async def test_callback_that_ignores_the_cancellation(
+    make_client: MakeClient, raw_peer: MakePeer, data: bytes
+) -> None:
+    async def callback(chunk: bytes) -> None:
+        calls.append(chunk)
+        is_waiting.set()
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+        ended.set()
+
+    calls: list[bytes] = []
+    is_waiting, ended = asyncio.Event(), asyncio.Event()
+    client = make_client()
+    peer = await raw_peer(data)
+    future = client.fetch(peer.url(), streaming_callback=callback)
+    await is_waiting.wait()
+    future.cancel()
+    await ended.wait()
+    peer = await raw_peer(response(b"ok"))
+    assert (await client.fetch(peer.url())).body == b"ok"
+    assert len(calls) == 1
 
 
 BROKEN = {
@@ -394,3 +511,34 @@ async def test_many_at_once(make_client: MakeClient, raw_peer: MakePeer) -> None
     peer = await raw_peer(RESPONSES["chunked"])
     checksums = await asyncio.gather(*(fetch_checksum() for _ in range(20)))
     assert {*checksums} == {zlib.crc32(BODY)}
+
+
+async def test_fast_peer_does_not_stop_the_loop(make_client: MakeClient) -> None:
+    def callback(chunk: bytes) -> None:
+        calls.append(len(calls))
+        # The next chunk is there before this one has been handled.
+        with contextlib.suppress(BlockingIOError):
+            conn.send(bytes(65536))
+        if len(calls) == 5000:
+            future.cancel()
+
+    def turn() -> None:
+        turns.append(len(calls))
+        if not future.done():
+            loop.call_soon(turn)
+
+    loop = asyncio.get_running_loop()
+    calls: list[int] = []
+    turns: list[int] = [0]
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.setblocking(False)
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/"
+        future = make_client().fetch(url, streaming_callback=callback)
+        conn, _ = await loop.sock_accept(server)
+        with conn:
+            await loop.sock_recv(conn, 65536)
+            await loop.sock_sendall(conn, b"HTTP/1.1 200 OK\r\n\r\n" + bytes(300_000))
+            turn()
+            await asyncio.wait([future])
+    assert len(calls) == 5000
+    assert max(after - before for before, after in itertools.pairwise(turns)) < 200

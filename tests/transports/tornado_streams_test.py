@@ -13,6 +13,7 @@ import pytest
 from tornado import gen
 from tornado.httpclient import AsyncHTTPClient, HTTPClientError
 from tornado.httputil import HTTPOutputError
+from tornado.iostream import StreamClosedError
 from tornado.util import import_object
 
 from tests.support import Connection, MakePeer, response
@@ -273,6 +274,42 @@ async def test_mistakes_of_a_producer(
             headers={"Content-Length": "1000"},
         )
     await closed.wait()
+    assert (await client.fetch(peer.url())).body == b"ok"
+
+
+async def test_producer_whose_own_stream_is_closed(client: Any, raw_peer: MakePeer) -> None:
+    async def producer(write: Write) -> None:
+        await write(b"one")
+        raise StreamClosedError
+
+    peer = await raw_peer(response(b"ok"))
+    with pytest.raises(StreamClosedError):
+        await client.fetch(peer.url(), method="POST", body_producer=producer, request_timeout=0)
+    assert (await client.fetch(peer.url())).body == b"ok"
+
+
+async def test_producer_that_ignores_the_cancellation(client: Any, raw_peer: MakePeer) -> None:
+    async def script(conn: Connection) -> None:
+        if (await conn.reader.readuntil(b"\r\n\r\n")).startswith(b"GET"):
+            await conn.send(response(b"ok"))
+
+    async def producer(write: Write) -> None:
+        started.set()
+        for _ in range(10):
+            try:
+                await write(bytes(50_000_000))
+            except (asyncio.CancelledError, StreamClosedError) as error:
+                raised.append(type(error))
+        ended.set()
+
+    raised: list[Any] = []
+    started, ended = asyncio.Event(), asyncio.Event()
+    peer = await raw_peer(script)
+    future = client.fetch(peer.url(), method="POST", body_producer=producer)
+    await started.wait()
+    future.cancel()
+    await ended.wait()
+    assert raised == [asyncio.CancelledError, *[StreamClosedError] * 9]
     assert (await client.fetch(peer.url())).body == b"ok"
 
 

@@ -92,15 +92,24 @@ class FetchFuture(asyncio.Future[T]):
 class _Abortable:
     """The link between a future of `AsyncHTTPClient.fetch` and the request behind it."""
 
-    __slots__ = ("abort",)
+    __slots__ = ("_abort", "_is_cancelled")
 
     def __init__(self) -> None:
-        self.abort: Abort | None = None
+        self._abort: Abort | None = None
+        self._is_cancelled = False
+
+    def set_abort(self, abort: Abort) -> None:
+        if self._is_cancelled:
+            abort()
+        else:
+            self._abort = abort
 
     def on_done(self, future: asyncio.Future[Any]) -> None:
-        if self.abort is not None and future.cancelled():
-            self.abort()
-        self.abort = None
+        if future.cancelled():
+            self._is_cancelled = True
+            if self._abort is not None:
+                self._abort()
+        self._abort = None
 
 
 # A context variable links a call of `fetch_impl` to its `fetch` even where a tool that wraps
@@ -246,10 +255,13 @@ class CancellableFetch(AsyncHTTPClient):
 
     @staticmethod
     def set_abort(abort: Abort) -> None:
-        """Makes cancelling the future of the current `fetch` call ``abort``."""
+        """Makes cancelling the future of the current `fetch` call ``abort``.
+
+        A tool can start the request after that, which calls it at once.
+        """
         abortable = _abortable.get()
         if abortable is not None:
-            abortable.abort = abort
+            abortable.set_abort(abort)
 
 
 class QueuedRequest(Protocol):

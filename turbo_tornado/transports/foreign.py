@@ -88,15 +88,17 @@ class ForeignTransport:
             _mark_as_traced(http_request)
         try:
             result: Any = self._client.fetch(http_request, raise_error=False)
-            if request.streaming_callback is not None:
-                result = _delivered(result, request, request.streaming_callback)
         except (OSError, HTTPClientError) as error:
             failure = _failure(error, request, time.monotonic() - started)
             if failure is error:
                 raise
             raise failure from error
+        loop = asyncio_loop(self._client.io_loop)
         # A mock can return a coroutine.
-        future = asyncio.ensure_future(result, loop=asyncio_loop(self._client.io_loop))
+        future = fetched = asyncio.ensure_future(result, loop=loop)
+        if request.streaming_callback is not None:
+            delivered = _delivered(fetched, request, request.streaming_callback)
+            future = asyncio.ensure_future(delivered, loop=loop)
 
         def on_future(future: asyncio.Future[HTTPResponse]) -> None:
             if future.cancelled():
@@ -110,9 +112,11 @@ class ForeignTransport:
 
         def abort() -> None:
             future.remove_done_callback(on_future)
-            if not future.cancel() and not future.cancelled():
-                # asyncio logs an exception that is not retrieved.
-                future.exception()
+            # Both, because a task that has not begun would leave the fetch alone.
+            for each in (fetched, future):
+                if not each.cancel() and not each.cancelled():
+                    # asyncio logs an exception that is not retrieved.
+                    each.exception()
 
         future.add_done_callback(on_future)
         return abort
@@ -130,10 +134,10 @@ class HookedTransport(ForeignTransport):
 
 
 async def _delivered(
-    result: Any, request: Request, handle_chunk: ChunkHandler
+    fetched: asyncio.Future[Any], request: Request, handle_chunk: ChunkHandler
 ) -> HTTPResponse | Response:
     """Hands the body to a ``streaming_callback`` if a tool has responded to the request."""
-    response: HTTPResponse = await result
+    response: HTTPResponse = await fetched
     outcome = _response(response, request)
     if isinstance(response, CarriedResponse) or not isinstance(outcome, Response):
         return response

@@ -73,6 +73,8 @@ class RequestAttempt(Attempt):
 
     def clear(self) -> None:
         """Drops the response, because the handle refers to the attempt until the next one."""
+        if self.delivery is not None:
+            self.delivery.close()
         self.head = self.body = self.failure = self.delivery = self.create_delivery = None
 
     def allows_reuse(self) -> bool:

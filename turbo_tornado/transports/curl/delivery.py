@@ -45,6 +45,7 @@ class Delivery:
         self._size = 0
         self._is_paused = False
         self._is_running = False
+        self._is_closed = False
         self._on_idle: Callable[[], None] | None = None
 
     def write(self, chunk: bytes) -> int | None:
@@ -67,6 +68,11 @@ class Delivery:
         else:
             callback()
 
+    def close(self) -> None:
+        """Ends the calls, also if the callback ignores that its task is cancelled."""
+        self._is_closed = True
+        self._received.clear()
+
     async def _deliver(self) -> None:
         received = self._received
         while received:
@@ -76,6 +82,8 @@ class Delivery:
                 pending = self._handle_chunk(piece)
                 if pending is not None:
                     await pending
+                if self._is_closed:
+                    return
             if self._is_paused and not received:
                 self._is_paused = False
                 self._resume()

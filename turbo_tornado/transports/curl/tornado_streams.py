@@ -13,7 +13,7 @@ import pycurl
 from tornado.httpclient import HTTPRequest
 from tornado.log import app_log
 
-from ...request.callbacks import ChunkHandler, StreamingCallback
+from ...request.callbacks import ChunkHandler, PendingCall, StreamingCallback
 from ..produced_body import ProducedBody
 from ..request_tasks import RequestTasks
 from .delivery import Delivery
@@ -83,6 +83,10 @@ class TornadoStreams:
 
     def close(self) -> None:
         """Ends the callbacks."""
+        if self.delivery is not None:
+            self.delivery.close()
+        if self._upload is not None:
+            self._upload.close()
         self._tasks.cancel()
 
 
@@ -97,22 +101,27 @@ def _cannot_seek(offset: int, origin: int) -> int:
 def _logging_handler(callback: StreamingCallback) -> ChunkHandler:
     """Returns a function that logs exceptions of ``callback`` and goes on, as Tornado does."""
 
-    def handle(chunk: bytes) -> Awaitable[None] | None:
+    def handle(chunk: bytes) -> PendingCall | None:
         try:
             result = callback(chunk)
         except Exception:
             _log(callback)
             return None
-        return _await(callback, result) if inspect.isawaitable(result) else None
+        return _LoggedCall(callback, result) if inspect.isawaitable(result) else None
 
     return handle
 
 
-async def _await(callback: StreamingCallback, result: Awaitable[Any]) -> None:
-    try:
-        await result
-    except Exception:
-        _log(callback)
+class _LoggedCall(PendingCall):
+    def __init__(self, callback: StreamingCallback, result: Awaitable[Any]) -> None:
+        super().__init__(result)
+        self._callback = callback
+
+    async def _wait(self, result: Awaitable[Any]) -> None:
+        try:
+            await result
+        except Exception:
+            _log(self._callback)
 
 
 def _log(callback: StreamingCallback) -> None:

@@ -116,7 +116,9 @@ class Transfer:
         """Prepares the streamed bodies of an attempt."""
         assert self._handle is not None
         request = self._request
-        # The attempt before has not ended the tasks of its upload.
+        # The attempt before has not ended its upload.
+        if self._upload is not None:
+            self._upload.close()
         tasks.cancel()
         resume = functools.partial(self._engine.resume, self._handle.curl)
         callback = request.streaming_callback
@@ -271,8 +273,11 @@ class Transfer:
     def _release(self, is_clean: bool) -> None:
         handle, self._handle = self._handle, None
         if self._tasks is not None:
+            if self._upload is not None:
+                self._upload.close()
             self._tasks.cancel()
-            self._tasks = None
+            # Both refer to the transfer.
+            self._tasks = self._upload = None
             # The handle refers to the callbacks.
             is_clean = False
         if self._timer is not None:

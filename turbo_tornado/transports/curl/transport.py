@@ -162,8 +162,8 @@ class CurlTransport(CancellableFetch, CurlAsyncHTTPClient):
             callback,
             self.tasks,
         )
-        self.set_abort(transfer.abort)
         self.requests.add(transfer)
+        self.set_abort(transfer.abort)
 
     def _curl_setup_request(
         self,

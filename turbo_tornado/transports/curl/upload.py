@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 
 import pycurl
+from tornado.iostream import StreamClosedError
 
 from ...request.request import BodyProducer
 from ..produced_body import ProducedBody
@@ -40,6 +41,7 @@ class Upload:
         self._size = 0
         self._is_paused = False
         self._is_complete = False
+        self._is_closed = False
         self._drains: list[asyncio.Future[None]] = []
         #: Whether the producer has been called.
         self.is_started = False
@@ -65,6 +67,12 @@ class Upload:
             self._end_drains()
         return bytes(view)
 
+    def close(self) -> None:
+        """Ends the upload. A producer that goes on to write gets a `StreamClosedError`."""
+        self._is_closed = True
+        self._waiting.clear()
+        self._end_drains()
+
     async def _run(self) -> None:
         producing = self._producer(self._write)
         if producing is not None:
@@ -74,8 +82,9 @@ class Upload:
         self._go_on()
 
     def _write(self, chunk: bytes) -> Awaitable[None]:
-        self._append(self._body.frame(chunk))
-        self._go_on()
+        if not self._is_closed:
+            self._append(self._body.frame(chunk))
+            self._go_on()
         # One for each caller, who can cancel it.
         drain = asyncio.get_running_loop().create_future()
         self._drains.append(drain)
@@ -83,11 +92,18 @@ class Upload:
         return drain
 
     def _end_drains(self) -> None:
-        if self._size < _MAX_WAITING:
-            drains, self._drains = self._drains, []
-            for drain in drains:
-                if not drain.done():
-                    drain.set_result(None)
+        if self._size >= _MAX_WAITING and not self._is_closed:
+            return
+        drains, self._drains = self._drains, []
+        for drain in drains:
+            if drain.done():
+                continue
+            if self._is_closed:
+                drain.set_exception(StreamClosedError())
+                # The producer need not look at it.
+                drain.exception()
+            else:
+                drain.set_result(None)
 
     def _append(self, data: bytes) -> None:
         if data:

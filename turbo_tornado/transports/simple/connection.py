@@ -95,6 +95,11 @@ class Connection:
         """Whether everything that was written has been sent."""
         return not self._outgoing and self.write_error is None
 
+    @property
+    def is_broken(self) -> bool:
+        """Whether nothing can be sent any more."""
+        return self.is_closed or self.write_error is not None
+
     def write(self, data: bytes) -> None:
         """Sends ``data``, as far as the socket accepts it now; the rest follows by itself.
 
@@ -262,7 +267,7 @@ class Connection:
         for drain in drains:
             if drain.done():
                 continue
-            if self.write_error is not None or self.is_closed:
+            if self.is_broken:
                 drain.set_exception(StreamClosedError(self.write_error))
             else:
                 drain.set_result(None)

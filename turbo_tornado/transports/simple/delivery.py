@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from ...failures import BodyError
 from ...http1.body import Body
-from ...request.callbacks import ChunkHandler
+from ...request.callbacks import ChunkHandler, PendingCall
 
 if TYPE_CHECKING:
     from .exchange import Exchange
@@ -53,20 +53,22 @@ class Delivery:
         for piece in pieces:
             pending = exchange.call(self._callback, piece)
             if exchange.is_done:
+                if pending is not None:
+                    pending.close()
                 return False
             if pending is not None:
                 exchange.pause_reading()
-                exchange.spawn(self._await(pending, pieces, complete))
+                task = exchange.spawn(self._await(pending, pieces, complete))
+                task.add_done_callback(pending.close)
                 return False
         if complete:
             exchange.on_complete()
         return not complete
 
-    async def _await(
-        self, pending: Awaitable[None], pieces: Iterator[bytes], complete: bool
-    ) -> None:
+    async def _await(self, pending: PendingCall, pieces: Iterator[bytes], complete: bool) -> None:
         await pending
-        if self._deliver(pieces, complete):
+        # The callback can ignore that its task is cancelled.
+        if not self._exchange.is_done and self._deliver(pieces, complete):
             self._exchange.resume_reading()
 
 

@@ -38,6 +38,7 @@ class Exchange(ActiveRequest):
     # Class attributes for what only some exchanges set, which makes the others cheaper.
     _first_byte_time = 0.0
     _is_reused = False
+    _is_receiving_more = False
     _parser: ResponseParser | None = None
     _body: Body | None = None
     _delivery: Delivery | None = None
@@ -95,10 +96,14 @@ class Exchange(ActiveRequest):
         for _ in range(_MAX_RECEIVES):
             if not self._receive(connection):
                 return
-        # Other connections have their turn first.
-        self._transport.loop.call_soon(self._receive_more, connection)
+        # Other connections have their turn first. One call at most waits, or each event of a fast
+        # peer would add one, and the loop would do nothing else.
+        if not self._is_receiving_more:
+            self._is_receiving_more = True
+            self._transport.loop.call_soon(self._receive_more, connection)
 
     def _receive_more(self, connection: Connection) -> None:
+        self._is_receiving_more = False
         # An event in between can have paused reading.
         if self._connection is connection and connection.is_reading:
             self.on_readable(connection)
@@ -142,6 +147,12 @@ class Exchange(ActiveRequest):
             return False
         except Exception as error:
             self._on_bad_response(error)
+            return False
+        except BaseException as error:
+            self.fail(error)
+            # As in a task.
+            if isinstance(error, (SystemExit, KeyboardInterrupt)):
+                raise
             return False
         if complete:
             self.on_complete()
@@ -267,8 +278,9 @@ class Exchange(ActiveRequest):
 
     def _end(self, phase: Phase) -> OnDone:
         # The traceback of an exception refers to the exchange, which must refer neither to the
-        # future that has the exception nor to the body.
-        self._parser = self._body = self._delivery = None
+        # future that has the exception nor to the body. Parser, delivery and upload refer to the
+        # exchange.
+        self._parser = self._body = self._delivery = self._upload = None
         return ActiveRequest._end(self, phase)
 
     def _is_reusable(self, connection: Connection, head: Head, leftover: bytes) -> bool:

@@ -133,8 +133,8 @@ class SimpleTransport(CancellableFetch, SimpleAsyncHTTPClient):
 
     def start_fetch(self, request: HTTPRequest, callback: Callable[[HTTPResponse], None]) -> None:
         fetch = TornadoFetch(self, request, callback)
-        self.set_abort(fetch.abort)
         fetch.start()
+        self.set_abort(fetch.abort)
 
     def connect(self, exchange: ActiveRequest) -> Connector | None:
         """Connects for ``exchange`` and calls its ``on_connected`` or ``fail``.

@@ -37,8 +37,7 @@ class Upload:
         :raises HTTPOutputError: when the producer does not send as many bytes as Content-Length.
         """
         request, connection = self._request, self._connection
-        # The receiving side reports a closed connection, with the response of the peer.
-        with contextlib.suppress(StreamClosedError):
+        try:
             if request.expect_continue:
                 await self._wait_to_continue()
             if request.body is not None:
@@ -50,6 +49,12 @@ class Upload:
                 if end := self._body.end():
                     connection.write(end)
             await connection.drain()
+        except StreamClosedError:
+            if not connection.is_broken:
+                # Of another stream, which the producer reads.
+                raise
+            # The receiving side reports a closed connection, with the response of the peer.
+        else:
             self.is_complete = True
 
     async def _wait_to_continue(self) -> None:
