@@ -17,7 +17,7 @@ from turbo_tornado.transports.base import CancellableFetch
 
 
 async def echoing(conn: Connection) -> None:
-    """Answers with the path; a request for ``/stall`` never, one for ``/cut`` by a close."""
+    """Answer with the path; a request for ``/stall`` never, one for ``/cut`` by a close."""
     while True:
         target = (await conn.read_request()).target
         if target == "/cut":
@@ -41,7 +41,7 @@ def new_transport(name: str) -> CancellableFetch:
 
 
 async def many(make_client: MakeClient, base: str, who: str) -> None:
-    """Fetches, has fetches fail, and cancels some, all at the same time."""
+    """Fetch, have fetches fail, and cancel some, all at the same time."""
 
     async def good(number: int) -> None:
         path = f"/{who}/{number}"

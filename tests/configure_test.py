@@ -34,7 +34,7 @@ def configuration() -> Iterator[None]:
 
 
 def in_use() -> set[str]:
-    """Returns the names of the classes that have carried a fetch of this loop."""
+    """Return the names of the classes that have carried a fetch of this loop."""
     return {type(client).__name__ for client in registry.clients_of(IOLoop.current())}
 
 
@@ -56,7 +56,7 @@ class Recording(SimpleTransport):
 
 @pytest.fixture
 def recording(monkeypatch: pytest.MonkeyPatch) -> list[Recording]:
-    """Returns the instances of `Recording`, in the order in which they are made."""
+    """Return the instances of `Recording`, in the order in which they are made."""
     monkeypatch.setattr(Recording, "made", [], raising=False)
     return Recording.made
 

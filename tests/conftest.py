@@ -67,7 +67,7 @@ def default_of_keep_alive(request: pytest.FixtureRequest) -> Iterator[None]:
 @settings(max_examples=1, database=None)
 @given(st.none())
 def first_example(_: None) -> None:
-    """Lets Hypothesis register its random number generator."""
+    """Let Hypothesis register its random number generator."""
 
 
 def pytest_collection_finish() -> None:
@@ -80,7 +80,7 @@ def pytest_collection_finish() -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Reports once which peers are not installed, so that their tests were skipped."""
+    """Report once which peers are not installed, so that their tests were skipped."""
     skipped = terminalreporter.stats.get("skipped", ())
     reasons = {str(report.longrepr[2]).removeprefix("Skipped: ") for report in skipped}
     for reason in sorted(reason for reason in reasons if "is not installed" in reason):
@@ -89,7 +89,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 @pytest.fixture(autouse=True)
 async def nothing_left() -> AsyncIterator[None]:
-    """Fails a test that leaves a task pending or an error in the log."""
+    """Fail a test that leaves a task pending or an error in the log."""
     before = asyncio.all_tasks()
     errors = ErrorRecords()
     logging.getLogger().addHandler(errors)
@@ -207,7 +207,7 @@ def closed_port() -> Iterator[int]:
 
 @pytest.fixture
 async def start_program() -> AsyncIterator[StartProgram]:
-    """Starts programs, where the package can be imported; they do not outlive the test."""
+    """Start programs, where the package can be imported; they do not outlive the test."""
     processes: list[Process] = []
 
     async def start(*argv: str, **options: Any) -> Process:
@@ -227,7 +227,7 @@ async def start_program() -> AsyncIterator[StartProgram]:
 
 @pytest.fixture
 def run_python(start_program: StartProgram) -> RunPython:
-    """Runs a program of Python; all that it has to complain about fails the test."""
+    """Run a program of Python; all that it has to complain about fails the test."""
 
     async def run(program: str, *arguments: str) -> None:
         # A forked child leaves the loop of its parent alone, of which it is warned.

@@ -218,7 +218,7 @@ async def output_of(*command: str, cwd: Path, given: str = "") -> tuple[int, str
 
 
 async def run_python(blocks: list[Block], world: World, cwd: Path) -> list[str]:
-    """Runs blocks that share a namespace; returns what each printed."""
+    """Run blocks that share a namespace; return what each printed."""
     page = {
         "file": blocks[0].page,
         "given": GIVEN,
@@ -301,7 +301,7 @@ async def run_shell(block: Block, judged: bool, world: World, cwd: Path) -> str:
 
 
 def check_names(block: Block, command: str) -> None:
-    """Checks that the extras, environments and files that a command names are there."""
+    """Check that the extras, environments and files that a command names are there."""
     setup = (ROOT / "setup.py").read_text()
     for extras in re.findall(r"\.\[([\w,]+)\]", command):
         for extra in extras.split(","):
@@ -399,7 +399,7 @@ def test_what_is_not_run_is_there() -> None:
 
 
 def rows_of(page: str, header: str) -> list[list[str]]:
-    """Returns the cells of the table that begins with ``header``."""
+    """Return the cells of the table that begins with ``header``."""
     _, _, table = (ROOT / page).read_text("utf-8").partition(header)
     rows = table.split("\n\n")[0].splitlines()[2:]
     return [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]

@@ -20,7 +20,7 @@ if find_spec("pycurl"):
 
 
 def public() -> dict[str, Any]:
-    """Returns the public objects, and what their classes define, by name."""
+    """Return the public objects, and what their classes define, by name."""
     objects = {
         f"turbo_tornado.{name}": getattr(turbo_tornado, name)
         for name in turbo_tornado.__all__

@@ -59,7 +59,7 @@ async def serve(gateway: ModuleType) -> AsyncIterator[Callable[[Application], st
 
 @pytest.fixture
 def get(gateway: ModuleType, serve: Any, closed_port: int, default_transport: None) -> Get:
-    """Fetches a path of the gateway."""
+    """Fetch a path of the gateway."""
     refused = f"http://127.0.0.1:{closed_port}"
     url = serve(gateway.make_gateway(serve(gateway.make_upstream()), refused))
 
@@ -71,7 +71,7 @@ def get(gateway: ModuleType, serve: Any, closed_port: int, default_transport: No
 
 @pytest.fixture
 def start(start_program: StartProgram) -> StartProgram:
-    """Starts the example as a process."""
+    """Start the example as a process."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     return partial(start_program, sys.executable, str(GATEWAY), env=environment)
 

@@ -218,7 +218,7 @@ async def handler(addresses: dict[str, str], transport: str) -> AsyncIterator[Re
 
 
 async def publish(url: str) -> tuple[int, list[dict[str, Any]]]:
-    """Returns the status code and the lines of the response."""
+    """Return the status code and the lines of the response."""
     res = await HTTPClient(transport="simple").fetch(
         url, method="POST", body="", request_timeout=300
     )
@@ -240,7 +240,7 @@ def assert_published(services: Services, project: str, lines: list[dict[str, Any
 
 
 def memory_of(pid: int, name: str) -> int:
-    """Returns a line of /proc/pid/status, in bytes."""
+    """Return a line of /proc/pid/status, in bytes."""
     found = re.search(rf"{name}:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
     assert found is not None
     return int(found[1]) * 1024

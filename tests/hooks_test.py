@@ -146,7 +146,7 @@ async def test_a_mock_that_raises(client: AsyncHTTPClient) -> None:
 
 
 def traced(seen: list[str]) -> Callable[..., Any]:
-    """Returns a wrapper of ``fetch`` that sets a header, as a tracer does."""
+    """Return a wrapper of ``fetch`` that sets a header, as a tracer does."""
     original = AsyncHTTPClient.fetch
 
     def fetch(self: AsyncHTTPClient, request: Any, *args: Any, **kwargs: Any) -> Any:
@@ -177,7 +177,7 @@ async def test_a_tracer_sees_each_request_and_sets_headers(
 
 @pytest.fixture
 def wrapped(kind: Any) -> Iterator[list[str]]:
-    """Wraps ``fetch_impl`` of Tornado's class, and calls the original one later."""
+    """Wrap ``fetch_impl`` of Tornado's class, and call the original one later."""
     original = kind.stock.fetch_impl
     calls: list[str] = []
 

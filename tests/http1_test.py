@@ -52,7 +52,7 @@ class Fed(NamedTuple):
 
 
 def feed(pieces: Iterable[bytes], bodiless: bool = False, ended: bool = False) -> Fed:
-    """Feeds a parser until it has the response, and tells it of the end of input."""
+    """Feed a parser until it has the response, and tell it of the end of input."""
     sink = Sink()
     heads: list[Head] = []
     interim: list[int] = []
@@ -76,7 +76,7 @@ def feed(pieces: Iterable[bytes], bodiless: bool = False, ended: bool = False) -
 
 
 def splits(data: bytes) -> Iterable[Sequence[bytes]]:
-    """Yields ``data`` whole, in two pieces at every position, and byte by byte."""
+    """Yield ``data`` whole, in two pieces at every position, and byte by byte."""
     yield [data]
     for position in range(1, len(data)):
         yield [data[:position], data[position:]]
@@ -621,7 +621,7 @@ def cut(draw: st.DrawFn, data: bytes) -> list[bytes]:
 
 
 def receive(data: bytes, size: int, case: Case) -> tuple[ResponseParser, Body, bytes, int]:
-    """Feeds a parser as a connection does, ``size`` bytes at a time.
+    """Feed a parser as a connection does, ``size`` bytes at a time.
 
     :returns: the parser, the body, what was not received, and how often a buffer was used.
     """

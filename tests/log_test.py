@@ -19,7 +19,7 @@ def at_info(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def lines(caplog: pytest.LogCaptureFixture) -> list[str]:
-    """Returns the lines, which must all be at INFO, with 0 for each duration."""
+    """Return the lines, which must all be at INFO, with 0 for each duration."""
     records = [record for record in caplog.records if record.name == "turbo_tornado"]
     assert {record.levelno for record in records} <= {logging.INFO}
     return [re.sub(r"\b\d+ms\b", "0ms", record.getMessage()) for record in records]

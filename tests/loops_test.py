@@ -31,13 +31,13 @@ def assert_good(res: HTTPResponse) -> None:
 
 
 async def in_thread(func: Callable[[], T]) -> T:
-    """Returns what ``func`` returns in a new thread, which has no loop yet."""
+    """Return what ``func`` returns in a new thread, which has no loop yet."""
     with concurrent.futures.ThreadPoolExecutor(1) as executor:
         return await asyncio.wrap_future(executor.submit(func))
 
 
 async def stalling(conn: Connection) -> None:
-    """Answers ``/`` and nothing else."""
+    """Answer ``/`` and nothing else."""
     while True:
         if (await conn.read_request()).target == "/":
             await conn.send(GOOD)
@@ -431,7 +431,7 @@ def run_uvloop(main: Callable[[], Awaitable[None]]) -> None:
 
 
 async def gone(files: set[tuple[str, str]]) -> None:
-    """Returns when none of ``files`` is open any more."""
+    """Return when none of ``files`` is open any more."""
     deadline = asyncio.get_running_loop().time() + 10
     while still_open := files & open_files():
         # The peer's end of a connection is closed in an iteration of the loop to come.
@@ -468,7 +468,7 @@ needs_proc = pytest.mark.skipif(
 
 
 async def files_left_by(run: Runner, main: Callable[[], Awaitable[None]]) -> set[Any]:
-    """Returns the files that are open after a loop in another thread that were not before."""
+    """Return the files that are open after a loop in another thread that were not before."""
 
     async def nothing() -> None: ...
 

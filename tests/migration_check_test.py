@@ -34,12 +34,12 @@ FETCH = "coroutine.yield(turbo.async.HTTPClient():fetch(url, {allow_redirects = 
 
 
 def names(source: str) -> list[str]:
-    """Returns the names of Turbo in a program, in the order of its lines."""
+    """Return the names of Turbo in a program, in the order of its lines."""
     return [finding.name for finding in check(HEAD + source)]
 
 
 def patterns(source: str) -> list[tuple[int, str]]:
-    """Returns the lines and names of the patterns in a program."""
+    """Return the lines and names of the patterns in a program."""
     found = check(HEAD + source)
     return [(item.line, item.name) for item in found if item.anchor.startswith(PAGE)]
 

@@ -50,7 +50,7 @@ def test_the_guide_has_the_table(section: Section) -> None:
 
 
 def anchors_of(page: str) -> set[str]:
-    """Returns the anchors of the headings of a page, which are the same in every renderer."""
+    """Return the anchors of the headings of a page, which are the same in every renderer."""
     text = re.sub(r"^```.*?^```", "", (DOCS / page).read_text("utf-8"), flags=re.M | re.S)
     return {
         re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-")
@@ -85,7 +85,7 @@ def test_the_keywords_are_named() -> None:
 
 
 def stands_for() -> dict[str, Any]:
-    """Returns what the names in the Python column are: the imports of the page, and values."""
+    """Return what the names in the Python column are: the imports of the page, and values."""
     namespace: dict[str, Any] = {}
     page = (DOCS / "migration" / "names-client.md").read_text("utf-8")
     imports = re.search(r"```python\n(import .+?)```", page, re.DOTALL)
@@ -135,7 +135,7 @@ RETURNS = {asyncio.get_running_loop: asyncio.AbstractEventLoop}
 
 
 def resolve(node: ast.AST, namespace: dict[str, Any]) -> Any:
-    """Returns what an expression names, having checked that it is there and can be called so."""
+    """Return what an expression names, having checked that it is there and can be called so."""
     if isinstance(node, ast.Name):
         return namespace[node.id] if node.id in namespace else getattr(builtins, node.id)
     if isinstance(node, ast.Constant):

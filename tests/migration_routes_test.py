@@ -112,8 +112,8 @@ def ports() -> Iterator[dict[str, int]]:
     with contextlib.ExitStack() as stack:
         found = {}
         for port in ("8080", "8887", "8888"):
-            # The system does not give a bound port to another program. A server that sets SO_REUSEADDR can
-            # bind it too, as long as this socket does not listen.
+            # The system does not give a bound port to another program. A server that sets
+            # SO_REUSEADDR can bind it too, as long as this socket does not listen.
             reserved = stack.enter_context(socket.socket())
             reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             reserved.bind(("127.0.0.1", 0))

@@ -337,7 +337,7 @@ def turbo_environment() -> dict[str, str]:
 
 @pytest.fixture
 def start(start_program: StartProgram) -> StartProgram:
-    """Starts the Lua half of a pair on Turbo.lua."""
+    """Start the Lua half of a pair on Turbo.lua."""
 
     async def start(pair: str, upstream: str, port: int = 0, output: int = PIPE) -> Process:
         assert LUAJIT is not None
@@ -403,7 +403,7 @@ DIFFERENCES_PAGE = (ROOT / "docs" / "migration" / "differences.md").read_text(en
 
 
 def rows() -> list[list[str]]:
-    """Returns the cells of the tables of differences, without their headings."""
+    """Return the cells of the tables of differences, without their headings."""
     found: list[list[str]] = []
     for line in DIFFERENCES_PAGE.splitlines():
         if line.startswith("|---"):

@@ -53,7 +53,7 @@ def run(*command: str | Path, cwd: Path | None = None) -> str:
 
 
 def modules() -> set[str]:
-    """Returns the files of the package and of its pytest plugin, as git would have them."""
+    """Return the files of the package and of its pytest plugin, as git would have them."""
     package = ROOT / "turbo_tornado"
     files = {path.relative_to(ROOT).as_posix() for path in package.rglob("*.py")}
     return {*files, "turbo_tornado/py.typed", "_turbo_tornado_pytest.py"}

@@ -59,7 +59,7 @@ class Pair:
         peer.setblocking(False)
 
     async def closed(self) -> None:
-        """Returns when the connection is closed."""
+        """Return when the connection is closed."""
         await asyncio.wait_for(self.connection.closing.wait(), 10)
 
     def is_open(self) -> bool:
@@ -455,7 +455,7 @@ MakeTLS = Callable[[], Awaitable[tuple[Watched, IOStream]]]
 
 @pytest.fixture
 async def tls_pair(certificates: Certificates) -> AsyncIterator[MakeTLS]:
-    """Makes two ends of a TLS connection: the connection and the stream of its peer."""
+    """Make two ends of a TLS connection: the connection and the stream of its peer."""
     context = ssl.create_default_context(cafile=certificates.ca)
     made: list[Watched | IOStream] = []
 

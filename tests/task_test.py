@@ -235,7 +235,7 @@ def shown(func: Any) -> str:
 
 
 def convention_of(func: Callable[..., Any]) -> str:
-    """Returns the convention by which `task` calls a function of this signature."""
+    """Return the convention by which `task` calls a function of this signature."""
     calls: list[str] = []
 
     def spy(*args: Any, **kwargs: Any) -> None:

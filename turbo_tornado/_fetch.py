@@ -61,7 +61,7 @@ class ActiveFetch:
         self.future.abort = self.abort
 
     def start(self) -> None:
-        """Sends the first request.
+        """Send the first request.
 
         :raises ValueError: for a request that the transport does not support.
         """
@@ -83,7 +83,7 @@ class ActiveFetch:
         self._abort_request = self._transport.send(self._request, self._on_done)
 
     def abort(self) -> None:
-        """Aborts the request; the future has been cancelled."""
+        """Abort the request; the future has been cancelled."""
         log.cancelled(self._request, self._milliseconds())
         self._end()
         if self._abort_request is not None:
@@ -131,7 +131,7 @@ class ActiveFetch:
             self._send()
 
     def _fail(self, error: BaseException) -> bool:
-        """Ends the fetch with a failure; returns false for any other exception."""
+        """End the fetch with a failure; return false for any other exception."""
         options = self._options
         fetch_error = classify(
             error,

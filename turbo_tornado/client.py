@@ -40,7 +40,7 @@ DEFAULT_MAX_BUFFER_SIZE = 128 * 1024 * 1024
 
 
 def _lists_keywords(function: _F) -> _F:
-    """Makes the runtime signature of ``function`` list the keywords of `FetchKeywords`.
+    """Make the runtime signature of ``function`` list the keywords of `FetchKeywords`.
 
     IPython and jedi complete by the runtime signature, which does not show a ``TypedDict``.
     """
@@ -62,7 +62,7 @@ def configure(
     on_response: Hook | None = None,
     **fetch_defaults: Unpack[FetchKeywords],
 ) -> None:
-    """Sets the transport and the default keywords of every fetch, and adds hooks.
+    """Set the transport and the default keywords of every fetch, and add hooks.
 
     An omitted argument stays as it is. `reset` restores the built-in defaults.
 
@@ -93,7 +93,7 @@ def configure(
 
 
 def reset() -> None:
-    """Restores the built-in transport and the default of every keyword, and removes hooks.
+    """Restore the built-in transport and the default of every keyword, and remove hooks.
 
     Only the hooks of `configure` are removed. Those of a client or an instrumentor stay.
 
@@ -171,7 +171,7 @@ class HTTPClient:
     def fetch(
         self, url: str, kwargs: FetchKeywords | None = None, **options: Unpack[FetchKeywords]
     ) -> Future[HTTPResponse]:
-        """Fetches ``url``.
+        """Fetch ``url``.
 
         Network failures do not raise. The response has either an ``error`` or a status,
         headers and a body. Cancelling the future aborts the transfer and closes its

@@ -104,7 +104,7 @@ class FetchError(Exception):
 
 
 def printable(text: str) -> str:
-    """Returns ``text`` with its control characters escaped.
+    """Return ``text`` with its control characters escaped.
 
     A message can quote the peer, and a log reader would take a line break in it for the end
     of the entry.

@@ -134,7 +134,7 @@ class Hooks:
         self.on_response = on_response
 
     def __add__(self, other: Hooks) -> Hooks:
-        """Returns the hooks of both; a function that is in both is called once."""
+        """Return the hooks of both; a function that is in both is called once."""
         return Hooks(
             tuple(dict.fromkeys(self.on_request + other.on_request)),
             tuple(dict.fromkeys(self.on_response + other.on_response)),
@@ -142,7 +142,7 @@ class Hooks:
 
 
 def check_hooks(on_request: Hook | None, on_response: Hook | None) -> Hooks | None:
-    """Returns the hooks of a caller, or ``None`` without hooks.
+    """Return the hooks of a caller, or ``None`` without hooks.
 
     :raises TypeError: for a value that is not callable, and for a coroutine function.
     """
@@ -161,14 +161,14 @@ _all: Hooks | None = None
 
 
 def set_instrumentation(hooks: Hooks | None) -> None:
-    """Sets or removes the hooks of an instrumentor. They are called before all others."""
+    """Set or remove the hooks of an instrumentor. They are called before all others."""
     global _instrumentation
     _instrumentation = hooks
     _combine()
 
 
 def add(hooks: Hooks | None) -> None:
-    """Adds hooks for the fetches of all clients."""
+    """Add hooks for the fetches of all clients."""
     global _configured
     if hooks is not None:
         _configured = hooks if _configured is None else _configured + hooks
@@ -176,7 +176,7 @@ def add(hooks: Hooks | None) -> None:
 
 
 def clear() -> None:
-    """Removes the hooks that `add` has added."""
+    """Remove the hooks that `add` has added."""
     global _configured
     _configured = None
     _combine()
@@ -189,7 +189,7 @@ def _combine() -> None:
 
 
 def observer(client_hooks: Hooks | None) -> RequestObserver | None:
-    """Returns the observer of a fetch, or ``None`` if there are no hooks.
+    """Return the observer of a fetch, or ``None`` if there are no hooks.
 
     :arg client_hooks: the hooks of the client, which are called after those of all clients.
     """
@@ -214,7 +214,7 @@ class RequestObserver:
         self._unchanged = (b"", True)
 
     def on_request(self, request: Request) -> None:
-        """Calls ``on_request``, and applies its changes to ``request``."""
+        """Call ``on_request``, and apply its changes to ``request``."""
         self._redirects += 1
         event = RequestEvent(request, self._redirects)
         self._unchanged = (request.header_block, request.keep_alive)
@@ -230,18 +230,18 @@ class RequestObserver:
         self._event = event
 
     def on_result(self, response: Response) -> None:
-        """Records the response to the request."""
+        """Record the response to the request."""
         event = self._event
         if event is not None:
             event.code, event.reason = response.code, response.reason
             event.response_headers, event.time_info = response.headers, response.time_info
 
     def undo(self, request: Request) -> None:
-        """Removes the changes of the hooks, which are not for the request after a redirect."""
+        """Remove the changes of the hooks, which are not for the request after a redirect."""
         request.header_block, request.keep_alive = self._unchanged
 
     def on_end(self, error: BaseException | None) -> None:
-        """Calls ``on_response``, once for each call of `on_request`."""
+        """Call ``on_response``, once for each call of `on_request`."""
         event, self._event = self._event, None
         if event is None:
             return

@@ -22,7 +22,7 @@ logger = logging.getLogger("turbo_tornado")
 
 
 def fetched(request: Request | None, response: HTTPResponse) -> None:
-    """Logs the result of a fetch; ``request`` is ``None`` if no request was built."""
+    """Log the result of a fetch; ``request`` is ``None`` if no request was built."""
     # Checked first, so that a fetch that is not logged does not pay for the line.
     if not logger.isEnabledFor(logging.INFO):
         return
@@ -38,7 +38,7 @@ def fetched(request: Request | None, response: HTTPResponse) -> None:
 
 
 def cancelled(request: Request, milliseconds: float) -> None:
-    """Logs a fetch that was cancelled."""
+    """Log a fetch that was cancelled."""
     if logger.isEnabledFor(logging.INFO):
         logger.info("%s => cancelled %.0fms", _where(request), milliseconds)
 

@@ -51,7 +51,7 @@ class TurboTornadoInstrumentor(BaseInstrumentor):
     """
 
     def instrumentation_dependencies(self) -> Collection[str]:
-        """Returns the requirement of the instrumented package.
+        """Return the requirement of the instrumented package.
 
         Turbo has no equivalent.
         """
@@ -123,7 +123,7 @@ class _Tracing:
         )
 
     def _attributes(self, event: RequestEvent) -> dict[str, str | int]:
-        """Returns the attributes that a sampler sees."""
+        """Return the attributes that a sampler sees."""
         url = event._request.url
         attributes: dict[str, str | int] = {
             "http.request.method": event.method,

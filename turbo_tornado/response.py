@@ -154,7 +154,7 @@ class HTTPResponse:
             return self.body.decode("utf-8", "replace")
 
     def json(self) -> Any:
-        """Returns the value of a JSON body, in UTF-8, UTF-16 or UTF-32.
+        """Return the value of a JSON body, in UTF-8, UTF-16 or UTF-32.
 
         The status code and the Content-Type are not checked.
 
@@ -171,7 +171,7 @@ class HTTPResponse:
             raise ValueError("the JSON body is nested too deeply") from None
 
     def raise_for_error(self) -> Self:
-        """Raises ``error`` if it is set, and returns the response otherwise.
+        """Raise ``error`` if it is set, and return the response otherwise.
 
         A status code of 400 or above is not an error.
 

@@ -20,7 +20,7 @@ def task(
     convention: Convention | None = None,
     **kwargs: Any,
 ) -> Future[Any]:
-    """Calls ``func`` at once with a callback, and returns a future of its results.
+    """Call ``func`` at once with a callback, and return a future of its results.
 
     :arg func: a function that takes a callback.
     :arg args: arguments of ``func``.

@@ -25,7 +25,7 @@ MUCH = 20_000_000
 
 @pytest.fixture(autouse=True)
 def silent(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
-    """Fails a test in which an error is logged."""
+    """Fail a test in which an error is logged."""
     yield
     assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
 
@@ -156,7 +156,7 @@ each_way = pytest.mark.parametrize("cancel", [by_future, by_wait_for, by_task])
 
 
 async def tasks_beyond(before: set[asyncio.Task[Any]]) -> set[asyncio.Task[Any]]:
-    """Returns the tasks that are there and not in ``before``, and do not end."""
+    """Return the tasks that are there and not in ``before``, and do not end."""
     for _ in range(1000):
         beyond = {task for task in asyncio.all_tasks() - before if not task.done()}
         if not beyond:
@@ -205,7 +205,7 @@ async def test_no_task_is_left(peer: Peer, make_client: MakeClient) -> None:
 
 
 def connecting_to(port: int) -> set[str]:
-    """Returns the connections of this process to ``port`` that are in SYN-SENT."""
+    """Return the connections of this process to ``port`` that are in SYN-SENT."""
     # Those of another process may be to a port that was closed, and is reused by now.
     own = set()
     for descriptor in Path("/proc/self/fd").iterdir():

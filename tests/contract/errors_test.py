@@ -36,7 +36,7 @@ CLOSE, RESET = Act.CLOSE, Act.RESET
 
 
 def peer_that(*acts: bytes | Act) -> Script:
-    """Returns the script of a peer that reads a request and then does ``acts``.
+    """Return the script of a peer that reads a request and then does ``acts``.
 
     Where the last act is neither a close nor a reset, the peer stalls.
     """
@@ -83,7 +83,7 @@ AssertFails = Callable[..., Awaitable[None]]
 
 @pytest.fixture
 def assert_fails(make_client: MakeClient, fetch: Fetch, server: Server) -> AssertFails:
-    """Fetches what fails with a code and words, by a client that is free thereafter."""
+    """Fetch what fails with a code and words, by a client that is free thereafter."""
 
     async def assert_fails(url: Any, code: errors, *words: str, **options: Any) -> None:
         client = make_client()

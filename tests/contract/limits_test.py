@@ -35,7 +35,7 @@ def assert_over(res: HTTPResponse, limit: int) -> None:
 
 
 def framed(body: bytes, framing: str, *fields: bytes) -> bytes:
-    """Returns a response with ``body``, whose end is marked by ``framing``."""
+    """Return a response with ``body``, whose end is marked by ``framing``."""
     head = b"".join([OK, *(field + b"\r\n" for field in fields)])
     if framing == "length":
         return head + b"Content-Length: %d\r\n\r\n" % len(body) + body
@@ -197,7 +197,7 @@ async def test_one_endless_chunk(make_client: MakeClient, raw_peer: MakePeer) ->
 
 
 def bomb(size: int) -> bytes:
-    """Returns gzip that is a thousandth of the zeros that it stands for."""
+    """Return gzip that is a thousandth of the zeros that it stands for."""
     packer = zlib.compressobj(9, zlib.DEFLATED, 31)
     zeros = bytes(1_000_000)
     return b"".join([*(packer.compress(zeros) for _ in range(size // len(zeros))), packer.flush()])

@@ -31,7 +31,7 @@ def redirect(location: str | None, code: int = 302, body: bytes = b"") -> bytes:
 
 
 def site(answers: Mapping[str, bytes]) -> Script:
-    """Answers by path; with a body of b"end" for other paths."""
+    """Answer by path; with a body of b"end" for other paths."""
 
     async def script(conn: Connection) -> None:
         while True:
@@ -351,7 +351,7 @@ GIVEN: dict[str, tuple[str, dict[str, Any], list[str | None]]] = {
 
 @pytest.fixture(params=GIVEN)
 def go(fetch: Fetch, request: pytest.FixtureRequest) -> Go:
-    """Fetches with credentials, and with other headers."""
+    """Fetch with credentials, and with other headers."""
     user_info, options, _ = GIVEN[request.param]
 
     async def go(url: str, **more: Any) -> HTTPResponse:

@@ -23,7 +23,7 @@ EVIL = response(b"evil")
 
 
 def on_each(*answers: bytes) -> Callable[[Connection], Any]:
-    """Returns the script of a peer that gives ``answers`` in turn, on any connection,
+    """Return the script of a peer that gives ``answers`` in turn, on any connection,
     and then always `GOOD`."""
     left = list(answers)
 
@@ -36,7 +36,7 @@ def on_each(*answers: bytes) -> Callable[[Connection], Any]:
 
 
 def by_connection(peer: RawPeer) -> list[int]:
-    """Returns the connection of each request, counted among those that carried one."""
+    """Return the connection of each request, counted among those that carried one."""
     carriers = list(dict.fromkeys(request.connection for request in peer.requests))
     return [carriers.index(request.connection) + 1 for request in peer.requests]
 

@@ -222,7 +222,7 @@ async def test_request_timeout_while_the_request_is_sent(
 
 
 async def redirecting(raw_peer: MakePeer, delay: float) -> RawPeer:
-    """Returns a peer that redirects to itself forever, ``delay`` seconds after each request."""
+    """Return a peer that redirects to itself forever, ``delay`` seconds after each request."""
 
     async def script(conn: Connection) -> None:
         while True:

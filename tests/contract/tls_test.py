@@ -273,7 +273,7 @@ async def test_ca_path_directory(
 
 
 def bad_files(certificates: Certificates, folder: Path) -> dict[str, tuple[dict[str, str], str]]:
-    """Returns bad ``ssl_options`` by what is bad, each with the file to be named."""
+    """Return bad ``ssl_options`` by what is bad, each with the file to be named."""
     missing, bad = str(folder / "missing.pem"), str(folder / "bad.pem")
     Path(bad).write_text("-----BEGIN CERTIFICATE-----\nno base64!\n-----END CERTIFICATE-----\n")
     text = str(folder / "text.pem")

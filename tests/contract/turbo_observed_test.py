@@ -171,7 +171,7 @@ def request(
 
 
 def echoed(received: Received, url: str = "http://127.0.0.1:{http}/echo") -> Result:
-    """Returns the result of a fetch that ends at /echo with this request."""
+    """Return the result of a fetch that ends at /echo with this request."""
     return {
         "code": 200,
         "reason": "OK",
@@ -187,7 +187,7 @@ def failed(code: errors) -> list[Result]:
 
 
 def over_tls(port: str, host: str = "127.0.0.1") -> Difference:
-    """Returns the difference of a fetch over TLS that is fine."""
+    """Return the difference of a fetch over TLS that is fine."""
     there = [("Host", f"{host}:{{{port}}}"), AGENT, ACCEPT]
     received = request(usual=there)
     url = f"https://{host}:{{{port}}}/echo"
@@ -359,7 +359,7 @@ def upper_escapes(text: str) -> str:
 
 
 def received_by_turbos_server(scenario: dict[str, Any]) -> list[Received]:
-    """Returns the recorded requests with what differs in every one of them put right.
+    """Return the recorded requests with what differs in every one of them put right.
 
     Host has the port, User-Agent our version, gzip is offered unless it was refused,
     and no CR LF follows a body.
@@ -389,7 +389,7 @@ def as_ours(
 
 
 def results_of_turbo(scenario: dict[str, Any]) -> list[Result]:
-    """Returns the recorded results in the form in which they are compared."""
+    """Return the recorded results in the form in which they are compared."""
     recorded = scenario["turbo_results"]
     if isinstance(recorded, dict):
         return [recorded]
@@ -435,7 +435,7 @@ def result_of_ours(res: HTTPResponse) -> Result:
 
 
 def comparable(value: Any) -> Any:
-    """Sorts headers, and counts a long body."""
+    """Sort headers, and count a long body."""
     if isinstance(value, list):
         return [comparable(item) for item in value]
     if isinstance(value, dict):
@@ -451,7 +451,7 @@ Fill = Callable[[Any], Any]
 
 
 def filler(places: dict[str, str]) -> Fill:
-    """Returns a function that fills ``{http}`` and its like in, however deep they are."""
+    """Return a function that fills ``{http}`` and its like in, however deep they are."""
 
     def fill(value: Any) -> Any:
         if isinstance(value, str):
@@ -478,7 +478,7 @@ class World:
         self.fill = filler({**places, **{name: str(peer.port) for name, peer in peers.items()}})
 
     def received(self) -> list[Received]:
-        """Returns what has arrived since the last call."""
+        """Return what has arrived since the last call."""
         requests: list[Received] = []
         for peer in self.peers.values():
             numbers = list(dict.fromkeys(request.connection for request in peer.requests))

@@ -69,7 +69,7 @@ CLOSE, RESET, TRUNCATE, FREEZE, UNREAD = Act
 
 
 def cuts(before: bytes, part: bytes, then: Play = (CLOSE,), first: int = 0) -> Iterable[Play]:
-    """Yields what sends ``before`` and then ``part`` up to each of its bytes."""
+    """Yield what sends ``before`` and then ``part`` up to each of its bytes."""
     for end in range(first, len(part)):
         yield (before + part[:end], *then)
 
@@ -77,7 +77,7 @@ def cuts(before: bytes, part: bytes, then: Play = (CLOSE,), first: int = 0) -> I
 async def perform(
     conn: Connection, play: Play, ports: dict[bytes, int], context: ssl.SSLContext
 ) -> bool:
-    """Performs ``play``; returns whether the connection goes on."""
+    """Perform ``play``; return whether the connection goes on."""
     for step in play:
         if isinstance(step, bytes):
             await conn.send(_with_ports(step, ports))

@@ -42,7 +42,7 @@ class Snapshot(NamedTuple):
         )
 
     def left_since(self, before: Snapshot) -> dict[str, list[str]]:
-        """Returns what has come to be since ``before`` and is still there, by its kind."""
+        """Return what has come to be since ``before`` and is still there, by its kind."""
         left = {
             "descriptor": [f"{fd} {name}" for fd, name in self.descriptors - before.descriptors],
             "task": [repr(task) for task in self.tasks - before.tasks],
@@ -64,7 +64,7 @@ def _descriptors() -> set[tuple[int, str]]:
 
 
 def connections_to(ports: Iterable[int]) -> list[str]:
-    """Returns the connections of this process that lead to these ports."""
+    """Return the connections of this process that lead to these ports."""
     return [f"{fd} {name}" for fd, name in _descriptors() if _leads_to(fd, name) in ports]
 
 

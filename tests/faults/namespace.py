@@ -33,7 +33,7 @@ _RCODES = {"empty": 0, "servfail": 2, "nxdomain": 3, "refused": 5}
 
 @functools.cache
 def reason_against() -> str:
-    """Returns why such a process is not possible here, or nothing."""
+    """Return why such a process is not possible here, or nothing."""
     if shutil.which("unshare") is None:
         return "there is no unshare(1)"
     tried = _run([sys.executable, "-c", ""])
@@ -41,7 +41,7 @@ def reason_against() -> str:
 
 
 def outcomes(transport: str) -> dict[str, dict[str, Any]]:
-    """Returns what came of the rows that need a name server, by their names."""
+    """Return what came of the rows that need a name server, by their names."""
     ran = _run([sys.executable, "-m", "tests.faults", "--dns", "--transport", transport])
     assert ran.returncode == 0, ran.stderr
     found: dict[str, dict[str, Any]] = json.loads(ran.stdout)
@@ -63,7 +63,7 @@ def _run(command: list[str]) -> subprocess.CompletedProcess[str]:
 
 
 def bring_up_loopback() -> None:
-    """Makes the network of a new namespace usable."""
+    """Make the network of a new namespace usable."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
         fcntl.ioctl(asking, _SIOCSIFFLAGS, struct.pack("16sh14x", b"lo", _IFF_UP))
 

@@ -58,12 +58,12 @@ class Outcome:
 
 
 def reason_against(row: Row) -> str:
-    """Returns why a row cannot be tried here, or nothing."""
+    """Return why a row cannot be tried here, or nothing."""
     return namespace.reason_against() if row.dns else ""
 
 
 async def run(row: Row, transport: str, certificates: Certificates) -> Outcome:
-    """Tries every play of a row, in the current loop."""
+    """Try every play of a row, in the current loop."""
     violations: list[str] = []
     plays = row.all_plays()
     # libuv opens some descriptors once, with the first server.
@@ -127,7 +127,7 @@ def _left_since(before: Snapshot) -> list[str]:
 
 
 async def _still(look: Callable[[], list[str]]) -> list[str]:
-    """Returns what does not go away."""
+    """Return what does not go away."""
     until = time.monotonic() + _PATIENCE
     while True:
         # Closed transports of asyncio end in the next turns of the loop; a thread that
@@ -140,7 +140,7 @@ async def _still(look: Callable[[], list[str]]) -> list[str]:
 
 @contextlib.contextmanager
 def _nothing_logged(violations: list[str]) -> Iterator[None]:
-    """Adds what is logged as an error, or printed as an exception, to ``violations``."""
+    """Add what is logged as an error, or printed as an exception, to ``violations``."""
     records = ErrorRecords()
     hooks = sys.excepthook, sys.unraisablehook
 
@@ -205,7 +205,7 @@ class _Scene:
         await self._stack.aclose()
 
     def unlike_table(self) -> Iterator[str]:
-        """Yields what has been tried not at all, or more than once."""
+        """Yield what has been tried not at all, or more than once."""
         row = self.row
         unreached = row.url != Row.url or row.certificate != "valid"
         if unreached or row.expected is errors.REDIRECT_MAX:
@@ -217,11 +217,11 @@ class _Scene:
                 yield f"play {number} was performed {self._performed[number]} times"
 
     def connections(self) -> list[str]:
-        """Returns the connections that lead to the peers."""
+        """Return the connections that lead to the peers."""
         return connections_to((self._peer.port, self._sane.port))
 
     def close(self) -> None:
-        """Closes the transport: until then, it may keep idle connections."""
+        """Close the transport: until then, it may keep idle connections."""
         # libcurl would wait for what the system's resolver is at.
         self._names.close()
         if isinstance(self.transport, AsyncHTTPClient):
@@ -270,7 +270,7 @@ class _Scene:
             first = False
 
     async def free(self, client: HTTPClient) -> str:
-        """Returns what is wrong with a client that should be free."""
+        """Return what is wrong with a client that should be free."""
         same = not self.row.tls and self.row.at != "accept"
         peer = self._peer if same else self._sane
         res = await client.fetch(peer.url("/free"), request_timeout=LONG)

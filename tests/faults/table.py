@@ -114,7 +114,7 @@ def chunk(data: bytes) -> bytes:
 
 
 def gzipped(data: bytes) -> bytes:
-    """Returns a response whose body claims to be gzip."""
+    """Return a response whose body claims to be gzip."""
     return STATUS + GZIP + b"Content-Length: %d\r\n\r\n" % len(data) + data
 
 
@@ -290,7 +290,7 @@ RESETS = [
 
 @functools.cache
 def bomb(size: int) -> bytes:
-    """Returns gzip, a thousandth of ``size`` (whole MiB) long, that decodes to ``size`` zeros."""
+    """Return gzip, a thousandth of ``size`` (whole MiB) long, that decodes to ``size`` zeros."""
     piece = bytes(2**20)
     packer = zlib.compressobj(9, zlib.DEFLATED, -15)
     # Each block stands for itself, so that one that is made once can be repeated.

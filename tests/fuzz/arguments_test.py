@@ -205,7 +205,7 @@ class Recorder:
                 await conn.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nOK")
 
     def check(self) -> int:
-        """Checks that each connection carried one request or none; returns how many."""
+        """Check that each connection carried one request or none; return how many."""
         count = 0
         for data in self.received:
             if data:
@@ -216,7 +216,7 @@ class Recorder:
 
 
 def names_of(given: Any) -> set[bytes]:
-    """Returns the names in the keyword ``headers``, if it is valid."""
+    """Return the names in the keyword ``headers``, if it is valid."""
     headers = given.get("headers") if isinstance(given, Mapping) else None
     try:
         return {name.lower().encode("ascii") for name in check_headers("headers", headers)}
@@ -276,7 +276,7 @@ def recorder(bench: Bench) -> Recorder:
 
 
 async def called(transport: str, recorder: Recorder, url: Any, given: Any) -> str:
-    """Calls fetch; returns the message of a mistake, or nothing when the fetch ended."""
+    """Call fetch; return the message of a mistake, or nothing when the fetch ended."""
     carrier = make_transport(transport)
     client = HTTPClient(transport=carrier)
     recorder.given = names_of(given)

@@ -33,7 +33,7 @@ TRANSPORTS = ["simple"] + ["curl"] * (importlib.util.find_spec("pycurl") is not 
 
 
 def profile(examples: int, **more: Any) -> settings:
-    """Returns the settings of a test that has ``examples`` in a quick run."""
+    """Return the settings of a test that has ``examples`` in a quick run."""
     return settings(
         max_examples=examples * _factor,
         # A quick run is the same for everybody: it fails for a change, not for a new example.
@@ -48,7 +48,7 @@ def profile(examples: int, **more: Any) -> settings:
 
 
 def make_transport(name: str, **options: Any) -> AsyncHTTPClient:
-    """Returns a new transport for the running loop, which the caller closes."""
+    """Return a new transport for the running loop, which the caller closes."""
     kind: type[AsyncHTTPClient]
     if name == "curl":
         from turbo_tornado.transports.curl import CurlTransport as kind
@@ -90,6 +90,6 @@ class Bench:
 
 
 async def turns(count: int) -> None:
-    """Lets the loop see what there is to see."""
+    """Let the loop see what there is to see."""
     for _ in range(count):
         await asyncio.sleep(0)

@@ -14,7 +14,7 @@ _URL = re.compile(r"https?://(\[[0-9a-f:.]+(%25[\w.~-]+)?\]|[a-z0-9._~-]+)(:[0-9
 
 
 def check_response(res: HTTPResponse) -> None:
-    """Fails when an attribute of ``res`` is not as in the contract."""
+    """Fail when an attribute of ``res`` is not as in the contract."""
     assert type(res) is HTTPResponse
     assert repr(res)
     assert type(res.request_time) is float

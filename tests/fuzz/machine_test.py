@@ -129,7 +129,7 @@ class Machine(RuleBasedStateMachine):
 
     @initialize()
     def first(self) -> None:
-        """Leaves an idle connection, from which most of what can happen begins."""
+        """Leave an idle connection, from which most of what can happen begins."""
         self.fetch(0, "GET", True, False)
         self.answer(0, "well")
 
@@ -234,7 +234,7 @@ class Machine(RuleBasedStateMachine):
         return res
 
     async def _left(self, line: Line) -> None:
-        """Returns when the client has closed its side, or fails."""
+        """Return when the client has closed its side, or fails."""
         line.idle = False
         if not line.gone.is_set() and self.transport == "curl":
             # libcurl closes what must not be used when it is next asked for a connection.
@@ -423,12 +423,12 @@ class Desk:
             await self._changed.wait_for(condition)
 
     async def empty(self) -> None:
-        """Returns when the client has closed all connections."""
+        """Return when the client has closed all connections."""
         await self.wait_for(lambda: not self._open)
 
 
 def delivered(conn: Connection) -> None:
-    """Returns when the kernel of the client's side has what was sent, the end included."""
+    """Return when the kernel of the client's side has what was sent, the end included."""
     sock = conn.writer.get_extra_info("socket")
     until = time.monotonic() + LONG
     while struct.unpack("i", fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, bytes(4)))[0]:

@@ -113,7 +113,7 @@ MUTATIONS = st.lists(
 
 
 def mutated(data: bytes, how: str, place: int, what: Any) -> bytes:
-    """Returns ``data`` after one mutation."""
+    """Return ``data`` after one mutation."""
     lines = data.split(b"\n")
     if how == "swap lines":
         one, other = place % len(lines), what % len(lines)

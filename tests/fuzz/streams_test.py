@@ -83,7 +83,7 @@ class Stage:
                 conn.reset()
 
     async def outcome(self, transport: str, stream: Stream, patience: float) -> Outcome:
-        """Returns what ``transport`` makes of ``stream``, and checks that it can go on."""
+        """Return what ``transport`` makes of ``stream``, and check that it can go on."""
         self.stream = stream
         self.played.clear()
         self.peer.requests.clear()
@@ -120,7 +120,7 @@ class Stage:
 
 
 def said_of(stream: Stream) -> str:
-    """Returns the error of the package's parser for ``stream``, all of it at once."""
+    """Return the error of the package's parser for ``stream``, all of it at once."""
     body = Body(MAX_BODY)
     parser = ResponseParser(stream.method == "HEAD", lambda head: body)
     try:
@@ -131,7 +131,7 @@ def said_of(stream: Stream) -> str:
 
 
 def cut_head(stream: Stream) -> bytes | None:
-    """Returns what there is of the final head, ``None`` when it is complete."""
+    """Return what there is of the final head, ``None`` when it is complete."""
     data = stream.data
     while end := re.search(rb"\n\r?\n", data):
         if not re.match(rb"HTTP/1.[0-9] 1", data):

@@ -42,7 +42,7 @@ class Peer:
         return len(set(self.carriers))
 
     async def closed_all(self) -> None:
-        """Returns when none of its connections is open."""
+        """Return when none of its connections is open."""
         assert self.runner.server is not None
         while self.runner.server.connections:
             await asyncio.sleep(0.005)
@@ -54,7 +54,7 @@ MakePeer = Callable[..., Awaitable[Peer]]
 
 @pytest.fixture
 async def serve() -> AsyncIterator[MakePeer]:
-    """Starts a server of one handler, for every path and method."""
+    """Start a server of one handler, for every path and method."""
     runners: list[web.AppRunner] = []
 
     async def start(

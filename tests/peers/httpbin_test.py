@@ -30,7 +30,7 @@ def origin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 def said(res: HTTPResponse, code: int = 200) -> Any:
-    """Returns the JSON that httpbin answered with."""
+    """Return the JSON that httpbin answered with."""
     assert res.error is None
     assert res.code == code
     assert res.headers["Content-Type"] == "application/json"

@@ -182,7 +182,7 @@ def own_nginx(tmp_path: Path) -> Iterator[Nginx]:
 
 @pytest.fixture
 def trusting(make_client: MakeClient, certificates: Certificates) -> MakeClient:
-    """Makes clients that trust the CA of the tests."""
+    """Make clients that trust the CA of the tests."""
 
     def make(**options: Any) -> Any:
         return make_client({"ca_path": certificates.ca, **options})
@@ -196,7 +196,7 @@ def assert_body(res: HTTPResponse, body: bytes, code: int = 200) -> None:
 
 
 async def about(fetching: Awaitable[HTTPResponse]) -> dict[str, Any]:
-    """Returns the response of nginx."""
+    """Return the response of nginx."""
     res = await fetching
     assert res.error is None
     assert res.code == 200, res.body
@@ -206,7 +206,7 @@ async def about(fetching: Awaitable[HTTPResponse]) -> dict[str, Any]:
 
 
 def setting(**fields: str) -> Callable[[HTTPHeaders], None]:
-    """Returns an ``on_headers`` that sets fields."""
+    """Return an ``on_headers`` that sets fields."""
 
     def set_fields(headers: HTTPHeaders) -> None:
         for name, value in fields.items():

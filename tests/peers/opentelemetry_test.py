@@ -54,12 +54,12 @@ class SDK:
             )
 
     def spans(self) -> list[ReadableSpan]:
-        """Returns the spans of clients."""
+        """Return the spans of clients."""
         finished = self._exporter.get_finished_spans()
         return [span for span in finished if span.kind is trace.SpanKind.CLIENT]
 
     def points(self, name: str) -> list[Any]:
-        """Returns the data points of a metric."""
+        """Return the data points of a metric."""
         data = self._reader.get_metrics_data()
         return [
             point

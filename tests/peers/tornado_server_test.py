@@ -47,7 +47,7 @@ class Peer(HTTPServer):
         return f"http://127.0.0.1:{self.port}{path}"
 
     async def closed_all(self) -> None:
-        """Returns when none of its connections is open."""
+        """Return when none of its connections is open."""
         while not all(stream.closed() for stream in self.streams):
             await asyncio.sleep(0.005)
 
@@ -57,7 +57,7 @@ MakePeer = Callable[..., Peer]
 
 @pytest.fixture
 async def serve() -> AsyncIterator[MakePeer]:
-    """Starts a server of the handlers; what else is given goes to `HTTPServer`."""
+    """Start a server of the handlers; what else is given goes to `HTTPServer`."""
     peers: list[Peer] = []
 
     def start(*routes: Any, settings: dict[str, Any] | None = None, **options: Any) -> Peer:

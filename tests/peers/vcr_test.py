@@ -26,7 +26,7 @@ Ask = Callable[[str], Awaitable[Any]]
 
 @pytest.fixture(params=["AsyncHTTPClient", "HTTPClient"])
 def ask(request: pytest.FixtureRequest, transport: str) -> Ask:
-    """Fetches a URL by one of the two interfaces, on each transport."""
+    """Fetch a URL by one of the two interfaces, on each transport."""
     if request.param == "HTTPClient":
         return lambda url: HTTPClient(transport=transport).fetch(url)
     title = transport.title()

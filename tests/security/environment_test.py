@@ -21,7 +21,7 @@ async def trap(raw_peer: MakePeer) -> RawPeer:
 def hostile(
     trap: RawPeer, certificates: Certificates, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Sets what curl or another client reads: proxies, credentials, no verification."""
+    """Set what curl or another client reads: proxies, credentials, no verification."""
     for name in ("no_proxy", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR"):
         monkeypatch.delenv(name, raising=False)
     for scheme in ("http", "https", "all", "socks"):

@@ -61,7 +61,7 @@ PLACES: dict[str, Callable[[str, str], tuple[str, dict[str, Any]]]] = {
 async def assert_harmless(
     make_client: MakeClient, peer: RawPeer, url: str, options: Mapping[str, Any]
 ) -> None:
-    """Fetches: refused before anything is sent, or sent as one request of proper lines."""
+    """Fetch: refused before anything is sent, or sent as one request of proper lines."""
     before = peer.connections
     client = make_client()
     try:

@@ -32,7 +32,7 @@ def assert_stopped(res: HTTPResponse, *codes: errors) -> None:
 
 @pytest.fixture
 def peak() -> Iterator[Any]:
-    """Returns the memory that was in use at most since the test began."""
+    """Return the memory that was in use at most since the test began."""
     tracemalloc.start()
     before = tracemalloc.get_traced_memory()[0]
     yield lambda: tracemalloc.get_traced_memory()[1] - before

@@ -210,7 +210,7 @@ async def test_nothing_below_1_2_is_offered(make_client: MakeClient, raw_peer: M
 
 
 def offered(hello: bytes) -> list[int]:
-    """Returns the versions in a ClientHello (RFC 8446, sections 4.1.2 and 4.2.1)."""
+    """Return the versions in a ClientHello (RFC 8446, sections 4.1.2 and 4.2.1)."""
     place = 4 + 2 + 32
     place += 1 + hello[place]
     place += 2 + int.from_bytes(hello[place : place + 2], "big")

@@ -14,13 +14,13 @@ from typing import NamedTuple
 
 
 def limit_of_files() -> int:
-    """Returns how many open files a process may have without privileges."""
+    """Return how many open files a process may have without privileges."""
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     return sys.maxsize if hard == resource.RLIM_INFINITY else hard
 
 
 def raise_limit_of_files() -> None:
-    """Raises the limit of open files as far as that goes without privileges."""
+    """Raise the limit of open files as far as that goes without privileges."""
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
@@ -45,7 +45,7 @@ class Mark(NamedTuple):
 
 
 def mark() -> Mark:
-    """Measures, after a collection of garbage."""
+    """Measure, after a collection of garbage."""
     gc.collect()
     timers = getattr(asyncio.get_running_loop(), "_scheduled", None)
     return Mark(
@@ -76,7 +76,7 @@ def descriptors() -> int:
 
 
 def threads() -> int:
-    """Counts the threads, libcurl's and libuv's among them."""
+    """Count the threads, libcurl's and libuv's among them."""
     return len(os.listdir("/proc/self/task"))
 
 

@@ -53,7 +53,7 @@ BOUNDS = {
 
 
 async def long_way(site: Site, fetches: int, every: int) -> tuple[dict[str, Any], list[str]]:
-    """Makes ``fetches``, of which one in ``every`` fails or is cancelled.
+    """Make ``fetches``, of which one in ``every`` fails or is cancelled.
 
     :returns: the figures, and what was wrong.
     """
@@ -116,7 +116,7 @@ async def long_way(site: Site, fetches: int, every: int) -> tuple[dict[str, Any]
 
 
 def grown(first: Mark, last: Mark) -> list[str]:
-    """Returns what of ``last`` is over its bound."""
+    """Return what of ``last`` is over its bound."""
     over = []
     for name, bound in BOUNDS.items():
         before, after = getattr(first, name), getattr(last, name)
@@ -126,7 +126,7 @@ def grown(first: Mark, last: Mark) -> list[str]:
 
 
 async def _idle(constant: int) -> None:
-    """Returns when nothing is under way; a thread of libcurl's resolver ends when it likes."""
+    """Return when nothing is under way; a thread of libcurl's resolver ends when it likes."""
     deadline = time.monotonic() + 10
     while len(asyncio.all_tasks()) > 1 or threads() > constant:
         if time.monotonic() > deadline:
@@ -135,7 +135,7 @@ async def _idle(constant: int) -> None:
 
 
 async def _hold(site: Site, origins: list[str]) -> tuple[int, int]:
-    """Fetches from all ``origins`` at the same time: none is answered before all are there.
+    """Fetch from all ``origins`` at the same time: none is answered before all are there.
 
     :returns: the descriptors and the resident bytes that the process has at that moment.
     """
@@ -158,7 +158,7 @@ async def _hold(site: Site, origins: list[str]) -> tuple[int, int]:
 
 
 async def together(site: Site, server: Server, count: int) -> tuple[dict[str, Any], list[str]]:
-    """Has ``count`` fetches in flight, each on a separate connection.
+    """Have ``count`` fetches in flight, each on a separate connection.
 
     :returns: the figures, and what was wrong.
     """
@@ -190,7 +190,7 @@ async def together(site: Site, server: Server, count: int) -> tuple[dict[str, An
 
 
 async def killed_peer(site: Site, server: Server, kills: int) -> tuple[dict[str, Any], list[str]]:
-    """Kills the peer with fetches in flight and idle connections, and starts it again.
+    """Kill the peer with fetches in flight and idle connections, and start it again.
 
     :returns: the figures, and what was wrong.
     """

@@ -65,14 +65,14 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def run(args: argparse.Namespace, transport: str) -> dict[str, Any]:
-    """Runs all parts on one transport, and prints what they found."""
+    """Run all parts on one transport, and print what they found."""
     result = with_loop(args.loop, parts(args, transport))
     print(report(result), flush=True)
     return result
 
 
 def with_loop(name: str, main: Coroutine[Any, Any, dict[str, Any]]) -> dict[str, Any]:
-    """Runs ``main`` on a loop of this kind; what is logged as an error is wrong, too."""
+    """Run ``main`` on a loop of this kind; what is logged as an error is wrong, too."""
     if name == "uvloop":
         import uvloop
 
@@ -118,7 +118,7 @@ async def parts(args: argparse.Namespace, transport: str) -> dict[str, Any]:
 
 
 def report(result: dict[str, Any]) -> str:
-    """Returns the figures as text that is also Markdown."""
+    """Return the figures as text that is also Markdown."""
     killed, way, at_once = result["killed"], result["way"], result["together"]
     count, failed = way["fetches"], sum(way["failed"].values())
     lines = [

@@ -190,7 +190,7 @@ class Server:
         self.start()
 
     def start(self) -> None:
-        """Returns when the ports are listened on."""
+        """Return when the ports are listened on."""
         ports = map(str, (self.plain, self.tls, self.silent))
         self._process = subprocess.Popen(
             [sys.executable, "-m", __name__, *ports, self._certificate, *self.addresses],
@@ -203,7 +203,7 @@ class Server:
             raise RuntimeError("the server of the soak did not start")
 
     def kill(self) -> None:
-        """Kills the process, as the kernel does when memory is short."""
+        """Kill the process, as the kernel does when memory is short."""
         self._process.kill()
         self._process.communicate()
 

@@ -49,7 +49,7 @@ class Count(NamedTuple):
 
 
 def serve(ports: Queue[int], sent: Any, certificate: str | None, is_later: bool) -> None:
-    """Runs the server; ``sent`` counts the unsolicited responses."""
+    """Run the server; ``sent`` counts the unsolicited responses."""
     chance = random.Random(1)
 
     async def respond(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -98,7 +98,7 @@ def has_data(sock: socket.socket) -> bool:
 
 
 async def fetch_all(way: Way, port: int, ca: str, fetches: int, at_once: int) -> tuple[int, int]:
-    """Returns how many fetches got another response than theirs, and how many failed."""
+    """Return how many fetches got another response than theirs, and how many failed."""
     stale = failed = 0
     numbers = iter(range(fetches))
     base = f"{'https' if way.is_tls else 'http'}://127.0.0.1:{port}"

@@ -51,12 +51,12 @@ class Site:
         return client.fetch(self.origins[origin] + path, cookie=f"number={number}", **options)
 
     async def arrived(self, number: int) -> None:
-        """Returns when the request with this number has come to a path that stalls."""
+        """Return when the request with this number has come to a path that stalls."""
         check(await self.fetch(self.client(), "plain", "/arrived", number), number)
 
 
 def check(res: HTTPResponse, number: int, code: errors | None = None) -> None:
-    """Raises `Wrong` unless a response is that of ``number``, or has the error ``code``."""
+    """Raise `Wrong` unless a response is that of ``number``, or has the error ``code``."""
     if code is not None:
         if res.error is None or res.error.code is not code:
             raise Wrong(f"{number}: not {code!r} but {res!r}")

@@ -29,7 +29,7 @@ class ErrorRecords(logging.Handler):
 
 
 def close_transports() -> None:
-    """Closes the transports of the current loop, as the end of the loop would.
+    """Close the transports of the current loop, as the end of the loop would.
 
     That would be too late to see which tasks they leave.
     """
@@ -37,7 +37,7 @@ def close_transports() -> None:
 
 
 async def pending_tasks(before: set[asyncio.Task[object]]) -> set[asyncio.Task[object]]:
-    """Returns the tasks that do not end although everything is closed."""
+    """Return the tasks that do not end although everything is closed."""
     current = asyncio.current_task()
     tasks = {task for task in asyncio.all_tasks() - before if task is not current}
     if tasks:

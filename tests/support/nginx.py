@@ -59,7 +59,7 @@ class Nginx:
         return f"{self._schemes[server]}://127.0.0.1:{self.port(server)}{path}"
 
     def start(self) -> None:
-        """Starts it; returns when it listens.
+        """Start it; return when it listens.
 
         :raises RuntimeError: with its error log, when it does not.
         """
@@ -67,7 +67,7 @@ class Nginx:
         nginx.wait_for(self._child, self.port("status"), self.folder)
 
     def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
-        """Ends it; returns when it has ended. SIGQUIT is the graceful way."""
+        """End it; return when it has ended. SIGQUIT is the graceful way."""
         if self._child is not None:
             self._child.send_signal(how)
             self._child.wait(20)
@@ -86,7 +86,7 @@ class Nginx:
                 reserved.close()
 
     def connections(self) -> int:
-        """Returns how many connections are open."""
+        """Return how many connections are open."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port("status"), timeout=20)
         try:
             connection.request("GET", "/status")
@@ -99,7 +99,7 @@ class Nginx:
         return int(found[1]) - 1
 
     async def closed_all(self) -> None:
-        """Returns when it has closed all of its connections."""
+        """Return when it has closed all of its connections."""
         await asyncio.to_thread(self.wait_closed_all)
 
     def wait_closed_all(self) -> None:
@@ -109,7 +109,7 @@ class Nginx:
 
     @contextmanager
     def log_shown(self) -> Iterator[None]:
-        """Prints what its error log has got meanwhile: to be seen where a test fails."""
+        """Print what its error log has got meanwhile: to be seen where a test fails."""
         with open(self.folder / "error.log") as log:
             log.seek(0, 2)
             try:

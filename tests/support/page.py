@@ -45,7 +45,7 @@ def run_session(file: str, line: int, session: str, names: dict[str, Any]) -> No
 
 
 async def serve_once(handler: type[RequestHandler]) -> None:
-    """Serves a handler that a block defines, and asks it once."""
+    """Serve a handler that a block defines, and ask it once."""
     method = next(name for name in ("get", "post") if name in vars(handler))
     sockets = bind_sockets(0, "127.0.0.1")
     server = HTTPServer(Application([("/.*", handler)]))

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 def response(
     body: bytes = b"", *fields: str, status: str = "200 OK", version: str = "HTTP/1.1"
 ) -> bytes:
-    """Returns a well-formed response with a Content-Length."""
+    """Return a well-formed response with a Content-Length."""
     head = [f"{version} {status}", *fields, f"Content-Length: {len(body)}", "", ""]
     return "\r\n".join(head).encode("latin-1") + body
 
@@ -51,7 +51,7 @@ class Request:
         return [(name, value.strip(" \t")) for name, _, value in pairs]
 
     def field(self, name: str) -> str | None:
-        """Returns the value of the first field of this name."""
+        """Return the value of the first field of this name."""
         for field, value in self.fields:
             if field.lower() == name.lower():
                 return value
@@ -74,7 +74,7 @@ class Connection:
         self.writer = writer
 
     async def read_request(self) -> Request:
-        """Reads one request with its body; raises EOFError at the end of input."""
+        """Read one request with its body; raise EOFError at the end of input."""
         raw = await self.reader.readuntil(b"\r\n\r\n")
         request = Request(raw, b"", self.number)
         length = request.field("Content-Length")
@@ -98,7 +98,7 @@ class Connection:
         await self.writer.drain()
 
     def close(self) -> None:
-        """Ends the connection in order: what was sent before arrives, and then FIN.
+        """End the connection in order: what was sent before arrives, and then FIN.
 
         A socket that is closed with unread input sends RST, so the input goes on
         being read.
@@ -110,7 +110,7 @@ class Connection:
             self.writer.close()
 
     def reset(self) -> None:
-        """Ends the connection with RST; what was sent before may get lost."""
+        """End the connection with RST; what was sent before may get lost."""
         sock = self.writer.get_extra_info("socket")
         if sock is None:
             return  # uvloop's word for one that is closed.
@@ -118,7 +118,7 @@ class Connection:
         self.writer.transport.abort()
 
     async def wait_closed_by_client(self) -> None:
-        """Returns when the client has closed, or reset, its side."""
+        """Return when the client has closed, or reset, its side."""
         # SSLError is one of them, as is the ENOTCONN that uvloop gives for a reset.
         with contextlib.suppress(OSError):
             while await self.reader.read(65536):
@@ -167,12 +167,12 @@ class RawPeer:
         return f"{self.scheme}://{host}:{self.port}{path}"
 
     async def received(self, count: int = 1) -> None:
-        """Returns when ``count`` requests, in all, have been read."""
+        """Return when ``count`` requests, in all, have been read."""
         async with self._noted:
             await self._noted.wait_for(lambda: len(self.requests) >= count)
 
     async def connected(self, count: int = 1) -> None:
-        """Returns when ``count`` connections, in all, have been accepted."""
+        """Return when ``count`` connections, in all, have been accepted."""
         async with self._noted:
             await self._noted.wait_for(lambda: self.connections >= count)
 

@@ -27,12 +27,12 @@ class Recipe(dict[str, Any]):
 
 
 def slug(heading: str) -> str:
-    """Returns the name of the test of a section."""
+    """Return the name of the test of a section."""
     return "test_" + re.sub(r"\W+", "_", heading.lower())
 
 
 def sections_of(page: str) -> dict[str, list[tuple[int, str]]]:
-    """Returns the first lines and the texts of the Python blocks of each section of a page."""
+    """Return the first lines and the texts of the Python blocks of each section of a page."""
     sections: dict[str, list[tuple[int, str]]] = {}
     blocks: list[tuple[int, str]] = []
     tokens = markdown_it.MarkdownIt("commonmark").parse((ROOT / page).read_text("utf-8"))
@@ -45,7 +45,7 @@ def sections_of(page: str) -> dict[str, list[tuple[int, str]]]:
 
 
 def run_blocks(page: str, name: str, addresses: Mapping[str, str]) -> list[Recipe]:
-    """Runs the blocks of a section, each by itself, and returns their namespaces.
+    """Run the blocks of a section, each by itself, and return their namespaces.
 
     :arg name: of the test of the section.
     :arg addresses: addresses of the documentation, and what to use in their place.

@@ -14,7 +14,7 @@ import pytest
 def adopt(
     module: ModuleType, left_out: Mapping[str, str], *names: str
 ) -> dict[str, type[unittest.TestCase]]:
-    """Returns subclasses of the test cases of ``module``, by name.
+    """Return subclasses of the test cases of ``module``, by name.
 
     :arg left_out: ``"Class.test"`` -> why it is skipped.
     :arg names: the classes; all that ``module`` defines when none is given.

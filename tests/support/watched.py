@@ -9,7 +9,7 @@ from turbo_tornado.transports.base import Abort, OnDone
 
 
 def watched(transport: str) -> tuple[type[AsyncHTTPClient], list[Request]]:
-    """Returns the transport of this name, and the list of the requests that it will get."""
+    """Return the transport of this name, and the list of the requests that it will get."""
     base: type[AsyncHTTPClient]
     if transport == "curl":
         from turbo_tornado.transports.curl import CurlTransport as base

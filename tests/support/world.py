@@ -113,7 +113,7 @@ class World:
         self._application = Application(_ROUTES, end=self._end)  # type: ignore[arg-type]
 
     def localized(self, text: str) -> str:
-        """Returns ``text`` with each origin of the documentation at an address that answers."""
+        """Return ``text`` with each origin of the documentation at an address that answers."""
 
         def address(match: re.Match[str]) -> str:
             scheme, user_info, host, port = match.groups()
@@ -123,7 +123,7 @@ class World:
         return _ORIGIN.sub(address, text)
 
     def named(self, text: str) -> str:
-        """Returns ``text`` with the names instead of the addresses."""
+        """Return ``text`` with the names instead of the addresses."""
         for (scheme, authority), port in self._ports.items():
             default = {"http": ":80", "https": ":443"}[scheme]
             origin = f"{scheme}://{authority.removesuffix(default)}"

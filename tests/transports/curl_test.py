@@ -247,7 +247,7 @@ def new_loop(request: pytest.FixtureRequest) -> Callable[[], asyncio.AbstractEve
 async def run_in(
     new_loop: Callable[[], asyncio.AbstractEventLoop], main: Callable[[], Coroutine[Any, Any, None]]
 ) -> None:
-    """Runs ``main`` in a thread with a separate loop."""
+    """Run ``main`` in a thread with a separate loop."""
 
     def run() -> None:
         loop = new_loop()

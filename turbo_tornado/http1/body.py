@@ -24,7 +24,7 @@ _GZIP = 16 + zlib.MAX_WBITS
 
 
 def body_of(head: Head, method: str, limit: int, decompress: bool) -> Body:
-    """Returns the `Body` for the response with this head.
+    """Return the `Body` for the response with this head.
 
     :arg str method: the method of the request.
     :raises BodyError: for an announced length over the limit.
@@ -69,7 +69,7 @@ class Body:
         return self._decoder is None
 
     def write(self, chunk: bytes) -> None:
-        """Appends the next bytes.
+        """Append the next bytes.
 
         :raises BodyError: for a body over its limit or invalid gzip.
         """
@@ -80,7 +80,7 @@ class Body:
                 self._append(piece)
 
     def pieces(self, chunk: bytes) -> Iterator[bytes]:
-        """Yields the decoded bytes of ``chunk`` in pieces of limited size.
+        """Yield the decoded bytes of ``chunk`` in pieces of limited size.
 
         :raises BodyError: for a body over its limit or invalid gzip.
         """
@@ -89,7 +89,7 @@ class Body:
             yield piece
 
     def get_buffer(self, size: int) -> memoryview:
-        """Returns a buffer for the next bytes, at most ``size``."""
+        """Return a buffer for the next bytes, at most ``size``."""
         if self._buffer is None:
             self._buffer = BytesIO(self._first)
         if self.size >= self._capacity:
@@ -100,14 +100,14 @@ class Body:
         return self._buffer.getbuffer()[self.size : end]
 
     def buffer_updated(self, size: int) -> None:
-        """Appends the first ``size`` bytes of the buffer.
+        """Append the first ``size`` bytes of the buffer.
 
         :raises BodyError: for a body over its limit.
         """
         self._count(size)
 
     def finish(self) -> bytes:
-        """Returns the complete body.
+        """Return the complete body.
 
         :raises BodyError: for incomplete gzip data.
         """

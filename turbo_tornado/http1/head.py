@@ -63,7 +63,7 @@ class Head(NamedTuple):
 
 
 def parse_head(block: bytes) -> Head:
-    """Parses a response head.
+    """Parse a response head.
 
     :arg bytes block: status line, header lines and the empty line.
     :raises MalformedResponse: for an invalid head.
@@ -147,7 +147,7 @@ _cached_status_line = functools.lru_cache(maxsize=256)(_match_status_line)
 
 
 def allows_keep_alive(version: str, connection: bytes, chunked: bool = False) -> bool:
-    """Returns whether a message allows another one on its connection (RFC 9112, section 9.3).
+    """Return whether a message allows another one on its connection (RFC 9112, section 9.3).
 
     :arg bytes connection: the value of the Connection header in lower case.
     """
@@ -186,7 +186,7 @@ def _parse_length(value: bytes, before: int | None) -> int:
 
 
 def check_partial_head(data: bytes | bytearray, begin: int = 0, checked: int = 0) -> int:
-    """Checks the complete lines of a head whose end has not arrived.
+    """Check the complete lines of a head whose end has not arrived.
 
     :arg int begin: the position of the head in ``data``. Default: 0.
     :arg int checked: result of the previous call for this head. Default: 0.
@@ -214,7 +214,7 @@ def check_partial_head(data: bytes | bytearray, begin: int = 0, checked: int = 0
 
 
 def check_trailer(line: bytes) -> None:
-    """Checks the trailer lines of a chunked body.
+    """Check the trailer lines of a chunked body.
 
     :raises BodyError: for a line that is not a header line.
     """
@@ -223,6 +223,6 @@ def check_trailer(line: bytes) -> None:
 
 
 def shown(data: bytes | bytearray) -> str:
-    """Returns the first line of ``data`` for a message, in quotes and at most 60 bytes."""
+    """Return the first line of ``data`` for a message, in quotes and at most 60 bytes."""
     line = data.partition(b"\n")[0][:60].rstrip(b"\r")
     return repr(line.decode("latin-1"))

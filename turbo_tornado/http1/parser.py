@@ -34,7 +34,7 @@ class BodySink(Protocol):
     """Receives the body from a parser."""
 
     def write(self, chunk: bytes) -> None:
-        """Receives the next bytes; an exception ends the response."""
+        """Receive the next bytes; an exception ends the response."""
 
 
 class ResponseParser:
@@ -80,7 +80,7 @@ class ResponseParser:
         self._state: _State = ResponseParser._feed_head
 
     def feed(self, data: bytes) -> bool:
-        """Parses the next bytes; returns whether the response is complete.
+        """Parse the next bytes; return whether the response is complete.
 
         :raises MalformedResponse: for an invalid head.
         :raises BodyError: for an invalid body.
@@ -105,7 +105,7 @@ class ResponseParser:
         return self.complete
 
     def _resume(self, data: bytes) -> tuple[bytes, int] | None:
-        """Parses ``data`` after the buffer.
+        """Parse ``data`` after the buffer.
 
         :returns: the remaining data and the position in it, or ``None`` if the buffer is still
             incomplete.
@@ -134,7 +134,7 @@ class ResponseParser:
         self._parse_from = min(2 * size, limit + 1) if size >= _MIN_SKIP else 0
 
     def get_buffer(self) -> memoryview | None:
-        """Returns a buffer to receive into, or ``None`` if the caller must use `feed`.
+        """Return a buffer to receive into, or ``None`` if the caller must use `feed`.
 
         The caller must release the buffer before it calls `buffer_updated`.
         """
@@ -148,7 +148,7 @@ class ResponseParser:
         return self._body.get_buffer(self._remaining)
 
     def buffer_updated(self, size: int) -> bool:
-        """Parses ``size`` bytes of the buffer; returns whether the response is complete.
+        """Parse ``size`` bytes of the buffer; return whether the response is complete.
 
         :raises BodyError: for a body over its limit.
         """
@@ -163,7 +163,7 @@ class ResponseParser:
         return self.complete
 
     def end(self) -> None:
-        """Ends the response: the peer has closed the connection in order.
+        """End the response: the peer has closed the connection in order.
 
         :raises NoResponse: if no byte has arrived.
         :raises BrokenConnection: if the response is incomplete.

@@ -35,7 +35,7 @@ _TARGET = re.compile(r"[!-\"$-~]+")
 def build_request(
     url: object, options: FetchOptions, tls: TLS | ssl.SSLContext, max_body_size: int
 ) -> Request:
-    """Builds the first request of a fetch.
+    """Build the first request of a fetch.
 
     :raises InvalidURL, InvalidSchema, BodyRequired, InvalidBody: for a request that ends as
         ``response.error``.
@@ -94,7 +94,7 @@ def build_request(
 
 
 def _encoded(url: URL, options: FetchOptions) -> tuple[URL, Any, str]:
-    """Returns the URL, the body and its content type."""
+    """Return the URL, the body and its content type."""
     if options.files is not None:
         multipart = Multipart(options.params, options.files)
         return url, multipart, multipart.content_type
@@ -189,7 +189,7 @@ def _header_block(request: Request, options: FetchOptions, content_type: str) ->
 
 
 def _framing(request: Request) -> Iterator[tuple[str, str]]:
-    """Yields the header that tells where the body ends, if there is one."""
+    """Yield the header that tells where the body ends, if there is one."""
     length = request.content_length if request.body is None else len(request.body)
     if length is not None:
         yield "Content-Length", str(length)
@@ -226,7 +226,7 @@ def _apply_on_headers(request: Request, options: FetchOptions) -> None:
 
 
 def apply_connection(request: Request, headers: HTTPHeaders) -> None:
-    """Turns ``request.keep_alive`` off if ``headers`` ask for it."""
+    """Turn ``request.keep_alive`` off if ``headers`` ask for it."""
     connection = headers.get("Connection", "").lower().encode("latin-1")
     if not allows_keep_alive(request.version, connection):
         request.keep_alive = False

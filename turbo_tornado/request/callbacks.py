@@ -18,7 +18,7 @@ ChunkHandler = Callable[[bytes], "Awaitable[None] | None"]
 
 @contextlib.contextmanager
 def caller_errors() -> Iterator[None]:
-    """Turns an exception of the caller's code into a `CallerError`."""
+    """Turn an exception of the caller's code into a `CallerError`."""
     try:
         yield
     except (Exception, asyncio.CancelledError) as error:
@@ -26,7 +26,7 @@ def caller_errors() -> Iterator[None]:
 
 
 def handler_of(callback: StreamingCallback) -> ChunkHandler:
-    """Returns a function that calls ``callback`` and raises its exceptions as `CallerError`."""
+    """Return a function that calls ``callback`` and raises its exceptions as `CallerError`."""
 
     def handle(chunk: bytes) -> Awaitable[None] | None:
         with caller_errors():

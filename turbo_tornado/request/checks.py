@@ -112,7 +112,7 @@ def check_username(name: str, value: Any) -> str:
 
 
 def check_cookie(name: str, value: Any) -> str | None:
-    """Returns the value of the Cookie header, ``None`` for no header."""
+    """Return the value of the Cookie header, ``None`` for no header."""
     if isinstance(value, Mapping):
         value = "; ".join(
             f"{_cookie_part(name, key, '=;')}={_cookie_part(name, item, ';')}"
@@ -132,7 +132,7 @@ def _cookie_part(name: str, value: Any, delimiters: str) -> str:
 
 
 def check_headers(name: str, value: Any) -> dict[str, str]:
-    """Returns the header lines of each name, by the name in lower case.
+    """Return the header lines of each name, by the name in lower case.
 
     Content-Length is omitted, because the client sets it.
     """
@@ -156,12 +156,12 @@ def check_headers(name: str, value: Any) -> dict[str, str]:
 
 @functools.lru_cache(maxsize=256)
 def _header_case(name: str) -> tuple[str, str]:
-    """Returns a header name in lower case, and as `HTTPHeaders` writes it."""
+    """Return a header name in lower case, and as `HTTPHeaders` writes it."""
     return name.lower(), "-".join(part.capitalize() for part in name.split("-"))
 
 
 def check_params(name: str, value: Any) -> str:
-    """Returns the percent-encoded query or form body."""
+    """Return the percent-encoded query or form body."""
     encoded = []
     for key, item in pairs_of(name, value):
         text = _percent_encoded(name, key)
@@ -176,7 +176,7 @@ def check_one_host(name: str, headers: httputil.HTTPHeaders) -> None:
 
 
 def check_json(name: str, value: Any) -> bytes:
-    """Returns the JSON text of a value."""
+    """Return the JSON text of a value."""
     try:
         text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     except TypeError as error:
@@ -190,7 +190,7 @@ def check_json(name: str, value: Any) -> bytes:
 
 
 def pairs_of(name: str, value: Any) -> Iterator[tuple[Any, Any]]:
-    """Yields the pairs of a mapping or of an iterable of pairs."""
+    """Yield the pairs of a mapping or of an iterable of pairs."""
     if isinstance(value, httputil.HTTPHeaders):
         # Its items are joined by commas, which some headers cannot be.
         pairs: Iterable[Any] = value.get_all()
@@ -234,12 +234,12 @@ def _as_text(name: str, value: Any) -> str:
 
 
 def accept(name: str, value: Any) -> Any:
-    """Returns the value unchecked."""
+    """Return the value unchecked."""
     return value
 
 
 def unknown_name(where: str, name: object, known: Iterable[str]) -> TypeError:
-    """Returns the error for an unknown name, with the nearest known one."""
+    """Return the error for an unknown name, with the nearest known one."""
     if not isinstance(name, str):
         return TypeError(f"{where} has no name that is {type(name).__name__}, only str")
     known = sorted(known)

@@ -6,6 +6,6 @@ import base64
 
 
 def basic_credentials(username: str, password: str) -> str:
-    """Returns the value of an Authorization header."""
+    """Return the value of an Authorization header."""
     pair = f"{username}:{password}".encode("utf-8", "surrogateescape")
     return "Basic " + base64.b64encode(pair).decode("ascii")

@@ -16,7 +16,7 @@ _NOT_IN_ANY_HOST = re.compile(r"[\[\]@\\]")
 
 
 def host_and_port(text: str, default: int) -> tuple[str, int]:
-    """Returns the host and the port of an authority without user info.
+    """Return the host and the port of an authority without user info.
 
     :arg int default: the port if ``text`` has none.
     :raises InvalidURL: for an invalid host or port.
@@ -27,7 +27,7 @@ def host_and_port(text: str, default: int) -> tuple[str, int]:
 
 
 def any_host_and_port(text: str, default: int) -> tuple[str, int]:
-    """Returns the host and the port as `host_and_port`, for a resolver of the user.
+    """Return the host and the port as `host_and_port`, for a resolver of the user.
 
     :raises InvalidURL: for an invalid port, or a host that parsers can interpret differently.
     """
@@ -42,7 +42,7 @@ def any_host_and_port(text: str, default: int) -> tuple[str, int]:
 
 
 def is_ip(host: str) -> bool:
-    """Returns whether a checked host is an IP address."""
+    """Return whether a checked host is an IP address."""
     # Not Tornado's is_valid_ip, which asks getaddrinfo. A tool can replace that function.
     if ":" in host:
         return True

@@ -250,7 +250,7 @@ _defaults = FetchOptions(_BUILT_IN)
 
 
 def set_defaults(values: Mapping[str, Any]) -> None:
-    """Makes ``values`` the defaults of every fetch, and leaves the other defaults unchanged.
+    """Make ``values`` the defaults of every fetch, and leave the other defaults unchanged.
 
     ``None`` restores the built-in default.
 
@@ -265,13 +265,13 @@ def set_defaults(values: Mapping[str, Any]) -> None:
 
 
 def reset_defaults() -> None:
-    """Restores the built-in defaults."""
+    """Restore the built-in defaults."""
     global _defaults
     _defaults = FetchOptions(_BUILT_IN)
 
 
 def resolve(table: Mapping[str, Any] | None, keywords: Mapping[str, Any]) -> FetchOptions:
-    """Returns the options of one fetch: keywords over the table over the defaults.
+    """Return the options of one fetch: keywords over the table over the defaults.
 
     ``None`` as a value has the same effect as omitting the keyword, like ``nil`` in Lua.
 

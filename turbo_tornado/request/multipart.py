@@ -29,7 +29,7 @@ class FilePart(NamedTuple):
 
 
 def check_files(name: str, value: Any) -> list[FilePart]:
-    """Returns the parts of a mapping or of pairs. Opens no file."""
+    """Return the parts of a mapping or of pairs. Opens no file."""
     return [_file_part(name, field, entry) for field, entry in pairs_of(name, value)]
 
 
@@ -59,7 +59,7 @@ def _file_part(name: str, field: Any, entry: Any) -> FilePart:
 
 
 def _content(what: str, content: Any) -> tuple[bytes | str | BinaryIO, str | None]:
-    """Returns the content of a part, and the name of its file."""
+    """Return the content of a part, and the name of its file."""
     if isinstance(content, os.PathLike):
         path = os.fsdecode(content)
         return path, os.path.basename(path)
@@ -139,7 +139,7 @@ class Multipart:
         await send_blocks(self, write)
 
     def __iter__(self) -> Iterator[bytes]:
-        """Yields the blocks of the body.
+        """Yield the blocks of the body.
 
         :raises InvalidBody: for a file that has vanished or has become shorter.
         """

@@ -47,7 +47,7 @@ class Proxy(NamedTuple):
         return f"Proxy-Authorization: {self.credentials}\r\n".encode("ascii")
 
     def connect_head(self, url: URL) -> bytes:
-        """Returns the request for a tunnel to the host of ``url``."""
+        """Return the request for a tunnel to the host of ``url``."""
         # The zone of an IPv6 address is local to this machine.
         host = url.host.partition("%")[0]
         authority = f"[{host}]:{url.port}" if ":" in host else f"{host}:{url.port}"
@@ -55,11 +55,11 @@ class Proxy(NamedTuple):
         return b"%b%b\r\n" % (line, self.header_block)
 
     def refused(self, url: URL, code: int, reason: str) -> ConnectFailed:
-        """Returns the failure for a response of the proxy itself."""
+        """Return the failure for a response of the proxy itself."""
         return self.failed(url, f"it responded with {code} {reason}")
 
     def failed(self, url: URL, problem: object) -> ConnectFailed:
-        """Returns the failure of a connection through the proxy."""
+        """Return the failure of a connection through the proxy."""
         return ConnectFailed(
             f"Could not connect to {url.host_and_port} through the proxy {self.host_and_port}: "
             f"{problem}"
@@ -67,13 +67,13 @@ class Proxy(NamedTuple):
 
 
 def check_proxy(name: str, value: Any) -> Proxy | str:
-    """Returns the proxy, or `ENVIRONMENT`. An error does not contain the credentials."""
+    """Return the proxy, or `ENVIRONMENT`. An error does not contain the credentials."""
     text = check_text(name, value)
     return text if text == ENVIRONMENT else _parse(f"{name} must be {_EXPECTED}", text)
 
 
 def choose_proxy(setting: Proxy | str, url: URL) -> Proxy | None:
-    """Returns the proxy for ``url``, ``None`` for a direct connection.
+    """Return the proxy for ``url``, ``None`` for a direct connection.
 
     :arg setting: what `check_proxy` has returned.
     :raises ValueError: for an invalid value in the environment.
@@ -120,7 +120,7 @@ def _parse(expected: str, text: str) -> Proxy:
 
 
 def absolute_form(url: URL, target: str) -> str:
-    """Returns the request target for a proxy (RFC 9112, section 3.2.2)."""
+    """Return the request target for a proxy (RFC 9112, section 3.2.2)."""
     if target == "*":
         # RFC 9112, section 3.2.4.
         return f"{url.scheme}://{url.host_header}"

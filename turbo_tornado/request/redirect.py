@@ -26,7 +26,7 @@ BODY_HEADERS = (
 
 
 def becomes_get(code: int, method: str) -> bool:
-    """Returns whether a redirect changes the method to GET (RFC 9110, section 15.4)."""
+    """Return whether a redirect changes the method to GET (RFC 9110, section 15.4)."""
     return (code == 303 and method != "HEAD") or (code in (301, 302) and method == "POST")
 
 
@@ -38,19 +38,19 @@ class ResponseHead(Protocol):
 
 
 def keeps_body(head: ResponseHead) -> bool:
-    """Returns whether the body is part of the result: not that of a redirect to follow."""
+    """Return whether the body is part of the result: not that of a redirect to follow."""
     return head.code not in REDIRECT_CODES or not location_of(head)
 
 
 def location_of(head: ResponseHead) -> str:
-    """Returns the Location of a redirect response, an empty string for any other response."""
+    """Return the Location of a redirect response, an empty string for any other response."""
     if head.code not in REDIRECT_CODES:
         return ""
     return next(iter(head.headers.get_list("Location")), "")
 
 
 def redirect(request: Request, code: int, location: str, request_timeout: float) -> Request:
-    """Returns the request that a redirect response asks for.
+    """Return the request that a redirect response asks for.
 
     :arg int code: status code of the response.
     :arg str location: its Location header.

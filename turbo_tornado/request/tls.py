@@ -58,7 +58,7 @@ class TLS:
 
     @classmethod
     def from_options(cls, ssl_options: SSLOptions | None) -> TLS:
-        """Checks a mapping of ``ssl_options``.
+        """Check a mapping of ``ssl_options``.
 
         :raises TypeError: for anything other than a mapping, an unknown key, or a value of
             the wrong type.
@@ -98,7 +98,7 @@ class TLS:
         return (None, self.ca_path) if os.path.isdir(self.ca_path) else (self.ca_path, None)
 
     def context(self) -> ssl.SSLContext:
-        """Returns the context of these settings, which the first call creates.
+        """Return the context of these settings, which the first call creates.
 
         :raises OSError: for a missing file.
         :raises ssl.SSLError: for an invalid file.
@@ -116,7 +116,7 @@ CONTEXT_ON_CURL = (
 
 
 def check_ssl_options(ssl_options: SSLOptions | ssl.SSLContext | None) -> TLS | ssl.SSLContext:
-    """Checks the ``ssl_options`` of a client.
+    """Check the ``ssl_options`` of a client.
 
     :raises TypeError, ValueError: as `TLS.from_options`, and `ValueError` for a context of a
         server.
@@ -129,7 +129,7 @@ def check_ssl_options(ssl_options: SSLOptions | ssl.SSLContext | None) -> TLS | 
 
 
 def _shared(create: Callable[..., ssl.SSLContext]) -> Callable[..., ssl.SSLContext]:
-    """Makes equal arguments share a context: a recent one, or one that a connection uses."""
+    """Make equal arguments share a context: a recent one, or one that a connection uses."""
     in_use: weakref.WeakValueDictionary[Any, ssl.SSLContext] = weakref.WeakValueDictionary()
 
     @lru_cache(maxsize=64)
@@ -170,7 +170,7 @@ def _context(tls: TLS, trust: tuple[str | None, str | None]) -> ssl.SSLContext:
 
 
 def context_of(ssl_options: Any) -> ssl.SSLContext:
-    """Returns the context of Tornado's ``ssl_options``: a dict or an `ssl.SSLContext`."""
+    """Return the context of Tornado's ``ssl_options``: a dict or an `ssl.SSLContext`."""
     if isinstance(ssl_options, dict):
         return _tornado_context(*ssl_options.items())
     return ssl_options_to_context(ssl_options, server_side=False)
@@ -198,7 +198,7 @@ def _path(value: Any) -> str:
 
 
 def system_trust() -> tuple[str | None, str | None]:
-    """Returns the system's PEM file and directory of trusted certificates.
+    """Return the system's PEM file and directory of trusted certificates.
 
     Honours ``SSL_CERT_FILE`` and ``SSL_CERT_DIR``. Returns certifi's file if the system has
     neither a file nor a directory.

@@ -87,7 +87,7 @@ class URL(NamedTuple):
         return (self.scheme, host, self.port)
 
     def with_query(self, query: str) -> URL:
-        """Returns the URL with ``query`` appended to its own query."""
+        """Return the URL with ``query`` appended to its own query."""
         if not query:
             return self
         separator = "?"
@@ -96,7 +96,7 @@ class URL(NamedTuple):
         return self._replace(path=f"{self.path}{separator}{query}")
 
     def join(self, location: str, any_host: bool = False) -> URL:
-        """Returns the target of a Location header that this URL has responded with.
+        """Return the target of a Location header that this URL has responded with.
 
         :arg bool any_host: accept each host that `parse_any_host` accepts.
         :raises InvalidURL, InvalidSchema: as `parse_url`.
@@ -122,7 +122,7 @@ class URL(NamedTuple):
 
 
 def parse_url(url: str) -> URL:
-    """Parses an absolute URL.
+    """Parse an absolute URL.
 
     :raises InvalidURL: for a missing scheme or host, an invalid port, a space or a control
         character. The message never contains the user info.
@@ -132,7 +132,7 @@ def parse_url(url: str) -> URL:
 
 
 def parse_any_host(url: str, is_from_peer: bool = False) -> URL:
-    """Parses an absolute URL as leniently as Tornado's simple client.
+    """Parse an absolute URL as leniently as Tornado's simple client.
 
     The resolver receives the host and the port unchanged. The host can be the percent-encoded
     path of a Unix socket, for example, and the port can be 0. Spaces and control characters are
@@ -220,7 +220,7 @@ def _check_printable(url: str) -> None:
 
 
 def _octets(location: str) -> str:
-    """Returns the text whose characters are the bytes of a Location header."""
+    """Return the text whose characters are the bytes of a Location header."""
     try:
         location.encode("latin-1")
     except UnicodeEncodeError:
@@ -230,7 +230,7 @@ def _octets(location: str) -> str:
 
 
 def _host_text(authority: str) -> str:
-    """Returns an authority whose characters are bytes as text."""
+    """Return an authority whose characters are bytes as text."""
     try:
         return authority.encode("latin-1").decode("utf-8")
     except UnicodeDecodeError:
@@ -238,7 +238,7 @@ def _host_text(authority: str) -> str:
 
 
 def _without_dots(path: str) -> str:
-    """Removes the segments ``.`` and ``..`` (RFC 3986, section 5.2.4)."""
+    """Remove the segments ``.`` and ``..`` (RFC 3986, section 5.2.4)."""
     if "/." not in path:
         return path
     segments: list[str] = []

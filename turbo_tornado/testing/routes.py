@@ -114,7 +114,7 @@ def _parameters(query: str) -> list[tuple[str, str]]:
 
 
 def describe_unexpected(request: StubRequest, routes: list[Route]) -> str:
-    """Returns the message for a request that no route answers."""
+    """Return the message for a request that no route answers."""
     lines = [f"unexpected request: {request}"]
     if urlsplit(request.url).hostname in _LOOPBACK:
         lines.append(

@@ -62,7 +62,7 @@ class StubTransport:
         *answers: Answer | AnswerFunction,
         **answer: Unpack[AnswerKeywords],
     ) -> Route:
-        """Registers answers for some requests.
+        """Register answers for some requests.
 
         :arg method: such as ``"GET"``; ``None`` for any method.
         :arg url: an absolute URL, or a path on any host. With a query, the request must have
@@ -94,7 +94,7 @@ class StubTransport:
         *answers: Answer | AnswerFunction,
         **answer: Unpack[AnswerKeywords],
     ) -> Route:
-        """Registers answers for GET requests, as `on`."""
+        """Register answers for GET requests, as `on`."""
         return self.on("GET", url, *answers, **answer)
 
     def head(
@@ -103,7 +103,7 @@ class StubTransport:
         *answers: Answer | AnswerFunction,
         **answer: Unpack[AnswerKeywords],
     ) -> Route:
-        """Registers answers for HEAD requests, as `on`. The body is omitted."""
+        """Register answers for HEAD requests, as `on`. The body is omitted."""
         return self.on("HEAD", url, *answers, **answer)
 
     def post(
@@ -112,7 +112,7 @@ class StubTransport:
         *answers: Answer | AnswerFunction,
         **answer: Unpack[AnswerKeywords],
     ) -> Route:
-        """Registers answers for POST requests, as `on`."""
+        """Register answers for POST requests, as `on`."""
         return self.on("POST", url, *answers, **answer)
 
     def put(
@@ -121,7 +121,7 @@ class StubTransport:
         *answers: Answer | AnswerFunction,
         **answer: Unpack[AnswerKeywords],
     ) -> Route:
-        """Registers answers for PUT requests, as `on`."""
+        """Register answers for PUT requests, as `on`."""
         return self.on("PUT", url, *answers, **answer)
 
     def patch(
@@ -130,7 +130,7 @@ class StubTransport:
         *answers: Answer | AnswerFunction,
         **answer: Unpack[AnswerKeywords],
     ) -> Route:
-        """Registers answers for PATCH requests, as `on`."""
+        """Register answers for PATCH requests, as `on`."""
         return self.on("PATCH", url, *answers, **answer)
 
     def delete(
@@ -139,11 +139,11 @@ class StubTransport:
         *answers: Answer | AnswerFunction,
         **answer: Unpack[AnswerKeywords],
     ) -> Route:
-        """Registers answers for DELETE requests, as `on`."""
+        """Register answers for DELETE requests, as `on`."""
         return self.on("DELETE", url, *answers, **answer)
 
     def install(self) -> Self:
-        """Replaces every transport by the stub, and returns the stub.
+        """Replace every transport by the stub, and return the stub.
 
         :raises RuntimeError: if the stub is already installed.
         """
@@ -154,12 +154,12 @@ class StubTransport:
         return self
 
     def uninstall(self) -> None:
-        """Restores the transports, and raises as `check` does."""
+        """Restore the transports, and raise as `check` does."""
         self._remove()
         self.check()
 
     def check(self) -> None:
-        """Fails the test if a request has failed in the stub since the last check.
+        """Fail the test if a request has failed in the stub since the last check.
 
         :raises UnexpectedRequest: for a request that no registered answer matches.
         :raises Exception: the exception that a function of the test has raised.
@@ -172,7 +172,7 @@ class StubTransport:
         raise UnexpectedRequest("\n\n".join(map(str, mistakes)))
 
     def assert_all_requested(self) -> None:
-        """Fails the test if a route has received no request.
+        """Fail the test if a route has received no request.
 
         :raises AssertionError: with the list of these routes.
         """

@@ -37,10 +37,10 @@ class StubConnection(Connection):
         return True
 
     def write(self, data: bytes) -> None:
-        """Does nothing: the stub reads the `Request` instead."""
+        """Do nothing: the stub reads the `Request` instead."""
 
     def answer(self, *data: bytes) -> None:
-        """Makes the exchange receive these bytes and then the end of the connection."""
+        """Make the exchange receive these bytes and then the end of the connection."""
         self._answer = [*data, b""]
 
     def receive(self) -> bytes | None:
@@ -57,13 +57,13 @@ class StubConnection(Connection):
         return size
 
     def pause_reading(self) -> None:
-        """Does nothing: there are no events."""
+        """Do nothing: there are no events."""
 
     def resume_reading(self) -> None:
-        """Does nothing."""
+        """Do nothing."""
 
     def close(self) -> None:
-        """Does nothing: there is no socket."""
+        """Do nothing: there is no socket."""
 
 
 class Transport(SimpleTransport):

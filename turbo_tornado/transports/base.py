@@ -56,7 +56,7 @@ class Transport(Protocol):
     """Carries requests."""
 
     def send(self, request: Request, on_done: OnDone) -> Abort:
-        """Sends ``request`` and returns at once.
+        """Send ``request`` and return at once.
 
         :arg on_done: called later, unless the returned function is called first.
         :returns: a function that aborts the request. It has no effect on a request that
@@ -131,7 +131,7 @@ class CancellableFetch(AsyncHTTPClient):
 
     @with_signature_of(AsyncHTTPClient.fetch)
     def fetch(self, *args: Any, **kwargs: Any) -> Any:
-        """Sends a request, as `tornado.httpclient.AsyncHTTPClient.fetch` does.
+        """Send a request, as `tornado.httpclient.AsyncHTTPClient.fetch` does.
 
         Cancelling the future aborts the request and closes its connection.
 
@@ -155,7 +155,7 @@ class CancellableFetch(AsyncHTTPClient):
         return future
 
     def close(self) -> None:
-        """Closes the client. It takes no more requests, and those in progress finish.
+        """Close the client. It takes no more requests, and those in progress finish.
 
         The connections are closed when the last request has ended.
         """
@@ -164,13 +164,13 @@ class CancellableFetch(AsyncHTTPClient):
             self.requests.close(self.release)
 
     def fail_requests(self) -> None:
-        """Fails the requests in progress and closes the client and its connections at once."""
+        """Fail the requests in progress and close the client and its connections at once."""
         self.close()
         self.requests.fail_all()
         self.release()
 
     def release(self) -> None:
-        """Closes the connections of a client without requests. Can be called again."""
+        """Close the connections of a client without requests. Can be called again."""
         raise NotImplementedError
 
     def fetch_impl(self, request: HTTPRequest, callback: Callable[[HTTPResponse], None]) -> None:
@@ -188,11 +188,11 @@ class CancellableFetch(AsyncHTTPClient):
             self.start_fetch(request, callback)
 
     def start_fetch(self, request: HTTPRequest, callback: Callable[[HTTPResponse], None]) -> None:
-        """Sends a request of Tornado; see ``fetch_impl`` of `AsyncHTTPClient`."""
+        """Send a request of Tornado; see ``fetch_impl`` of `AsyncHTTPClient`."""
         raise NotImplementedError
 
     def send(self, request: Request, on_done: OnDone) -> Abort:
-        """Sends a `Request`; see `Transport.send`."""
+        """Send a `Request`; see `Transport.send`."""
         raise NotImplementedError
 
     def _send_carried(
@@ -236,7 +236,7 @@ class CancellableFetch(AsyncHTTPClient):
         return False
 
     async def wait_closed(self) -> None:
-        """Waits until the requests that `fail_requests` has failed have been reported."""
+        """Wait until the requests that `fail_requests` has failed have been reported."""
         # Not longer than that, or a callback that ignores its cancellation would keep the loop
         # from closing.
         for _ in range(10):
@@ -246,7 +246,7 @@ class CancellableFetch(AsyncHTTPClient):
 
     @staticmethod
     def set_abort(abort: Abort) -> None:
-        """Makes cancelling the future of the current `fetch` call ``abort``."""
+        """Make cancelling the future of the current `fetch` call ``abort``."""
         abortable = _abortable.get()
         if abortable is not None:
             abortable.abort = abort
@@ -258,7 +258,7 @@ class QueuedRequest(Protocol):
     def start(self) -> None: ...
 
     def fail(self, error: Exception) -> None:
-        """Stops the request at once and reports ``error``."""
+        """Stop the request at once and report ``error``."""
 
 
 class RequestQueue:
@@ -278,7 +278,7 @@ class RequestQueue:
     def add(
         self, request: QueuedRequest, max_wait: float = 0.0, late: Exception | None = None
     ) -> None:
-        """Starts a request, or lets it wait.
+        """Start a request, or let it wait.
 
         :arg float max_wait: seconds after which a waiting request fails with ``late``; 0
             for no limit.
@@ -293,7 +293,7 @@ class RequestQueue:
         self.waiting[request] = timer
 
     def remove(self, request: QueuedRequest) -> None:
-        """Removes a request that has ended, and starts the next one."""
+        """Remove a request that has ended, and start the next one."""
         self.active.discard(request)
         if self.waiting:
             self._leave(request)
@@ -305,14 +305,14 @@ class RequestQueue:
             self._on_empty = None
 
     def close(self, on_empty: Callable[[], None]) -> None:
-        """Calls ``on_empty`` when all requests have ended, which can be now."""
+        """Call ``on_empty`` when all requests have ended, which can be now."""
         if self.active or self.waiting:
             self._on_empty = on_empty
         else:
             on_empty()
 
     def fail_all(self) -> None:
-        """Fails all requests."""
+        """Fail all requests."""
         # In this order, or the end of an active request would start a waiting one.
         for request in [*self.waiting, *self.active]:
             try:
@@ -349,5 +349,5 @@ _TORNADO = vars(httpclient)
 
 
 def asyncio_loop(io_loop: Any) -> asyncio.AbstractEventLoop:
-    """Returns the asyncio loop of an `IOLoop`, which Tornado's type stubs do not declare."""
+    """Return the asyncio loop of an `IOLoop`, which Tornado's type stubs do not declare."""
     return io_loop.asyncio_loop  # type: ignore[no-any-return]

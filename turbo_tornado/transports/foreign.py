@@ -81,7 +81,7 @@ class ForeignTransport:
         self._client = client
 
     def send(self, request: Request, on_done: OnDone) -> Abort:
-        """Sends a request; see `Transport.send`."""
+        """Send a request; see `Transport.send`."""
         started = time.monotonic()
         http_request = self.http_request(request)
         if request.is_traced:
@@ -118,7 +118,7 @@ class ForeignTransport:
         return abort
 
     def http_request(self, request: Request) -> HTTPRequest:
-        """Returns the ``HTTPRequest`` for a request; see `foreign_request`."""
+        """Return the ``HTTPRequest`` for a request; see `foreign_request`."""
         return foreign_request(self._client, request)
 
 
@@ -132,7 +132,7 @@ class HookedTransport(ForeignTransport):
 async def _delivered(
     result: Any, request: Request, handle_chunk: ChunkHandler
 ) -> HTTPResponse | Response:
-    """Hands the body to a ``streaming_callback`` if a tool has responded to the request."""
+    """Hand the body to a ``streaming_callback`` if a tool has responded to the request."""
     response: HTTPResponse = await result
     outcome = _response(response, request)
     if isinstance(response, CarriedResponse) or not isinstance(outcome, Response):
@@ -167,7 +167,7 @@ def _response(response: HTTPResponse | Response, request: Request) -> Response |
 
 
 def check_request(kind: type[AsyncHTTPClient], request: Request) -> None:
-    """Checks that clients of a class, which has only Tornado's interface, support a request.
+    """Check that clients of a class, which has only Tornado's interface, support a request.
 
     :raises ValueError: for a version other than HTTP/1.1, for a proxy, for a
         ``streaming_callback``, for an iterable as body, for a directory as
@@ -202,7 +202,7 @@ def check_request(kind: type[AsyncHTTPClient], request: Request) -> None:
 
 
 def foreign_request(client: AsyncHTTPClient, request: Request) -> HTTPRequest:
-    """Returns the ``HTTPRequest`` that makes ``client`` send ``request``.
+    """Return the ``HTTPRequest`` that makes ``client`` send ``request``.
 
     A file is read into memory.
 
@@ -240,7 +240,7 @@ def foreign_request(client: AsyncHTTPClient, request: Request) -> HTTPRequest:
 
 
 def _mark_as_traced(request: HTTPRequest) -> None:
-    """Keeps OpenTelemetry's instrumentor for Tornado from creating a span for a request.
+    """Keep OpenTelemetry's instrumentor for Tornado from creating a span for a request.
 
     It ignores requests with this attribute, which Tornado's simple client sets on the request
     that follows a redirect. The client itself uses it only to follow redirects.
@@ -262,7 +262,7 @@ def _set_reuse(curl: Any, reuse: bool) -> None:
 
 
 def _failure(error: BaseException, request: Request, elapsed: float) -> BaseException:
-    """Returns the failure for an exception of a foreign client.
+    """Return the failure for an exception of a foreign client.
 
     A failure of a built-in transport, and an exception that is not a failure of the network,
     are returned unchanged.

@@ -26,7 +26,7 @@ AnyMethod = TypeVar("AnyMethod", bound=Callable[..., Any])
 
 
 def with_signature_of(method: AnyMethod) -> Callable[[Callable[..., Any]], AnyMethod]:
-    """Gives a method that passes its arguments on the signature of ``method``."""
+    """Give a method that passes its arguments on the signature of ``method``."""
     return cast(
         "Callable[[Callable[..., Any]], AnyMethod]",
         functools.wraps(method, assigned=(), updated=()),
@@ -34,7 +34,7 @@ def with_signature_of(method: AnyMethod) -> Callable[[Callable[..., Any]], AnyMe
 
 
 def is_replaced(function: Any, module: dict[str, Any]) -> bool:
-    """Returns whether ``function`` is not the one that a module defines.
+    """Return whether ``function`` is not the one that a module defines.
 
     A comparison with the function itself would be wrong if this package is imported while the
     function is replaced. `functools.wraps` copies the name of a function, but not its globals.
@@ -81,7 +81,7 @@ class StandIn:
         self._start(request, callback)
 
     def _set_timeout(self, milliseconds: int) -> None:
-        """Does nothing: the transport has a separate timer."""
+        """Do nothing: the transport has a separate timer."""
 
 
 class CarriedRequest(HTTPRequest):
@@ -105,7 +105,7 @@ class CarriedRequest(HTTPRequest):
         self._headers_before = self.headers.copy()
 
     def request_to_send(self) -> Request:
-        """Returns the request with its headers as they are now.
+        """Return the request with its headers as they are now.
 
         :raises ValueError: for an invalid header.
         """

@@ -44,5 +44,5 @@ _FAILURES: dict[int, type[Exception]] = {
 
 
 def failure_of_code(code: int, message: str) -> Exception:
-    """Returns the failure for a CURLcode other than `TIMED_OUT`."""
+    """Return the failure for a CURLcode other than `TIMED_OUT`."""
     return _FAILURES.get(code, BrokenConnection)(message)

@@ -15,11 +15,11 @@ class BelongsToLoop(Protocol):
     """Something that has to be closed before its loop."""
 
     def fail_requests(self) -> None:
-        """Closes it at once: nothing finishes after the end of the loop."""
+        """Close it at once: nothing finishes after the end of the loop."""
 
     @property
     def wait_closed(self) -> WaitClosed | None:
-        """Waits until the requests that `fail_requests` has failed have been reported.
+        """Wait until the requests that `fail_requests` has failed have been reported.
 
         ``None`` if the loop need not run for that.
         """
@@ -32,7 +32,7 @@ _members: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, weakref.WeakSet[B
 
 
 def close_with_loop(loop: asyncio.AbstractEventLoop, member: BelongsToLoop) -> None:
-    """Closes ``member`` together with ``loop``, unless it is dropped before."""
+    """Close ``member`` together with ``loop``, unless it is dropped before."""
     members = _members.get(loop)
     if members is None:
         members = _members[loop] = weakref.WeakSet()

@@ -18,7 +18,7 @@ class ProducedBody:
         self._is_open = True
 
     def frame(self, chunk: bytes) -> bytes:
-        """Returns the bytes to send for a chunk.
+        """Return the bytes to send for a chunk.
 
         :raises HTTPOutputError: for more than the known length, and after `end`.
         """
@@ -34,7 +34,7 @@ class ProducedBody:
         return chunk
 
     def end(self) -> bytes:
-        """Returns the bytes to send at the end.
+        """Return the bytes to send at the end.
 
         :raises HTTPOutputError: for less than the known length.
         """

@@ -27,7 +27,7 @@ _NAMES = ("auto", "simple", "curl")
 
 
 def check_transport(choice: object) -> TransportChoice:
-    """Checks a user's choice of a transport.
+    """Check a user's choice of a transport.
 
     :raises TypeError: for anything but a name, a class or an instance.
     :raises ValueError: for an unknown name, or an instance with unsupported ``defaults``.
@@ -52,7 +52,7 @@ def check_transport(choice: object) -> TransportChoice:
 
 
 def check_defaults(client: AsyncHTTPClient) -> None:
-    """Checks the ``defaults`` of a client. A fetch sets almost everything itself.
+    """Check the ``defaults`` of a client. A fetch sets almost everything itself.
 
     :raises ValueError: for a default that a fetch would ignore, or that would send credentials
         to the target of a redirect.
@@ -99,7 +99,7 @@ def _curl_for_http2() -> Literal["curl"]:
 
 
 def check_supported(choice: TransportChoice, request: Request) -> None:
-    """Checks that a transport supports a request, without creating the transport.
+    """Check that a transport supports a request, without creating the transport.
 
     :arg choice: a result of `check_transport`.
     :raises ValueError: for an unsupported request.
@@ -182,7 +182,7 @@ class Registry:
     def transport_for(
         self, io_loop: IOLoop, choice: TransportChoice | None, http_version: str
     ) -> Transport:
-        """Returns the transport of a fetch, creating it if necessary.
+        """Return the transport of a fetch, creating it if necessary.
 
         :arg choice: a result of `check_transport`, or ``None`` for the default.
         :arg http_version: the version that the fetch asks for.
@@ -238,15 +238,15 @@ class Registry:
         return client
 
     def clients_of(self, io_loop: IOLoop) -> list[AsyncHTTPClient]:
-        """Returns the clients that were created for a loop."""
+        """Return the clients that were created for a loop."""
         return [*self._clients.get(io_loop, {}).values()]
 
     def add_stub(self, kind: type[AsyncHTTPClient]) -> None:
-        """Makes ``kind`` carry every fetch, also one with another transport."""
+        """Make ``kind`` carry every fetch, also one with another transport."""
         self._stubs.append(kind)
 
     def remove_stub(self, kind: type[AsyncHTTPClient]) -> None:
-        """Undoes `add_stub` and closes the transports of this class."""
+        """Undo `add_stub` and close the transports of this class."""
         self._stubs.remove(kind)
         for io_loop, clients in list(self._clients.items()):
             client = clients.pop(kind, None)
@@ -256,14 +256,14 @@ class Registry:
                 io_loop.add_callback(_end, client)
 
     def close(self, io_loop: IOLoop) -> None:
-        """Closes the transports of a loop."""
+        """Close the transports of a loop."""
         self._members.pop(io_loop, None)
         self._transports.pop(io_loop, None)
         for client in self._clients.pop(io_loop, {}).values():
             _end(client)
 
     def forget_parent(self) -> None:
-        """Drops the transports that a forked child has inherited."""
+        """Drop the transports that a forked child has inherited."""
         if self._clients:
             # Finalizing them would close TLS sessions that the parent still uses. One
             # reference too many prevents that, even at the exit of the child.

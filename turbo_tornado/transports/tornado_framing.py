@@ -8,7 +8,7 @@ from collections.abc import Mapping
 def check_framing(
     headers: Mapping[str, str], body: bytes | None, is_produced: bool = False
 ) -> None:
-    """Checks that the headers announce the body that is sent.
+    """Check that the headers announce the body that is sent.
 
     :arg bool is_produced: the body comes from a ``body_producer``. Default: false.
     :raises ValueError: otherwise, because the peer would take the next request on the

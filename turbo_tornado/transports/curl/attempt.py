@@ -72,7 +72,7 @@ class RequestAttempt(Attempt):
         self._size = 0
 
     def clear(self) -> None:
-        """Drops the response, because the handle refers to the attempt until the next one."""
+        """Drop the response, because the handle refers to the attempt until the next one."""
         self.head = self.body = self.failure = self.delivery = self.create_delivery = None
 
     def allows_reuse(self) -> bool:

@@ -74,7 +74,7 @@ class Attempt:
         self.new_sockets: list[int] = []
 
     def allows_reuse(self) -> bool:
-        """Returns whether the response is complete and allows another request."""
+        """Return whether the response is complete and allows another request."""
         raise NotImplementedError
 
 
@@ -123,7 +123,7 @@ class Connections:
         self._by_address: dict[Address, Connection] = {}
 
     def on_socket(self, fd: int) -> None:
-        """Notes that libcurl has opened a socket."""
+        """Note that libcurl has opened a socket."""
         connection = self._by_fd.pop(fd, None)
         if connection is not None:
             self._set_idle(connection, False)
@@ -131,7 +131,7 @@ class Connections:
                 del self._by_address[connection.address]
 
     def claim(self, address: Address, attempt: Attempt, is_http2: bool = False) -> Claim:
-        """Decides whether a request may be sent on the connection with this address.
+        """Decide whether a request may be sent on the connection with this address.
 
         :arg is_http2: the request asks for HTTP/2.
         """
@@ -208,7 +208,7 @@ class Connections:
         return Claim.REUSED if state.is_open else Claim.CLOSED
 
     def is_early(self, attempt: Attempt) -> bool:
-        """Returns whether a response was there before the request was sent.
+        """Return whether a response was there before the request was sent.
 
         To be called when the first line of a response has arrived.
         """
@@ -230,7 +230,7 @@ class Connections:
         return True
 
     def on_end(self, fd: int, is_reset: bool) -> None:
-        """Notes that the peer has closed a connection, before libcurl learns about it."""
+        """Note that the peer has closed a connection, before libcurl learns about it."""
         connection = self._by_fd.get(fd)
         if connection is None:
             return
@@ -248,7 +248,7 @@ class Connections:
             connection.user.ending = Ending(is_reset, has_data)
 
     def release(self, attempt: Attempt, is_shared: bool = False) -> None:
-        """Notes that an attempt has ended.
+        """Note that an attempt has ended.
 
         :arg bool is_shared: the connection is an HTTP/2 connection.
         """

@@ -48,7 +48,7 @@ class Delivery:
         self._on_idle: Callable[[], None] | None = None
 
     def write(self, chunk: bytes) -> int | None:
-        """Receives bytes of the body: the write function of libcurl."""
+        """Receive bytes of the body: the write function of libcurl."""
         if self._size >= _MAX_WAITING:
             # libcurl passes the same bytes again later.
             self._is_paused = True
@@ -61,7 +61,7 @@ class Delivery:
         return None
 
     def when_idle(self, callback: Callable[[], None]) -> None:
-        """Calls ``callback`` when everything that was received has been handled."""
+        """Call ``callback`` when everything that was received has been handled."""
         if self._is_running:
             self._on_idle = callback
         else:

@@ -58,7 +58,7 @@ class CurlEngine:
         self._timer_at = 0.0
 
     def may_reuse(self) -> bool:
-        """Returns whether there can be an idle connection for one more transfer.
+        """Return whether there can be an idle connection for one more transfer.
 
         libcurl searches all connections for an idle one. If many transfers start at once,
         that search is most of their cost.
@@ -69,16 +69,16 @@ class CurlEngine:
         return self._added <= min(self.connections.idle_count, self._max_idle + _LIMIT_STEP)
 
     def add(self, curl: pycurl.Curl, done: TransferDone) -> None:
-        """Starts a transfer in the next iteration of the loop."""
+        """Start a transfer in the next iteration of the loop."""
         self._transfers[curl] = done
         self.multi.add_handle(curl)
 
     def adopt(self, curl: pycurl.Curl, done: TransferDone) -> None:
-        """Takes over a transfer that Tornado has added to the multi."""
+        """Take over a transfer that Tornado has added to the multi."""
         self._transfers[curl] = done
 
     def remove(self, curl: pycurl.Curl) -> bool:
-        """Aborts a transfer: its connection is closed and its callback is not called.
+        """Abort a transfer: its connection is closed and its callback is not called.
 
         :returns: whether there was such a transfer.
         """
@@ -88,7 +88,7 @@ class CurlEngine:
         return True
 
     def resume(self, curl: pycurl.Curl) -> None:
-        """Lets a paused transfer go on."""
+        """Let a paused transfer go on."""
         if curl not in self._transfers:
             return
         if self.is_acting:
@@ -106,7 +106,7 @@ class CurlEngine:
         self.on_timer(0)
 
     def on_timer(self, milliseconds: int) -> None:
-        """Sets the time at which libcurl wants to run: its timer callback."""
+        """Set the time at which libcurl wants to run: its timer callback."""
         # Often called while libcurl is running.
         if self.is_closed:
             return
@@ -122,7 +122,7 @@ class CurlEngine:
                 self._set_timer(self._deadline)
 
     def close(self) -> None:
-        """Stops the engine. There are no transfers any more."""
+        """Stop the engine. There are no transfers any more."""
         self.is_closed = True
         for handle in (self._wakeup, self._timer):
             if handle is not None:
@@ -177,7 +177,7 @@ class CurlEngine:
             self.multi.setopt(pycurl.M_MAXCONNECTS, self._max_idle + self._limit_base)
 
     def _settle(self) -> None:
-        """Calls the callbacks of the transfers that have ended."""
+        """Call the callbacks of the transfers that have ended."""
         if self._running >= len(self._transfers):
             return
         queued = -1

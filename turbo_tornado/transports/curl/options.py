@@ -65,7 +65,7 @@ class RequestHandle:
         self._is_fresh: bool | None = None
 
     def set_up(self, request: Request) -> None:
-        """Sets the options for a request, except those that differ between attempts.
+        """Set the options for a request, except those that differ between attempts.
 
         :raises ValueError, pycurl.error: for values that libcurl does not accept.
         """
@@ -111,11 +111,11 @@ class RequestHandle:
         self._settings = settings
 
     def set_upload(self, upload: Upload) -> None:
-        """Sets the source of the body for one attempt."""
+        """Set the source of the body for one attempt."""
         self.curl.setopt(pycurl.READFUNCTION, upload.read)
 
     def set_attempt(self, attempt: RequestAttempt, timeout: int, is_fresh: bool) -> None:
-        """Sets the options for one attempt.
+        """Set the options for one attempt.
 
         :arg int timeout: milliseconds, 0 for no limit.
         :arg bool is_fresh: open a new connection.
@@ -198,7 +198,7 @@ class RequestHandle:
 
 
 def is_refusal(kind: int, text: bytes) -> bool:
-    """Returns whether a debug message of libcurl reports that the peer refused the request.
+    """Return whether a debug message of libcurl reports that the peer refused the request.
 
     libcurl has no code for it. It repeats such a request, and also one whose connection was
     closed, which the peer can have processed.
@@ -207,7 +207,7 @@ def is_refusal(kind: int, text: bytes) -> bool:
 
 
 def header_entries(block: bytes, has_body: bool, is_framed: bool = True) -> list[bytes]:
-    """Returns the entries of HTTPHEADER that make libcurl send ``block`` unchanged.
+    """Return the entries of HTTPHEADER that make libcurl send ``block`` unchanged.
 
     The first entry contains all lines, so that libcurl sees the first header only, which
     `header_block` has chosen. The other entries keep libcurl from adding headers.
@@ -233,7 +233,7 @@ def _separate_entry(line: bytes) -> bytes:
 
 
 def trusted_files(tls: TLS) -> tuple[str, str]:
-    """Returns the trusted file and directory such that libcurl trusts no others.
+    """Return the trusted file and directory such that libcurl trusts no others.
 
     libcurl 8.17 and newer replaces an unset one by its compiled-in default.
     """

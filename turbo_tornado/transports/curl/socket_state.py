@@ -69,7 +69,7 @@ else:
 
 
 def read_state(fd: int) -> SocketState | None:
-    """Returns the state of a socket, ``None`` if ``fd`` is not a connected TCP socket."""
+    """Return the state of a socket, ``None`` if ``fd`` is not a connected TCP socket."""
     try:
         sock = socket.SocketType(socket.AF_INET, socket.SOCK_STREAM, 0, fd)
         try:
@@ -82,7 +82,7 @@ def read_state(fd: int) -> SocketState | None:
 
 
 def has_address(fd: int, address: Address) -> bool:
-    """Returns whether a socket has the ports of ``address``."""
+    """Return whether a socket has the ports of ``address``."""
     try:
         sock = socket.SocketType(socket.AF_INET, socket.SOCK_STREAM, 0, fd)
         try:

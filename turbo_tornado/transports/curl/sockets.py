@@ -21,10 +21,10 @@ class Sockets(Protocol):
     """Waits for the events that libcurl asks for."""
 
     def watch(self, what: int, fd: int, multi: pycurl.CurlMulti, data: Any) -> None:
-        """Changes the events of a socket: libcurl's socket callback."""
+        """Change the events of a socket: libcurl's socket callback."""
 
     def poll(self) -> None:
-        """Handles the events of this moment."""
+        """Handle the events of this moment."""
 
     def close(self) -> None: ...
 

@@ -20,7 +20,7 @@ class _ReceivedHeaders(HTTPHeaders):
 
 
 def received_headers(lines: list[bytes]) -> tuple[httputil.HTTPHeaders, str | None]:
-    """Returns the headers and the reason as Tornado's curl client does."""
+    """Return the headers and the reason as Tornado's curl client does."""
     reason = _reason(lines[0])
     block = b"".join(lines[1:-1])
     if reason is not None and lines[-1] == b"\r\n" and _CLEAN_FIELDS.fullmatch(block):

@@ -148,7 +148,7 @@ class TornadoHandle:
         self._is_verbose: bool | None = None
 
     def set_up(self, request: HTTPRequest) -> bool:
-        """Sets the options for a request; returns whether that is possible here."""
+        """Set the options for a request; return whether that is possible here."""
         raw = raw_request(request)
         curl = self.curl
         body = raw.body
@@ -191,14 +191,14 @@ class TornadoHandle:
         self.set_connection_callbacks()
 
     def set_connection_callbacks(self) -> None:
-        """Makes libcurl report which connections it opens and uses."""
+        """Make libcurl report which connections it opens and uses."""
         self.curl.setopt(pycurl.SOCKOPTFUNCTION, self._on_socket)
         self.curl.setopt(pycurl.PREREQFUNCTION, self._on_sending)
         if not _curl_log.isEnabledFor(logging.DEBUG):
             self.curl.setopt(pycurl.DEBUGFUNCTION, self._on_debug)
 
     def set_attempt(self, attempt: TornadoAttempt, is_fresh: bool) -> None:
-        """Sets the options for one attempt.
+        """Set the options for one attempt.
 
         :arg bool is_fresh: open a new connection.
         """
@@ -259,13 +259,13 @@ def _in_context(context: contextvars.Context, callback: Any) -> Any:
 
 
 def raw_request(request: HTTPRequest) -> HTTPRequest:
-    """Returns the request of the user without the defaults of the client."""
+    """Return the request of the user without the defaults of the client."""
     raw: HTTPRequest = getattr(request, "request", request)
     return raw
 
 
 def forbids_reuse(request: HTTPRequest) -> bool:
-    """Returns whether the connection must not be reused after ``request``."""
+    """Return whether the connection must not be reused after ``request``."""
     if request.method == "CONNECT":
         return True
     headers = request.headers
@@ -273,7 +273,7 @@ def forbids_reuse(request: HTTPRequest) -> bool:
 
 
 def needs_refusals(request: HTTPRequest) -> bool:
-    """Returns whether it matters that an HTTP/2 peer has refused ``request``."""
+    """Return whether it matters that an HTTP/2 peer has refused ``request``."""
     return request.method not in IDEMPOTENT_METHODS and not request.url.startswith("http:")
 
 
@@ -286,7 +286,7 @@ def _needs_tornado(request: HTTPRequest) -> bool:
 
 
 def _encoded(headers: httputil.HTTPHeaders) -> list[bytes]:
-    """Returns the entries of HTTPHEADER that Tornado's curl client sets."""
+    """Return the entries of HTTPHEADER that Tornado's curl client sets."""
     lines = []
     for name, value in headers.get_all():
         line = b"%b: %b" % (native_str(name).encode("ascii"), native_str(value).encode("latin-1"))

@@ -83,7 +83,7 @@ class Transfer:
             )
 
     def start(self) -> None:
-        """Starts the first attempt; called by the queue."""
+        """Start the first attempt; called by the queue."""
         request = self._request
         self._queued = time.monotonic() - self._created
         handle = self._handles.take()
@@ -113,7 +113,7 @@ class Transfer:
         self._engine.add(self._handle.curl, self._on_end)
 
     def _stream(self, tasks: RequestTasks) -> None:
-        """Prepares the streamed bodies of an attempt."""
+        """Prepare the streamed bodies of an attempt."""
         assert self._handle is not None
         request = self._request
         # The attempt before has not ended the tasks of its upload.
@@ -130,14 +130,14 @@ class Transfer:
             self._handle.set_upload(self._upload)
 
     def abort(self) -> None:
-        """Aborts the transfer: its connection is closed and nothing is reported."""
+        """Abort the transfer: its connection is closed and nothing is reported."""
         if self._on_done is None:
             return
         self._on_done = None
         self._stop()
 
     def fail(self, error: BaseException) -> None:
-        """Stops the transfer and reports ``error``."""
+        """Stop the transfer and report ``error``."""
         on_done, self._on_done = self._on_done, None
         if on_done is not None:
             self._stop()
@@ -189,7 +189,7 @@ class Transfer:
             self._finish(outcome, not code and isinstance(outcome, Response))
 
     def _can_retry(self, code: int) -> bool:
-        """Returns whether the request can be retried on another connection.
+        """Return whether the request can be retried on another connection.
 
         Its connection was closed before any byte of the response, or had a response
         already. A request that is not idempotent may have been processed.

@@ -116,7 +116,7 @@ class CurlTransport(CancellableFetch, CurlAsyncHTTPClient):
         CurlAsyncHTTPClient.close(self)
 
     def send(self, request: Request, on_done: OnDone) -> Abort:
-        """Sends a `Request` of `turbo_tornado.HTTPClient`. `AsyncHTTPClient` has no equivalent.
+        """Send a `Request` of `turbo_tornado.HTTPClient`. `AsyncHTTPClient` has no equivalent.
 
         :arg Request request: the request, which is sent unchanged.
         :arg on_done: called later with the response or the failure, once.
@@ -143,7 +143,7 @@ class CurlTransport(CancellableFetch, CurlAsyncHTTPClient):
 
     @classmethod
     def check_request(cls, request: Request) -> None:
-        """Checks that this transport supports a `Request`.
+        """Check that this transport supports a `Request`.
 
         :raises ValueError: otherwise; see `send`.
         """
@@ -196,7 +196,7 @@ class CurlTransport(CancellableFetch, CurlAsyncHTTPClient):
 def _release(
     engine: CurlEngine, multi: pycurl.CurlMulti, handles: tuple[SpareHandles[Any], ...]
 ) -> None:
-    """Closes what a transport has left that was dropped without `CurlTransport.close`."""
+    """Close what a transport has left that was dropped without `CurlTransport.close`."""
     if engine.is_closed:
         return
     if engine.is_acting:
@@ -231,11 +231,11 @@ class SpareHandles(Generic[AnyHandle]):
         self.spare: list[AnyHandle] = []
 
     def take(self) -> AnyHandle:
-        """Returns a handle that no transfer uses."""
+        """Return a handle that no transfer uses."""
         return self.spare.pop() if self.spare else self._create()
 
     def give_back(self, handle: AnyHandle, is_clean: bool, body: bytes | None) -> None:
-        """Takes a handle back when its transfer has ended.
+        """Take a handle back when its transfer has ended.
 
         :arg bool is_clean: the transfer has ended with a response. After a head that was cut
             within a folded line, libcurl 8.23 continues that line with the next head, even
@@ -249,7 +249,7 @@ class SpareHandles(Generic[AnyHandle]):
             handle.curl.close()
 
     def close(self) -> None:
-        """Closes the unused handles and keeps no others."""
+        """Close the unused handles and all handles that are given back later."""
         self._max_spare = 0
         while self.spare:
             self.spare.pop().curl.close()

@@ -14,7 +14,7 @@ from .socket_state import read_state
 
 
 def configure_proxy(curl: pycurl.Curl, proxy: Proxy, is_tunnel: bool) -> None:
-    """Makes libcurl send its requests to a proxy, with the headers of the client only."""
+    """Make libcurl send its requests to a proxy, with the headers of the client only."""
     host = f"[{proxy.host.replace('%', '%25')}]" if ":" in proxy.host else proxy.host
     curl.setopt(pycurl.PROXY, f"http://{host}:{proxy.port}")
     curl.setopt(pycurl.NOPROXY, "")
@@ -28,7 +28,7 @@ def configure_proxy(curl: pycurl.Curl, proxy: Proxy, is_tunnel: bool) -> None:
 
 
 def create_attempt(request: Request, connections: Connections) -> RequestAttempt:
-    """Returns the attempt for a request, with or without a tunnel."""
+    """Return the attempt for a request, with or without a tunnel."""
     if request.proxy is None or request.is_forwarded:
         return RequestAttempt(request, connections)
     return TunnelAttempt(request, connections)

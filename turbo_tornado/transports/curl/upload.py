@@ -45,7 +45,7 @@ class Upload:
         self.is_started = False
 
     def read(self, size: int) -> bytes | int:
-        """Returns the next bytes: the read function of libcurl."""
+        """Return the next bytes: the read function of libcurl."""
         if not self.is_started:
             self.is_started = True
             self._spawn(self._run())

@@ -47,7 +47,7 @@ class Connector:
         self.phase = f"while resolving {self._peer.host}"
 
     def connect_at_once(self) -> socket.socket | None:
-        """Returns a connected socket if that takes no waiting, as on a loopback address.
+        """Return a connected socket if that takes no waiting, as on a loopback address.
 
         An attempt that has to wait, or that fails, goes on in `connect`.
         """
@@ -83,12 +83,12 @@ class Connector:
         return _without_delay(sock)
 
     def close(self) -> None:
-        """Closes the socket of an attempt that `connect` has not taken over."""
+        """Close the socket of an attempt that `connect` has not taken over."""
         if self._pending is not None:
             self._pending.close()
 
     async def connect(self, context: ssl.SSLContext | None) -> socket.socket:
-        """Returns a connected socket; with a context an `ssl.SSLSocket` after its handshake.
+        """Return a connected socket; with a context an `ssl.SSLSocket` after its handshake.
 
         :raises ConnectFailed: when the host has no address, or none accepts a connection, or the
             proxy does not open a tunnel.

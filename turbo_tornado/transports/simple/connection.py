@@ -25,7 +25,7 @@ _WANT = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 
 def is_cut_tls(error: Exception) -> bool:
-    """Returns whether a TLS connection has ended without close_notify."""
+    """Return whether a TLS connection has ended without close_notify."""
     # Python 3.12 also raises the base class with the same reason.
     return isinstance(error, ssl.SSLEOFError) or (
         isinstance(error, ssl.SSLError) and error.reason == "UNEXPECTED_EOF_WHILE_READING"
@@ -96,7 +96,7 @@ class Connection:
         return not self._outgoing and self.write_error is None
 
     def write(self, data: bytes) -> None:
-        """Sends ``data``, as far as the socket accepts it now; the rest follows by itself.
+        """Send ``data``, as far as the socket accepts it now; the rest follows by itself.
 
         A write error is not raised: the peer may have sent a response or an alert before.
         It is in ``write_error``, and receiving ends with the same error or with the end.
@@ -114,7 +114,7 @@ class Connection:
             self._watch_outgoing()
 
     def drain(self) -> asyncio.Future[None]:
-        """Returns a future that is done when everything that was written has been sent.
+        """Return a future that is done when everything that was written has been sent.
 
         Its exception is a `StreamClosedError` when the connection breaks or is closed.
         """
@@ -128,7 +128,7 @@ class Connection:
         return drain
 
     def receive(self) -> bytes | None:
-        """Returns the next bytes, ``b""`` at the end, ``None`` if there is nothing yet.
+        """Return the next bytes, ``b""`` at the end, ``None`` if there is nothing yet.
 
         :raises OSError: when the connection is broken.
         """
@@ -139,7 +139,7 @@ class Connection:
             return None
 
     def receive_into(self, buffer: memoryview) -> int | None:
-        """Receives into ``buffer`` and returns the number of bytes, as `receive`.
+        """Receive into ``buffer`` and return the number of bytes, as `receive`.
 
         :raises OSError: when the connection is broken.
         """
@@ -150,7 +150,7 @@ class Connection:
             return None
 
     def is_quiet(self) -> bool:
-        """Returns whether the peer has neither closed nor sent anything.
+        """Return whether the peer has neither closed nor sent anything.
 
         The kernel can know more than the loop, which has not polled yet.
         """
@@ -176,15 +176,15 @@ class Connection:
         return bool(self._events & IOLoop.READ)
 
     def pause_reading(self) -> None:
-        """Stops calling the owner, so that the peer has to wait."""
+        """Stop calling the owner, so that the peer has to wait."""
         self._watch(self._events & ~IOLoop.READ)
 
     def resume_reading(self) -> None:
-        """Undoes `pause_reading`."""
+        """Undo `pause_reading`."""
         self._watch(self._events | IOLoop.READ)
 
     def close(self) -> None:
-        """Closes the socket. Does nothing on a closed connection."""
+        """Close the socket. Does nothing on a closed connection."""
         if self.is_closed:
             return
         self.is_closed = True
@@ -212,7 +212,7 @@ class Connection:
             self._watch(self._events | IOLoop.WRITE)
 
     def _send(self, view: memoryview) -> int:
-        """Sends what the socket accepts and returns the number of bytes."""
+        """Send what the socket accepts and return the number of bytes."""
         # TLS takes one record at a time.
         sent = 0
         while sent < len(view):

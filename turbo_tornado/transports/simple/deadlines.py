@@ -28,7 +28,7 @@ class Deadlines:
         self._timer_at = 0.0
 
     def add(self, item: Item, seconds: float, callback: Callable[[Item], None]) -> None:
-        """Calls ``callback(item)`` after ``seconds``.
+        """Call ``callback(item)`` after ``seconds``.
 
         It is called even if another callback has ended the item in the same moment.
         """
@@ -41,7 +41,7 @@ class Deadlines:
         group[item] = (deadline, callback)
 
     def discard(self, item: Hashable, seconds: float) -> None:
-        """Removes a deadline that was added with the same ``seconds``, if it is there."""
+        """Remove a deadline that was added with the same ``seconds``, if it is there."""
         group = self._groups.get(seconds)
         if group is None:
             return
@@ -52,7 +52,7 @@ class Deadlines:
                 self.close()
 
     def close(self) -> None:
-        """Removes all deadlines."""
+        """Remove all deadlines."""
         self._groups.clear()
         if self._timer is not None:
             self._timer.cancel()

@@ -32,11 +32,11 @@ class Delivery:
         self._received: list[bytes] = []
 
     def write(self, chunk: bytes) -> None:
-        """Takes the next bytes of the body from the parser."""
+        """Take the next bytes of the body from the parser."""
         self._received.append(chunk)
 
     def deliver(self, complete: bool) -> bool:
-        """Calls the callback; returns whether there may be more to receive now.
+        """Call the callback; return whether there may be more to receive now.
 
         :arg bool complete: whether the response is complete.
         :raises BodyError: for a body over its limit or invalid gzip.
@@ -80,7 +80,7 @@ class Discard:
         self._size = 0
 
     def write(self, chunk: bytes) -> None:
-        """Counts the bytes.
+        """Count the bytes.
 
         :raises BodyError: for more than a new connection would cost.
         """

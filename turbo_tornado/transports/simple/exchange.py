@@ -45,7 +45,7 @@ class Exchange(ActiveRequest):
     _upload: Upload | None = None
 
     def start(self) -> None:
-        """Begins with an idle connection, or connects."""
+        """Begin with an idle connection, or connects."""
         transport = self._transport
         if transport.requests.max_clients is not None:
             self.queued = self.elapsed
@@ -89,7 +89,7 @@ class Exchange(ActiveRequest):
     # Receiving
 
     def on_readable(self, connection: Connection) -> None:
-        """Receives what the connection has, up to the end of the response."""
+        """Receive what the connection has, up to the end of the response."""
         # Until there is nothing more: no event announces a record that OpenSSL holds, and on
         # uvloop no further event follows one that came with a reset.
         for _ in range(_MAX_RECEIVES):
@@ -104,7 +104,7 @@ class Exchange(ActiveRequest):
             self.on_readable(connection)
 
     def _receive(self, connection: Connection) -> bool:
-        """Receives once; returns whether there may be more to receive now."""
+        """Receive once; return whether there may be more to receive now."""
         parser = self._parser
         assert parser is not None
         try:
@@ -148,12 +148,12 @@ class Exchange(ActiveRequest):
         return not complete
 
     def pause_reading(self) -> None:
-        """Makes the peer wait."""
+        """Make the peer wait."""
         assert self._connection is not None
         self._connection.pause_reading()
 
     def resume_reading(self) -> None:
-        """Goes on to receive."""
+        """Go on to receive."""
         connection = self._connection
         assert connection is not None
         connection.resume_reading()
@@ -217,7 +217,7 @@ class Exchange(ActiveRequest):
         self._on_bad_response(failure)
 
     def _repeat(self) -> bool:
-        """Repeats the request if the peer has closed the idle connection before it."""
+        """Repeat the request if the peer has closed the idle connection before it."""
         request, connection, parser = self.request, self._connection, self._parser
         assert connection is not None and parser is not None
         if not self._is_reused or parser.begun or not request.is_replayable:
@@ -231,7 +231,7 @@ class Exchange(ActiveRequest):
         return True
 
     def on_complete(self, is_reusable: bool = True) -> None:
-        """Reports the response and returns the connection to the pool, if possible."""
+        """Report the response and return the connection to the pool, if possible."""
         parser, connection = self._parser, self._connection
         assert parser is not None and parser.head is not None and connection is not None
         assert self._body is not None
@@ -272,7 +272,7 @@ class Exchange(ActiveRequest):
         return ActiveRequest._end(self, phase)
 
     def _is_reusable(self, connection: Connection, head: Head, leftover: bytes) -> bool:
-        """Returns whether both messages are complete and allow another request."""
+        """Return whether both messages are complete and allow another request."""
         return (
             self.request.keep_alive
             and head.keep_alive

@@ -37,7 +37,7 @@ class IdlePool:
         return len(self._all)
 
     def take(self, key: Hashable) -> Connection | None:
-        """Returns the most recently used connection of ``key`` that is in order, if any."""
+        """Return the most recently used connection of ``key`` that is in order, if any."""
         idle = self._by_key.get(key)
         if idle is None:
             return None
@@ -54,7 +54,7 @@ class IdlePool:
         return taken
 
     def put(self, connection: Connection) -> None:
-        """Adds a connection whose exchange has ended in order."""
+        """Add a connection whose exchange has ended in order."""
         idle = self._by_key.get(connection.key)
         if connection.is_closed or self.max_idle < 1 or len(idle or ()) >= self.max_idle_per_key:
             connection.close()
@@ -71,7 +71,7 @@ class IdlePool:
             self._drop(next(iter(self._all)))
 
     def close(self) -> None:
-        """Closes every connection, also those that are added later."""
+        """Close every connection, also those that are added later."""
         self.max_idle = 0
         if self._seconds is not None:
             self._deadlines.discard(self, self._seconds)
@@ -80,7 +80,7 @@ class IdlePool:
             self._drop(next(iter(self._all)))
 
     def on_readable(self, connection: Connection) -> None:
-        """Closes a connection on which the peer ends or sends something."""
+        """Close a connection on which the peer ends or sends something."""
         # Over TLS it can be a session ticket, which is for OpenSSL alone.
         if not connection.is_quiet():
             self._drop(connection)

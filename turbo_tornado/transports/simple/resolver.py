@@ -100,6 +100,6 @@ def _resolve(loop: asyncio.AbstractEventLoop, key: _Key, on_resolved: Callable[.
 
 
 def default_resolver() -> Resolver | None:
-    """Returns a `ThreadResolver`, or ``None`` if the user has configured another class."""
+    """Return a `ThreadResolver`, or ``None`` if the user has configured another class."""
     is_configured = Resolver.configured_class() is not Resolver.configurable_default()
     return None if is_configured else ThreadResolver()

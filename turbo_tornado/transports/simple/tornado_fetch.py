@@ -51,7 +51,7 @@ class TornadoFetch:
         self._abort: Abort | None = None
 
     def start(self) -> None:
-        """Sends the request."""
+        """Send the request."""
         transport = self._transport
         limit = transport.max_buffer_size
         if transport.max_body_size is not None:
@@ -70,7 +70,7 @@ class TornadoFetch:
         transport.requests.add(self._exchange, min(timeouts, default=0), late)
 
     def abort(self) -> None:
-        """Aborts the request, or the ``fetch`` that follows its redirect."""
+        """Abort the request, or the ``fetch`` that follows its redirect."""
         if self._abort is not None:
             self._abort()
 

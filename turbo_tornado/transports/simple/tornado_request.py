@@ -61,7 +61,7 @@ class Effective:
 
 
 def build_request(request: Any, max_body_size: int) -> Request:
-    """Returns the `Request` of an `Effective` request.
+    """Return the `Request` of an `Effective` request.
 
     :raises ValueError, KeyError, NotImplementedError: for an unsupported request, as
         Tornado's simple client does.
@@ -151,7 +151,7 @@ def _check(request: Any) -> None:
 
 
 def _own_headers(request: Any, url: URL) -> dict[str, str]:
-    """Returns the headers that the client adds or replaces, by their normalized name."""
+    """Return the headers that the client adds or replaces, by their normalized name."""
     given, headers = request.headers, {}
     if "Host" not in given:
         headers["Host"] = url.host_header
@@ -189,7 +189,7 @@ def _tls(request: Any) -> TLS | ssl.SSLContext:
 
 
 def follows_redirect(request: Any, head: Head | Response) -> bool:
-    """Returns whether the response is a redirect that ``request`` follows."""
+    """Return whether the response is a redirect that ``request`` follows."""
     return bool(
         head.code in REDIRECT_CODES
         and request.follow_redirects
@@ -220,7 +220,7 @@ def _header_lines(head: Head) -> Iterator[str]:
 
 
 def redirected(request: Any, response: Response) -> HTTPRequest:
-    """Returns the request that a redirect response asks for.
+    """Return the request that a redirect response asks for.
 
     A redirect to another origin drops the credentials, as in Tornado 6.5.7 and newer.
     """

@@ -99,7 +99,7 @@ class SimpleTransport(CancellableFetch, SimpleAsyncHTTPClient):
         self._is_released = False
 
     def close(self) -> None:
-        """Closes the transport and its idle connections. Requests in progress finish."""
+        """Close the transport and its idle connections. Requests in progress finish."""
         self.pool.close()
         super().close()
 
@@ -110,7 +110,7 @@ class SimpleTransport(CancellableFetch, SimpleAsyncHTTPClient):
             _release(self.pool, self.deadlines, self.watcher)
 
     def send(self, request: Request, on_done: OnDone) -> Abort:
-        """Sends a `Request`; see `turbo_tornado.transports.base.Transport`."""
+        """Send a `Request`; see `turbo_tornado.transports.base.Transport`."""
         if self._closed:
             raise RuntimeError("fetch() called on closed AsyncHTTPClient")
         self.check_request(request)
@@ -121,7 +121,7 @@ class SimpleTransport(CancellableFetch, SimpleAsyncHTTPClient):
 
     @classmethod
     def check_request(cls, request: Request) -> None:
-        """Checks that this transport supports a `Request`.
+        """Check that this transport supports a `Request`.
 
         :raises ValueError: otherwise.
         """
@@ -137,7 +137,7 @@ class SimpleTransport(CancellableFetch, SimpleAsyncHTTPClient):
         fetch.start()
 
     def connect(self, exchange: ActiveRequest) -> Connector | None:
-        """Connects for ``exchange`` and calls its ``on_connected`` or ``fail``.
+        """Connect for ``exchange`` and call its ``on_connected`` or ``fail``.
 
         :returns: the connector, or ``None`` if the exchange is connected already.
         """

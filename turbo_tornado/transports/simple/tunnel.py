@@ -19,7 +19,7 @@ Ready = Callable[[socket.socket, int], Awaitable[None]]
 
 
 async def open_tunnel(sock: socket.socket, proxy: Proxy, url: URL, ready: Ready) -> None:
-    """Sends CONNECT on ``sock`` and receives the response; closes ``sock`` if that fails.
+    """Send CONNECT on ``sock`` and receive the response; close ``sock`` on failure.
 
     :arg sock: connected to the proxy.
     :raises ConnectFailed: if there is no tunnel.

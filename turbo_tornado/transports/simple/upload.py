@@ -32,7 +32,7 @@ class Upload:
         self.is_complete = False
 
     async def run(self) -> None:
-        """Sends the body.
+        """Send the body.
 
         :raises HTTPOutputError: when the producer does not send as many bytes as Content-Length.
         """

@@ -48,20 +48,20 @@ class EpollWatcher:
         contextvars.Context().run(io_loop.add_handler, self._epoll, self._on_ready, IOLoop.READ)
 
     def add(self, sock: socket.socket, events: int, on_events: OnEvents) -> None:
-        """Starts to watch ``sock``."""
+        """Start to watch ``sock``."""
         fd = sock.fileno()
         # The numbers of Tornado's events are those of epoll.
         self._epoll.register(fd, events)
         self._callbacks[fd] = on_events
 
     def modify(self, sock: socket.socket, events: int, on_events: OnEvents) -> None:
-        """Changes the events or the callback of a socket."""
+        """Change the events or the callback of a socket."""
         fd = sock.fileno()
         self._epoll.modify(fd, events)
         self._callbacks[fd] = on_events
 
     def remove(self, sock: socket.socket) -> None:
-        """Stops to watch ``sock``, which is still open."""
+        """Stop to watch ``sock``, which is still open."""
         fd = sock.fileno()
         del self._callbacks[fd]
         # Closing it would not be enough where a forked child has it as well. `IOLoop.close`
@@ -71,7 +71,7 @@ class EpollWatcher:
                 self._epoll.unregister(fd)
 
     def close(self) -> None:
-        """Ends the epoll set."""
+        """End the epoll set."""
         if not self._epoll.closed:
             if not asyncio_loop(self._io_loop).is_closed():
                 self._io_loop.remove_handler(self._epoll)
@@ -94,29 +94,29 @@ class LoopWatcher:
         self._callbacks: dict[socket.socket, OnEvents] = {}
 
     def add(self, sock: socket.socket, events: int, on_events: OnEvents) -> None:
-        """Starts to watch ``sock``."""
+        """Start to watch ``sock``."""
         self._callbacks[sock] = on_events
         # The socket and not its number, so that `IOLoop.close(all_fds=True)` closes the object.
         self._io_loop.add_handler(sock, self._on_ready, events)
 
     def modify(self, sock: socket.socket, events: int, on_events: OnEvents) -> None:
-        """Changes the events or the callback of a socket."""
+        """Change the events or the callback of a socket."""
         self._callbacks[sock] = on_events
         self._io_loop.update_handler(sock, events)
 
     def remove(self, sock: socket.socket) -> None:
-        """Stops to watch ``sock``, which is still open."""
+        """Stop to watch ``sock``, which is still open."""
         del self._callbacks[sock]
         if not asyncio_loop(self._io_loop).is_closed():
             self._io_loop.remove_handler(sock)
 
     def close(self) -> None:
-        """Does nothing: there are no resources but the sockets."""
+        """Do nothing: there are no resources but the sockets."""
 
     def _on_ready(self, sock: socket.socket, events: int) -> None:
         self._callbacks[sock](events)
 
 
 def create_watcher(io_loop: IOLoop) -> Watcher:
-    """Returns the best watcher of this platform."""
+    """Return the best watcher of this platform."""
     return EpollWatcher(io_loop) if hasattr(select, "epoll") else LoopWatcher(io_loop)
