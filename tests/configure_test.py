@@ -495,7 +495,7 @@ async def test_a_fetch_keeps_the_defaults_that_it_began_with(raw_peer: MakePeer)
     ("defaults", "kind", "words"),
     [
         ({"keep_alvie": False}, TypeError, "keep_alive"),
-        ({"timeout": 5}, TypeError, "request_timeout|known are"),
+        ({"timeout": 5}, TypeError, "request_timeout|names are"),
         ({"url": "http://127.0.0.1/"}, TypeError, "'url'"),
         ({"keep_alive": "no"}, TypeError, "keep_alive"),
         ({"request_timeout": "5"}, TypeError, "request_timeout"),

@@ -13,13 +13,15 @@ from typing import Any
 from tornado import httputil
 from tornado.httputil import HTTPInputError
 
+from .messages import quoted
+
 __all__ = ["HTTPHeaders", "HTTPInputError"]
 
 #: A token (RFC 9110, section 5.6.2), such as a method or a header name.
 TOKEN = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 
-_NOT_IN_A_FIELD = re.compile(r"[^\t\x20-\x7e\x80-\xff]")
-_NOT_IN_A_LINE = re.compile(r"[^\x21-\x7e]")
+_INVALID_IN_VALUE = re.compile(r"[^\t\x20-\x7e\x80-\xff]")
+_INVALID_IN_REQUEST_LINE = re.compile(r"[^\x21-\x7e]")
 _TOKEN = re.compile(TOKEN)
 
 
@@ -76,9 +78,9 @@ class HTTPHeaders(httputil.HTTPHeaders):
         block = attributes.get("_deferred")
         if block is not None:
             parsed = httputil.HTTPHeaders()
-            for field, value in _split(block):
-                parsed.add(field, value)
-            # In one step, because another thread can read the headers as well.
+            for header, value in _split(block):
+                parsed.add(header, value)
+            # In one step, because another thread can read the headers at the same time.
             attributes.update(parsed.__dict__)
             attributes.pop("_deferred", None)
         try:
@@ -92,8 +94,8 @@ class HTTPHeaders(httputil.HTTPHeaders):
         """Return the value of a header, or a default.
 
         :arg str key: name of the header.
-        :arg default: returned if the header is missing. A bool is Turbo's ``caseinsensitive``
-            flag and not a default; a missing header then returns ``None``.
+        :arg default: the result for a missing header. Default: ``None``. A bool is Turbo's
+            ``caseinsensitive`` flag, which has no effect: the result is then ``None``.
         :arg bool caseinsensitive: Turbo's flag as a keyword; has no effect.
         :rtype: str or None
 
@@ -122,7 +124,7 @@ class HTTPHeaders(httputil.HTTPHeaders):
         super().__setitem__(check_name(name), check_header_value(name, value))
 
     def set(self, key: str, value: str | int, caseinsensitive: bool | None = None) -> None:
-        """Set a header and replace all that have the same name.
+        """Set a header and replace those with the same name.
 
         :arg str key: name of the header.
         :arg value: a str or a number.
@@ -233,8 +235,10 @@ class HTTPHeaders(httputil.HTTPHeaders):
         """
         line = (self._method, self._uri, self._version)
         for part in line:
-            if not part or _NOT_IN_A_LINE.search(part):
-                raise ValueError("method, uri and version must be set, without white space")
+            if not part or _INVALID_IN_REQUEST_LINE.search(part):
+                raise ValueError(
+                    "method, uri and version must be set, to printable ASCII without spaces"
+                )
         return "{} {} {}\r\n{}\r\n".format(*line, header_lines(self))
 
     def copy(self) -> HTTPHeaders:
@@ -274,7 +278,7 @@ def header_lines(headers: httputil.HTTPHeaders) -> str:
     lines = []
     for name, value in headers.get_all():
         lines.append(
-            f"{check_name(name)}: {check_value(f'header {name!r}', exact_text(value))}\r\n"
+            f"{check_name(name)}: {check_value(f'header {quoted(name)}', exact_text(value))}\r\n"
         )
     return "".join(lines)
 
@@ -290,7 +294,7 @@ def check_name(name: object) -> str:
     text = exact_text(name)
     if not _TOKEN.fullmatch(text):
         # A caller can pass a whole header line by mistake, and its value can be secret.
-        raise ValueError(f"{text.partition(':')[0]!r} is not a valid header name")
+        raise ValueError(f"{quoted(text.partition(':')[0])} is not a valid header name")
     return text
 
 
@@ -304,25 +308,25 @@ def check_header_value(name: str, value: object) -> str:
     """Check the value of a header and return its text.
 
     :arg str name: the name of the header, for the message.
-    :raises TypeError: for anything but a str or a number.
+    :raises TypeError: for any type other than str and number.
     :raises ValueError: as `check_value`.
     """
     if not isinstance(value, (str, int, float)) or isinstance(value, bool):
         raise TypeError(
-            f"value of header {name!r} must be a str or a number, not {type(value).__name__}"
+            f"value of header {quoted(name)} must be a str or a number, not {type(value).__name__}"
         )
-    return check_value(f"value of header {name!r}", exact_text(value).strip(" \t"))
+    return check_value(f"value of header {quoted(name)}", exact_text(value).strip(" \t"))
 
 
 def check_value(what: str, text: str) -> str:
     """Check a header value and return it without the white space around it.
 
-    That is not part of the value (RFC 9110, section 5.5), and no receiver keeps it.
+    White space around a value is not part of it (RFC 9110, section 5.5).
 
     :arg str what: the name of the value in the message.
     :raises ValueError: for a control character, such as CR, LF or NUL, or a character outside
         Latin-1.
     """
-    if bad := _NOT_IN_A_FIELD.search(text):
+    if bad := _INVALID_IN_VALUE.search(text):
         raise ValueError(f"{what} has {bad[0]!r}, which is invalid in a header")
     return text.strip(" \t")

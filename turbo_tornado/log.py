@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import logging
 
-from .errors import printable
+from .messages import printable
 from .request.request import Request
 from .response import HTTPResponse
 
@@ -23,7 +23,7 @@ logger = logging.getLogger("turbo_tornado")
 
 def fetched(request: Request | None, response: HTTPResponse) -> None:
     """Log the result of a fetch; ``request`` is ``None`` if no request was built."""
-    # Checked first, so that a fetch that is not logged does not pay for the line.
+    # Checked first: to build the line costs time.
     if not logger.isEnabledFor(logging.INFO):
         return
     error = response.error

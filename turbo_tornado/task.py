@@ -11,6 +11,8 @@ from tornado import gen
 from tornado.concurrent import Future
 from tornado.ioloop import IOLoop
 
+from .messages import quoted
+
 Convention = Literal["turbo", "keyword"]
 
 
@@ -50,7 +52,7 @@ def task(
     if inspect.iscoroutinefunction(func) or gen.is_coroutine_function(func):
         raise TypeError(f"{_name(func)} is a coroutine function; await it instead of task()")
     if convention not in (None, "turbo", "keyword"):
-        raise ValueError(f"convention must be 'turbo' or 'keyword', not {convention!r}")
+        raise ValueError(f"convention must be 'turbo' or 'keyword', not {quoted(convention)}")
     loop = IOLoop.current().asyncio_loop  # type: ignore[attr-defined]
     future: Future[Any] = Future(loop=loop)
     thread = threading.get_ident()

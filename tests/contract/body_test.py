@@ -333,7 +333,7 @@ async def test_used_up_generator(make_client: MakeClient, peer: RawPeer) -> None
         assert (await client.fetch(peer.url(), method="POST", body=iterable)).error is None
         error = (await client.fetch(peer.url(), method="POST", body=iterable)).error
         assert error is not None and error.code is errors.INVALID_BODY
-        assert "used up" in error.message
+        assert "exhausted" in error.message
 
 
 class Shrinking(io.BytesIO):

@@ -285,7 +285,7 @@ async def test_a_head_that_is_too_large(fetch: Fetch, raw_peer: MakePeer) -> Non
         {"on_headers": lambda headers: headers.set("X-Long", "v" * limit)},
         {"params": {"p": "v" * limit}},
     ):
-        with pytest.raises(ValueError, match=f"over {limit} bytes"):
+        with pytest.raises(ValueError, match=f"exceed {limit} bytes"):
             await fetch(peer.url(), **options)
     assert not peer.requests
 

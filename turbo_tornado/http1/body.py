@@ -13,8 +13,8 @@ from .head import CODES_WITHOUT_BODY, METHODS_WITHOUT_BODY, Head
 # Bytes that one step of decoding returns at most. A compression bomb needs this much memory
 # beyond the limit of the body.
 _DECODE_STEP = 65536
-# Encoded bytes that may yield less than one decoded byte for each `_MAX_OVERHEAD` of them. A
-# gzip member has at least 20 bytes, also an empty one.
+# A body may have this many encoded bytes, and `_MAX_OVERHEAD` more for each decoded byte. Without
+# the limit, empty gzip members of 20 bytes could follow each other endlessly.
 _FREE_OVERHEAD = 262144
 _MAX_OVERHEAD = 64
 # Bytes by which the buffer of a large body grows. It grows as data arrives, because the
@@ -38,7 +38,7 @@ def body_of(head: Head, method: str, limit: int, decompress: bool) -> Body:
 
 
 class Body:
-    """Collects the decoded bytes of a body, or yields them in pieces.
+    """The decoded bytes of a body, which are collected or yielded in pieces.
 
     :arg int limit: bytes of decoded body that are allowed.
     :arg bool gzip: the data is gzip, with one or more members.
@@ -149,7 +149,7 @@ class Body:
                 yield decoded
             chunk = self._decoder.unconsumed_tail or self._decoder.unused_data
         if self._encoded > _FREE_OVERHEAD + _MAX_OVERHEAD * self.size:
-            raise BodyError("invalid gzip data: it yields almost nothing")
+            raise BodyError("invalid gzip data: almost all of it decodes to nothing")
 
     def _count(self, size: int) -> None:
         self.size += size

@@ -1,4 +1,4 @@
-"""The caller's code within a request: its exceptions are not failures of the network."""
+"""Callbacks of the caller: their exceptions are not network failures."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..failures import CallerError
 
 #: Called with a chunk of the body. The result can be awaitable, or anything else.
 StreamingCallback = Callable[[bytes], Any]
-#: The same, but the result is awaitable or ``None``.
+#: The same, with a result that is awaitable or ``None``.
 ChunkHandler = Callable[[bytes], "Awaitable[None] | None"]
 
 
@@ -26,7 +26,7 @@ def caller_errors() -> Iterator[None]:
 
 
 def handler_of(callback: StreamingCallback) -> ChunkHandler:
-    """Return a function that calls ``callback`` and raises its exceptions as `CallerError`."""
+    """Return a wrapper of ``callback`` that raises its exceptions as `CallerError`."""
 
     def handle(chunk: bytes) -> Awaitable[None] | None:
         with caller_errors():

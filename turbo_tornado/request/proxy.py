@@ -101,12 +101,12 @@ def _parse(expected: str, text: str) -> Proxy:
     try:
         url = parse_url(text)
     except InvalidSchema:
-        # Not the text of the scheme: without one, it is the user name.
-        raise ValueError(f"{expected}; other schemes are not supported") from None
+        # The message omits the scheme. In "user:password@host", it would be the user name.
+        raise ValueError(f"{expected}; other schemes are unsupported") from None
     except InvalidURL as error:
         raise ValueError(f"{expected}; {error}") from None
     if url.scheme != "http":
-        raise ValueError(f"{expected}; https is not supported")
+        raise ValueError(f"{expected}; https is unsupported")
     if url.path not in ("", "/"):
         raise ValueError(f"{expected}, without a path")
     if not _PORT.search(text):
@@ -114,7 +114,7 @@ def _parse(expected: str, text: str) -> Proxy:
     credentials = None
     if url.username is not None:
         if _CONTROL.search(url.username + (url.password or "")):
-            raise ValueError(f"{expected}; its user info has a CR, LF or NUL")
+            raise ValueError(f"{expected}; its user info must not contain CR, LF or NUL")
         credentials = basic_credentials(url.username, url.password or "")
     return Proxy(url.host, url.port, url.is_ip, credentials)
 

@@ -38,12 +38,12 @@ class ResponseHead(Protocol):
 
 
 def keeps_body(head: ResponseHead) -> bool:
-    """Return whether the body is part of the result: not that of a redirect to follow."""
+    """Return whether the body is part of the result, and not of a followed redirect."""
     return head.code not in REDIRECT_CODES or not location_of(head)
 
 
 def location_of(head: ResponseHead) -> str:
-    """Return the Location of a redirect response, an empty string for any other response."""
+    """Return the Location of a redirect response, or an empty string."""
     if head.code not in REDIRECT_CODES:
         return ""
     return next(iter(head.headers.get_list("Location")), "")
@@ -69,7 +69,7 @@ def redirect(request: Request, code: int, location: str, request_timeout: float)
             headers.remove(name)
     elif not request.is_replayable:
         raise InvalidBody(
-            f"the status code {code} asks for the body again, but an iterable can be sent only once"
+            f"a redirect with status code {code} repeats the body; an iterable is not repeatable"
         )
     if url.origin != request.url.origin:
         for name in CREDENTIAL_HEADERS:
@@ -99,6 +99,6 @@ def redirect(request: Request, code: int, location: str, request_timeout: float)
         try:
             redirected.use_proxy(request.proxy_setting)
         except ValueError as error:
-            # Not a mistake in the call: the server has chosen the URL.
+            # Not an exception of the call: the server has chosen the URL.
             raise ConnectFailed(str(error)) from None
     return redirected

@@ -20,14 +20,14 @@ IDEMPOTENT_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELET
 
 # Attributes that only the transport of a request needs.
 _UNPICKLABLE = frozenset({"blocks", "body_producer", "on_head", "streaming_callback", "tls"})
-# libcurl chooses the place of the first, and waits for the response to the second.
+# libcurl chooses the position of the first, and waits for the response to the second.
 _NOT_FIRST = ("connection", "expect")
 
 BodyProducer = Callable[[Callable[[bytes], Awaitable[None]]], "Awaitable[None] | None"]
 
 
 class Request:
-    """One HTTP request, complete: a transport adds no header and follows no redirect.
+    """A complete HTTP request, which a transport sends unchanged.
 
     :arg URL url: the URL to connect to.
     :arg str method: an upper-case token.

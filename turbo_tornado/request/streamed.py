@@ -14,11 +14,11 @@ from ..failures import InvalidBody
 from .callbacks import caller_errors
 
 _BLOCK_SIZE = 65536
-# Bytes after which other callbacks of the loop have their turn, if the peer is that fast.
+# After this many bytes to a fast peer, other callbacks of the loop run.
 _TURN_SIZE = 1048576
 _END = object()
 
-#: Sends one block; its result is done when the next one can be sent.
+#: Sends one block. The result is done when the next block can be sent.
 Write = Callable[[bytes], Awaitable[None]]
 
 
@@ -91,7 +91,7 @@ class IterableBody:
         if (inspect.isgenerator(iterable) and iterable.gi_frame is None) or (
             inspect.isasyncgen(iterable) and iterable.ag_frame is None
         ):
-            raise InvalidBody("the generator of the body has been used up; create another one")
+            raise InvalidBody("the generator of the body is exhausted; create another one")
         self._iterable = iterable
 
     async def produce(self, write: Write) -> None:
@@ -169,9 +169,10 @@ def measure(file: BinaryIO) -> tuple[int, int]:
 
 
 def blocks_of(file: BinaryIO, position: int, size: int) -> Iterator[bytes]:
-    """Yield ``size`` bytes of a file in blocks. The position of the file does not change.
+    """Yield ``size`` bytes of a file in blocks.
 
-    A retry of the caller thus sends the same bytes, and so do requests at the same time.
+    The position of the file does not change. A retry by the caller therefore sends the same
+    bytes, and concurrent requests do too.
 
     :raises InvalidBody: for a file that cannot be read or has become shorter.
     """

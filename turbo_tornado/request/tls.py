@@ -124,12 +124,12 @@ def check_ssl_options(ssl_options: SSLOptions | ssl.SSLContext | None) -> TLS | 
     if not isinstance(ssl_options, ssl.SSLContext):
         return TLS.from_options(ssl_options)
     if ssl_options.protocol is ssl.PROTOCOL_TLS_SERVER:
-        raise ValueError("ssl_options: the SSLContext is one for servers (PROTOCOL_TLS_SERVER)")
+        raise ValueError("ssl_options: the SSLContext is for servers; use PROTOCOL_TLS_CLIENT")
     return ssl_options
 
 
 def _shared(create: Callable[..., ssl.SSLContext]) -> Callable[..., ssl.SSLContext]:
-    """Make equal arguments share a context: a recent one, or one that a connection uses."""
+    """Make calls with equal arguments share a context, if it is recent or in use."""
     in_use: weakref.WeakValueDictionary[Any, ssl.SSLContext] = weakref.WeakValueDictionary()
 
     @lru_cache(maxsize=64)
@@ -148,9 +148,9 @@ def _context(tls: TLS, trust: tuple[str | None, str | None]) -> ssl.SSLContext:
     # The default depends on how Python and OpenSSL were built.
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.options |= ssl.OP_NO_COMPRESSION
-    # As in libcurl: a trusted certificate ends the chain, also an intermediate or a leaf.
+    # As in libcurl, the chain can end at a trusted intermediate or leaf certificate.
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
-    # A server can ask for the certificate when it has seen the request (TLS 1.3).
+    # With TLS 1.3, a server can request the certificate after it has received the request.
     context.post_handshake_auth = True
     if not tls.verify_ca:
         context.check_hostname = False
@@ -193,7 +193,7 @@ def _naming(path: str | None, error: OSError) -> ssl.SSLError:
 def _path(value: Any) -> str:
     path = os.fsdecode(value)
     if "\0" in path:
-        raise ValueError("ssl_options: a path has a NUL")
+        raise ValueError("ssl_options: a path must not contain NUL")
     return path
 
 

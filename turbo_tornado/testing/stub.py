@@ -28,7 +28,7 @@ class UnexpectedRequest(AssertionError):
 
 
 class StubTransport:
-    """Answers the fetches of every `turbo_tornado.HTTPClient` in the process.
+    """A stub that answers every `turbo_tornado.HTTPClient` in the process.
 
     Use it as a context manager. In a test case, call `install` and ``addCleanup(stub.uninstall)``.
     Under pytest, use the fixture ``turbo_stub``, which is an installed stub. A stub can be
@@ -83,7 +83,10 @@ class StubTransport:
             raise TypeError("pass either answers or the keywords of an answer, not both")
         for one in answers:
             if not isinstance(one, Answer) and not callable(one):
-                raise TypeError(f"{one!r} is neither an Answer nor a function that returns one")
+                raise TypeError(
+                    "an answer must be an Answer or a function that returns one, "
+                    f"not {type(one).__name__}"
+                )
         route = Route(method, url, answers or (Answer(**answer),))
         self._routes.append(route)
         return route
@@ -190,7 +193,7 @@ class StubTransport:
         traceback: TracebackType | None,
     ) -> None:
         self._remove()
-        # The exception of the test is usually a consequence of the mistake, which explains it.
+        # The mistake usually explains the exception of the test.
         if error is None or isinstance(error, Exception):
             self.check()
 

@@ -8,7 +8,8 @@ from typing import cast
 from tornado.httpclient import HTTPClientError
 
 from .. import failures
-from ..errors import FetchError, errors, printable
+from ..errors import FetchError, errors
+from ..messages import printable
 
 _CODES: dict[type, errors] = {
     failures.InvalidURL: errors.INVALID_URL,

@@ -1,4 +1,4 @@
-"""`ForeignTransport`: `Transport` for stock Tornado clients and any other `AsyncHTTPClient`."""
+"""`ForeignTransport`: the `Transport` on any `AsyncHTTPClient`."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ _FAILURES: dict[type, type[Exception]] = {
 
 
 class ForeignTransport:
-    """Carries requests by an `AsyncHTTPClient` that has only Tornado's interface."""
+    """A transport on an `AsyncHTTPClient` that has only Tornado's interface."""
 
     def __init__(self, client: AsyncHTTPClient) -> None:
         self._client = client
@@ -123,7 +123,7 @@ class ForeignTransport:
 
 
 class HookedTransport(ForeignTransport):
-    """Carries requests by ``fetch`` of a built-in transport, for the tools that hook into it."""
+    """A transport that calls ``fetch`` of a built-in one, which a tool has replaced."""
 
     def http_request(self, request: Request) -> HTTPRequest:
         return CarriedRequest(request)
@@ -132,7 +132,7 @@ class HookedTransport(ForeignTransport):
 async def _delivered(
     result: Any, request: Request, handle_chunk: ChunkHandler
 ) -> HTTPResponse | Response:
-    """Hand the body to a ``streaming_callback`` if a tool has responded to the request."""
+    """Pass the body of a tool's response to the ``streaming_callback``."""
     response: HTTPResponse = await result
     outcome = _response(response, request)
     if isinstance(response, CarriedResponse) or not isinstance(outcome, Response):
@@ -156,7 +156,7 @@ def _response(response: HTTPResponse | Response, request: Request) -> Response |
     try:
         headers = HTTPHeaders(response.headers)
     except ValueError as error:
-        # A foreign client can accept characters that a header cannot have.
+        # A foreign client can accept characters that are invalid in a header.
         return MalformedResponse(str(error))
     headers.set_status_code(response.code)
     body, limit = response.body, request.max_body_size
@@ -167,7 +167,7 @@ def _response(response: HTTPResponse | Response, request: Request) -> Response |
 
 
 def check_request(kind: type[AsyncHTTPClient], request: Request) -> None:
-    """Check that clients of a class, which has only Tornado's interface, support a request.
+    """Check that a class with only Tornado's interface supports a request.
 
     :raises ValueError: for a version other than HTTP/1.1, for a proxy, for a
         ``streaming_callback``, for an iterable as body, for a directory as
@@ -240,7 +240,7 @@ def foreign_request(client: AsyncHTTPClient, request: Request) -> HTTPRequest:
 
 
 def _mark_as_traced(request: HTTPRequest) -> None:
-    """Keep OpenTelemetry's instrumentor for Tornado from creating a span for a request.
+    """Prevent the Tornado instrumentor of OpenTelemetry from creating a span.
 
     It ignores requests with this attribute, which Tornado's simple client sets on the request
     that follows a redirect. The client itself uses it only to follow redirects.
@@ -250,7 +250,7 @@ def _mark_as_traced(request: HTTPRequest) -> None:
 
 
 def _is_stock_curl(kind: type[AsyncHTTPClient]) -> bool:
-    # The module is imported if there is such a class.
+    # An instance of the class exists only if its module is imported.
     module = sys.modules.get("tornado.curl_httpclient")
     return module is not None and issubclass(kind, module.CurlAsyncHTTPClient)
 

@@ -59,7 +59,7 @@ class RequestTasks:
         else:
             error = task.exception()
         if task not in self._tasks:
-            # Cancelled here. The request can have been repeated since.
+            # `cancel` has cancelled it. The request may have been retried since.
             return
         self._tasks.discard(task)
         if error is not None:

@@ -1,4 +1,4 @@
-"""`failure`: the failure that libcurl's result stands for."""
+"""`failure`: the failure for a result code of libcurl."""
 
 from __future__ import annotations
 
@@ -103,6 +103,6 @@ def _reduce(error: CurlError) -> tuple[Any, ...]:
     return CurlError, (error.errno, error.message), error.__dict__
 
 
-# Tornado's exception passes other arguments to `Exception` than its constructor takes, and could
-# be neither copied nor unpickled.
+# Tornado's exception passes arguments to `Exception` that its constructor does not accept.
+# Without this, it cannot be copied or unpickled.
 copyreg.pickle(CurlError, _reduce)

@@ -16,15 +16,15 @@ from .sockets import EpollSockets, LoopSockets, Sockets
 #: Called with libcurl's result code and message, 0 and "" for success.
 TransferDone = Callable[[int, str], None]
 
-# From this number of transfers on, a transfer that cannot find an idle connection is told not
-# to search for one.
+# With at least this number of transfers, a transfer does not search for an idle connection if
+# there cannot be one.
 _MANY_TRANSFERS = 256
 # libcurl's limit of connections is changed in steps, because each change costs a search.
 _LIMIT_STEP = 32
 
 
 class CurlEngine:
-    """Runs each transfer from `add` until its callback is called.
+    """The event loop of libcurl: runs each transfer until its callback is called.
 
     :arg int max_idle: limit of idle connections.
 
@@ -88,7 +88,7 @@ class CurlEngine:
         return True
 
     def resume(self, curl: pycurl.Curl) -> None:
-        """Let a paused transfer go on."""
+        """Resume a paused transfer."""
         if curl not in self._transfers:
             return
         if self.is_acting:
@@ -106,7 +106,7 @@ class CurlEngine:
         self.on_timer(0)
 
     def on_timer(self, milliseconds: int) -> None:
-        """Set the time at which libcurl wants to run: its timer callback."""
+        """Set the time at which libcurl must run: the timer callback of libcurl."""
         # Often called while libcurl is running.
         if self.is_closed:
             return
@@ -122,7 +122,7 @@ class CurlEngine:
                 self._set_timer(self._deadline)
 
     def close(self) -> None:
-        """Stop the engine. There are no transfers any more."""
+        """Stop the engine. All transfers must have ended."""
         self.is_closed = True
         for handle in (self._wakeup, self._timer):
             if handle is not None:
@@ -147,8 +147,8 @@ class CurlEngine:
         self._deadline = None
         self._run()
         if self._deadline is None and not self.is_closed:
-            # libcurl's clock can be behind the loop's. Then nothing has expired, and libcurl
-            # does not report the same time again.
+            # libcurl's clock can be behind the clock of the loop. Then nothing has expired,
+            # and libcurl does not report the same time a second time.
             self.on_timer(self.multi.timeout())
 
     def _on_wakeup(self) -> None:
@@ -157,7 +157,7 @@ class CurlEngine:
 
     def _run(self) -> None:
         self._added = 0
-        # Responses that have arrived make connections idle for the transfers that start.
+        # First, because arrived responses make connections idle for the transfers that start.
         self.sockets.poll()
         self._act(pycurl.SOCKET_TIMEOUT, 0)
         self._settle()
@@ -167,7 +167,7 @@ class CurlEngine:
         try:
             self._running = self.multi.socket_action(fd, events)[1]
         except pycurl.error:
-            # An error ends the transfers that it concerns.
+            # libcurl also reports the error to the affected transfers.
             self._running = -1
         finally:
             self.is_acting = False

@@ -49,7 +49,7 @@ _TIMES = {
 
 
 class TornadoHandles(Protocol):
-    """Where a transfer gets its handle from."""
+    """The source of the handle of a transfer."""
 
     def take(self) -> TornadoHandle: ...
 
@@ -57,7 +57,7 @@ class TornadoHandles(Protocol):
 
 
 class TornadoTransfer:
-    """One ``HTTPRequest`` on libcurl, which follows redirects itself."""
+    """One ``HTTPRequest`` on libcurl, including its redirects."""
 
     def __init__(
         self,
@@ -122,7 +122,7 @@ class TornadoTransfer:
         # Tornado 6.4 sets up a new handle for debugging, which a reset would undo.
         handle.curl.close()
         handle.curl = client._curl_create()
-        # Before Tornado's code, so that a prepare_curl_callback has the last word.
+        # Before Tornado's code, so that a prepare_curl_callback can override it.
         handle.set_connection_callbacks()
         handle.attempt = self._new_attempt()
         prepared: Any = PreparedRequest(raw_request(self._request), handle, self._context)
@@ -200,7 +200,7 @@ class TornadoTransfer:
             self._finish_tornados(code, message)
 
     def _wait_for(self, delivery: Delivery, code: int, message: str) -> None:
-        """Finish the transfer when its ``streaming_callback`` has had the whole body."""
+        """Finish the transfer when its ``streaming_callback`` has received the body."""
         # libcurl's timeout has ended with its part of the request.
         timeout = self._request.request_timeout
         remaining = timeout - (time.monotonic() - self._started) if timeout else _NO_TIMEOUT
@@ -279,7 +279,7 @@ class TornadoTransfer:
         if callback is not None:
             self._call(callback, response)
         handle = self._handle
-        # libcurl takes an incomplete head for a whole one.
+        # libcurl treats an incomplete head as complete.
         is_clean = response.error is None and handle is not None and handle.attempt.has_head
         self._release(is_clean)
 
@@ -298,7 +298,7 @@ class TornadoTransfer:
         handle = self._handle
         if handle is not None:
             self._client._free_list.remove(handle.curl)
-        # Only Tornado's code knows how the transfer has ended.
+        # Only Tornado's code has the result of the transfer.
         self._release(is_clean=False)
 
     def _release(self, is_clean: bool) -> None:

@@ -23,7 +23,9 @@ from .upload import Upload
 
 
 class TornadoStreams:
-    """Adds a ``streaming_callback`` and a ``body_producer`` to what Tornado's code has set up.
+    """The ``streaming_callback`` and the ``body_producer`` of a request.
+
+    They are added to a handle that Tornado's code has set up.
 
     Tornado's client has no ``body_producer``, and does not await a ``streaming_callback``.
 
@@ -95,7 +97,7 @@ def _cannot_seek(offset: int, origin: int) -> int:
 
 
 def _logging_handler(callback: StreamingCallback) -> ChunkHandler:
-    """Return a function that logs exceptions of ``callback`` and goes on, as Tornado does."""
+    """Return a wrapper of ``callback`` that logs its exceptions, as Tornado does."""
 
     def handle(chunk: bytes) -> Awaitable[None] | None:
         try:

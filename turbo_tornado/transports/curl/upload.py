@@ -12,17 +12,17 @@ from ...request.request import BodyProducer
 from ..produced_body import ProducedBody
 from .delivery import Spawn
 
-# Bytes that wait for libcurl at most, before the producer waits.
+# Bytes that may wait for libcurl before the producer waits.
 _MAX_WAITING = 131072
 
 
 class Upload:
-    """Gives libcurl the body as it asks for it. The producer runs as a task.
+    """A body that libcurl reads while a producer, which runs as a task, writes it.
 
     :arg producer: sends the body.
     :arg body: frames the chunks.
     :arg spawn: runs a coroutine as a task of the request, whose exception ends the request.
-    :arg resume: lets libcurl go on to send.
+    :arg resume: makes libcurl continue sending.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class Upload:
     def _write(self, chunk: bytes) -> Awaitable[None]:
         self._append(self._body.frame(chunk))
         self._go_on()
-        # One for each caller, who can cancel it.
+        # One future for each call, because the caller can cancel it.
         drain = asyncio.get_running_loop().create_future()
         self._drains.append(drain)
         self._end_drains()

@@ -1,4 +1,4 @@
-"""`ActiveRequest`: the life of one request, from the queue to its report."""
+"""`ActiveRequest`: one request, from the queue to its result."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ R = TypeVar("R")
 
 
 class Phase(enum.Enum):
-    """The phases of an exchange, in order; a repeated request goes back to CONNECTING."""
+    """The phases of an exchange, in order. A retry returns to CONNECTING."""
 
     QUEUED = enum.auto()
     CONNECTING = enum.auto()
@@ -38,12 +38,12 @@ class Phase(enum.Enum):
 
 
 class ActiveRequest:
-    """A request in progress. It reports once, and leaves no task, timer or connection behind.
+    """A request in progress, which reports once and then releases its resources.
 
     `Exchange` adds what happens on its connection.
     """
 
-    # Class attributes for what only some requests set, which makes the others cheaper.
+    # Class attributes, because only some requests set them.
     phase = Phase.QUEUED
     #: Seconds that the request waited in the queue.
     queued = 0.0
@@ -80,7 +80,7 @@ class ActiveRequest:
 
     @property
     def key(self) -> tuple[object, ...]:
-        """Everything in which a connection must agree to carry this request."""
+        """The key of the connections that can carry this request."""
         request, url, proxy = self.request, self.request.url, self.request.proxy
         if proxy is not None and self.context is None:
             # The proxy reads the host of each request.
@@ -157,7 +157,7 @@ class ActiveRequest:
         self.fail(ConnectTimeout(f"Timeout {self._connector.phase}"))
 
     def on_connected(self, connection: Connection) -> None:
-        """Go on with a new connection."""
+        """Continue with a new connection."""
         if self._connect_timer is not None:
             self._connect_timer.cancel()
             self._connect_timer = None
@@ -166,7 +166,7 @@ class ActiveRequest:
         self.send_on(connection)
 
     def start(self) -> None:
-        """Begin, when the queue allows."""
+        """Start the request; called by the queue."""
         raise NotImplementedError
 
     def send_on(self, connection: Connection) -> None:
@@ -174,5 +174,5 @@ class ActiveRequest:
         raise NotImplementedError
 
     def on_readable(self, connection: Connection) -> None:
-        """Receive what the connection has."""
+        """Receive the available bytes."""
         raise NotImplementedError

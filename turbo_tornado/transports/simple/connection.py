@@ -1,4 +1,4 @@
-"""`Connection`: one connected socket, plain or TLS, owned by an exchange or by the pool."""
+"""`Connection`: one connected socket, owned by an exchange or by the pool."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def is_cut_tls(error: Exception) -> bool:
 
 
 class Owner(Protocol):
-    """Receives the events of a connection."""
+    """The receiver of the events of a connection."""
 
     def on_readable(self, connection: Connection) -> None:
         """Called when there is something to receive: data, the end, or an error."""
@@ -42,8 +42,8 @@ class Owner(Protocol):
 class Connection:
     """A connected socket, watched from creation to `close`.
 
-    The registration stays while the connection changes hands between exchanges and the
-    pool, so that a request needs no system call but `send` and `recv`.
+    The registration stays when the owner changes between exchanges and the pool. A request
+    therefore needs only the system calls `send` and `recv`.
 
     :arg sock: a connected, non-blocking socket; for TLS an `ssl.SSLSocket` whose handshake
         is done.
@@ -85,7 +85,7 @@ class Connection:
         self.owner = owner
         #: Whether any byte of the current request has been sent.
         self.is_written = False
-        #: The error that the peer answered a write with.
+        #: The error of a write.
         self.write_error: OSError | None = None
         self._events = IOLoop.READ
         watcher.add(sock, self._events, self._on_events)
@@ -96,7 +96,7 @@ class Connection:
         return not self._outgoing and self.write_error is None
 
     def write(self, data: bytes) -> None:
-        """Send ``data``, as far as the socket accepts it now; the rest follows by itself.
+        """Send ``data``: what the socket accepts now, and the rest later.
 
         A write error is not raised: the peer may have sent a response or an alert before.
         It is in ``write_error``, and receiving ends with the same error or with the end.
@@ -118,9 +118,9 @@ class Connection:
 
         Its exception is a `StreamClosedError` when the connection breaks or is closed.
         """
-        # One for each caller, who can cancel it.
+        # One future for each call, because the caller can cancel it.
         drain: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        # The caller need not look at it.
+        # The caller may ignore the exception.
         drain.add_done_callback(_retrieve)
         self._drains.append(drain)
         if not self._outgoing or self.is_closed:
@@ -152,7 +152,7 @@ class Connection:
     def is_quiet(self) -> bool:
         """Return whether the peer has neither closed nor sent anything.
 
-        The kernel can know more than the loop, which has not polled yet.
+        The kernel can have events that the loop has not polled yet.
         """
         sock = self._sock
         if self._poll is None and hasattr(select, "poll"):
@@ -160,7 +160,7 @@ class Connection:
             self._poll.register(sock, select.POLLIN)
         # Cheaper than a `recv` that raises.
         if self._poll is not None and not self._poll.poll(0):
-            # OpenSSL can hold a part of a record that it has decrypted.
+            # OpenSSL can hold decrypted data of a record.
             return not (isinstance(sock, ssl.SSLSocket) and sock.pending())
         try:
             sock.recv(1)
@@ -176,7 +176,7 @@ class Connection:
         return bool(self._events & IOLoop.READ)
 
     def pause_reading(self) -> None:
-        """Stop calling the owner, so that the peer has to wait."""
+        """Stop calling the owner, so that the peer must wait."""
         self._watch(self._events & ~IOLoop.READ)
 
     def resume_reading(self) -> None:

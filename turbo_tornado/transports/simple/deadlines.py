@@ -11,7 +11,7 @@ Item = TypeVar("Item", bound=Hashable)
 
 
 class Deadlines:
-    """Deadlines in groups of equal length, served by one timer of the loop.
+    """Deadlines in groups of equal length, with one timer of the loop.
 
     Deadlines of equal length expire in the order in which they were added, so that only the
     first one of each group matters. A timer of the loop for each request would cost as much
@@ -30,7 +30,7 @@ class Deadlines:
     def add(self, item: Item, seconds: float, callback: Callable[[Item], None]) -> None:
         """Call ``callback(item)`` after ``seconds``.
 
-        It is called even if another callback has ended the item in the same moment.
+        It is called even if another callback has ended the item at the same time.
         """
         deadline = self.time() + seconds
         group = self._groups.get(seconds)

@@ -52,7 +52,7 @@ class SimpleTransport(CancellableFetch, SimpleAsyncHTTPClient):
     A connection is closed, and not returned to the pool, after an error, a cancelled
     request, ``Connection: close`` in either message, or an incomplete body. An idle
     connection is closed when the peer closes it or sends anything. A request that finds its
-    reused connection closed before any byte of the response is repeated once on a new
+    reused connection closed before any byte of the response is retried once on a new
     connection if it is idempotent or was not sent.
     """
 
@@ -94,7 +94,7 @@ class SimpleTransport(CancellableFetch, SimpleAsyncHTTPClient):
         self.deadlines = Deadlines(self.loop)
         self.pool = IdlePool(self.deadlines, max_idle, max_idle_per_key, idle_timeout)
         self.watcher = create_watcher(self.io_loop)
-        # None of these refers to the transport while no request is in progress.
+        # These refer to the transport only while a request is in progress.
         weakref.finalize(self, _release, self.pool, self.deadlines, self.watcher).atexit = False
         self._is_released = False
 
@@ -123,7 +123,7 @@ class SimpleTransport(CancellableFetch, SimpleAsyncHTTPClient):
     def check_request(cls, request: Request) -> None:
         """Check that this transport supports a `Request`.
 
-        :raises ValueError: otherwise.
+        :raises ValueError: if it does not.
         """
         if request.version not in cls.versions:
             raise ValueError(

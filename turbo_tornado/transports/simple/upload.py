@@ -19,7 +19,7 @@ _CONTINUE_TIMEOUT = 1.0
 
 
 class Upload:
-    """Sends a body after ``100 Continue``, or the chunks of a ``body_producer``."""
+    """A body that is sent after ``100 Continue``, or by a ``body_producer``."""
 
     def __init__(self, request: Request, connection: Connection, parser: ResponseParser) -> None:
         self._request = request
@@ -37,7 +37,7 @@ class Upload:
         :raises HTTPOutputError: when the producer does not send as many bytes as Content-Length.
         """
         request, connection = self._request, self._connection
-        # The receiving side reports a closed connection, with the response of the peer.
+        # The exchange reports a closed connection, after the response of the peer.
         with contextlib.suppress(StreamClosedError):
             if request.expect_continue:
                 await self._wait_to_continue()
