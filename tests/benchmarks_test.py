@@ -59,6 +59,21 @@ async def test_every_installed_client_gets_right_responses(
     xml.etree.ElementTree.parse(tmp_path / "chart.svg")
 
 
+async def test_instructions_of_a_fetch(before: Path, start_program: StartProgram) -> None:
+    from benchmarks import nginx
+
+    if nginx.find() is None:
+        pytest.skip("nginx is not installed")
+    options = ["--before", str(before), "--functions", "3"]
+    process = await start_program(sys.executable, "-m", "benchmarks.opcodes", *options)
+    output, progress = await process.communicate()
+    assert process.returncode == 0, progress.decode()
+    counted = [line.split() for line in output.decode().splitlines()]
+    # Two versions, which are the same, each with a line for its path.
+    assert [len(line) for line in counted] == [1, 3, 3, 3, 3] * 2
+    assert abs(int(counted[1][0]) - int(counted[6][0])) < 100
+
+
 def test_before_must_have_the_package(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from benchmarks.run import arguments
 

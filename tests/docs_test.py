@@ -52,7 +52,7 @@ from typing import NamedTuple
 import markdown_it
 import pytest
 
-from tests.support import keyword_table, performance_tables
+from tests.support import command_line_help, keyword_table, performance_tables
 from tests.support.certificates import Certificates
 from tests.support.missing import import_peer
 from tests.support.world import World
@@ -86,6 +86,7 @@ GIVEN = {
 UNRUN = {
     ("docs/design.md", "keywords -> Request -> transport.send"): "a drawing",
     ("docs/guide/handler.md", '{"downloaded": 1}'): "a response, which a test of the page reads",
+    ("docs/guide/command-line.md", "usage: python"): "a test below compares it",
     ("docs/guide/testing.md", "unexpected request: GET"): "what a failed test says",
     ("docs/migration/steps.md", "feed.lua:"): "tests/migration_check_test.py compares it",
 }
@@ -106,6 +107,7 @@ NOT_RUN = {
     "curl ": "talks to an example that serves",
     "python -m benchmarks": "takes minutes: tests/benchmarks_test.py runs it",
     "python -m tests.faults": "takes a minute and writes the page: tests/faults runs its rows",
+    "python -m tests.support.command_line_help": "writes a page: a test compares it",
     "python -m tests.support.keyword_table": "writes a page: a test compares it",
     "python -m tests.support.performance_tables": "writes a page: a test compares it",
     "python -m turbo_tornado.migrate": "needs a program: tests/migration_check_test.py runs one",
@@ -417,6 +419,13 @@ def test_performance_has_the_measured_figures() -> None:
     written = part.read(performance_tables.PAGE)
     assert written == performance_tables.tables(), f"run {command}"
     assert performance_tables.CHART.read_text() == performance_tables.drawing(), f"run {command}"
+
+
+def test_the_guide_has_the_help_of_the_command_line() -> None:
+    command = "python -m tests.support.command_line_help"
+    written = command_line_help.PART.read(command_line_help.PAGE)
+    normalized = command_line_help.normalized
+    assert normalized(written) == normalized(command_line_help.block()), f"run {command}"
 
 
 def test_the_guide_has_every_code() -> None:

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from tests.support.generated import GeneratedPart
 
+from .row import Row
 from .runner import Outcome
-from .table import TABLE, Row
+from .table import TABLE
 
 #: The outcome of a row on a transport, or why it could not be tried.
 Results = dict[tuple[Row, str], "Outcome | str"]

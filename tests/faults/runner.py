@@ -25,7 +25,8 @@ from turbo_tornado import HTTPClient, HTTPResponse, errors
 from . import namespace
 from .acts import CLOSE, UNREAD, Play, perform
 from .leftovers import PeakMemory, Snapshot, can_measure, connections_to
-from .table import GOOD, LAST, LIMIT, LONG, SHORT, TIMEOUTS, Fine, Row
+from .row import LIMIT, LONG, SHORT, TIMEOUTS, Fine, Row
+from .table import GOOD, LAST
 
 #: Milliseconds within which everything ends that waits for no timeout: far below `LONG`,
 #: far above what it takes.
@@ -207,7 +208,8 @@ class _Scene:
     def unlike_table(self) -> Iterator[str]:
         """Yield what has been tried not at all, or more than once."""
         row = self.row
-        unreached = row.url != Row.url or row.certificate != "valid"
+        unreached = row.at != "proxy" and (row.url != Row.url or row.certificate != "valid")
+        unreached |= "{closed}" in str(row.options.get("proxy"))
         if unreached or row.expected is errors.REDIRECT_MAX:
             return
         # A short timeout may expire before the peer has its turn.
@@ -251,6 +253,9 @@ class _Scene:
             if await perform(conn, plays[number], self._ports, self._context):
                 await conn.wait_closed_by_client()
             return
+        if at == "proxy":
+            await self._act_as_proxy(conn)
+            return
         first = True
         while True:
             request = Request(await conn.reader.readuntil(b"\r\n\r\n"), b"", conn.number)
@@ -269,9 +274,16 @@ class _Scene:
                 length -= len(await conn.reader.readexactly(min(length, 65536)))
             first = False
 
+    async def _act_as_proxy(self, conn: Connection) -> None:
+        await conn.reader.readuntil(b"\r\n\r\n")
+        number = self._performed.total() % len(self.plays)
+        self._performed[number] += 1
+        if await perform(conn, self.plays[number], self._ports, self._context):
+            await conn.wait_closed_by_client()
+
     async def free(self, client: HTTPClient) -> str:
         """Return what is wrong with a client that should be free."""
-        same = not self.row.tls and self.row.at != "accept"
+        same = not self.row.tls and self.row.at not in ("accept", "proxy")
         peer = self._peer if same else self._sane
         res = await client.fetch(peer.url("/free"), request_timeout=LONG)
         if res.error is not None:
@@ -290,6 +302,8 @@ class _Scene:
         ports = {name.decode(): port for name, port in self._ports.items()}
         url = row.url.format(scheme="https" if row.tls else "http", number=number, **ports)
         limits = {"request_timeout": LONG, "connect_timeout": LONG, **row.options}
+        if "proxy" in limits:
+            limits["proxy"] = limits["proxy"].format(**ports)
         res = await client.fetch(url, **limits)
         return res, await self.free(client)
 

@@ -114,7 +114,8 @@ def unintroduced(path: Path) -> list[str]:
     found = []
     if [token.type for token in tokens[2:4]] != ["heading_close", "paragraph_open"]:
         found.append("the first heading has no sentence after it")
-    for before, token in pairwise(tokens):
+    # An HTML block is the marker of a generated part.
+    for before, token in pairwise(token for token in tokens if token.type != "html_block"):
         if token.type != "fence" or token.info.startswith("{"):
             continue
         is_output = token.info == "text" and before.type == "fence"
