@@ -43,8 +43,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-        # A shell has its background jobs ignore it, and the programs that a test starts and
-        # interrupts would do so as well.
+        # The background jobs of a shell ignore SIGINT, and the programs that a test starts would
+        # inherit that.
         signal.signal(signal.SIGINT, signal.default_int_handler)
     if config.getoption("uvloop"):
         import uvloop
@@ -74,7 +74,7 @@ def pytest_collection_finish() -> None:
     # When it registers the generator, Hypothesis looks for a referrer that the garbage
     # collector tracks, and warns without one. From Python 3.14 on, gc.freeze() hides it.
     first_example()
-    # The collection after each test need not visit the objects of the imports.
+    # The collection after each test then skips the objects of the imports.
     gc.collect()
     gc.freeze()
 
@@ -207,7 +207,7 @@ def closed_port() -> Iterator[int]:
 
 @pytest.fixture
 async def start_program() -> AsyncIterator[StartProgram]:
-    """Start programs, where the package can be imported; they do not outlive the test."""
+    """Start programs that can import the package, and end them with the test."""
     processes: list[Process] = []
 
     async def start(*argv: str, **options: Any) -> Process:
@@ -219,7 +219,7 @@ async def start_program() -> AsyncIterator[StartProgram]:
     yield start
     for process in processes:
         if process.returncode is None:
-            # A forked child holds its pipes, too, and would be waited for.
+            # A forked child also has the pipes, and reading them would wait for it.
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
         await process.communicate()
@@ -227,10 +227,10 @@ async def start_program() -> AsyncIterator[StartProgram]:
 
 @pytest.fixture
 def run_python(start_program: StartProgram) -> RunPython:
-    """Run a program of Python; all that it has to complain about fails the test."""
+    """Run a Python program. A warning or an error of it fails the test."""
 
     async def run(program: str, *arguments: str) -> None:
-        # A forked child leaves the loop of its parent alone, of which it is warned.
+        # A forked child does not close the loop of its parent, which causes a warning.
         options = ("-W", "error", "-W", "ignore::ResourceWarning")
         process = await start_program(sys.executable, *options, "-c", program, *arguments)
         _, err = await process.communicate()

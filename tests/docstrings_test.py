@@ -83,12 +83,12 @@ def test_names_its_equivalent(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", PUBLIC)
-def test_says_what_it_raises(name: str) -> None:
+def test_names_its_exceptions(name: str) -> None:
     value = PUBLIC[name]
     if not inspect.isfunction(value):
         return
     raised = set(re.findall(r"\braise (\w+)\(", inspect.getsource(value)))
-    # These end as `response.error`.
+    # The client returns these as `response.error`.
     raised -= {failure.__name__ for failure in REFUSED}
     assert raised <= set(re.findall(r":raises (\w+):", value.__doc__))
 

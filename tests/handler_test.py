@@ -304,11 +304,11 @@ async def test_retries(handler: Recipe, silent_services: Services) -> None:
     code, lines = await publish(f"{handler.url}/desk")
     assert code == 200
     assert_published(silent_services, "desk", lines)
-    # Each of the three services was asked again.
+    # Each of the three services received a retry.
     assert len(failures) == 3
 
 
-async def test_services_that_are_not_there(handler: Recipe) -> None:
+async def test_unreachable_services(handler: Recipe) -> None:
     code, lines = await publish(f"{handler.url}/desk")
     assert code == 502
     assert lines[0]["error"].startswith("COULD_NOT_CONNECT: ")
@@ -330,7 +330,9 @@ async def test_failure_within_the_response(handler: Recipe, services: Services, 
     assert not services.records
 
 
-async def test_browser_that_leaves(handler: Recipe, services: Services, tmp_path: Path) -> None:
+async def test_browser_that_disconnects(
+    handler: Recipe, services: Services, tmp_path: Path
+) -> None:
     services.flowing.clear()
     arrived, ended = asyncio.Event(), asyncio.Event()
     handler.ReleaseHandler.on_finish = lambda self: ended.set()

@@ -1,4 +1,4 @@
-"""The modules of the package against the table in docs/design.md: imports point downwards."""
+"""The table of modules in docs/design.md: imports point downwards."""
 
 from __future__ import annotations
 
@@ -80,6 +80,6 @@ def test_imports_point_downwards(file: str) -> None:
             assert row_of(imported) >= row, f"{file} imports {imported}"
 
 
-def test_there_are_no_cycles() -> None:
+def test_imports_have_no_cycle() -> None:
     # Raises CycleError.
     TopologicalSorter({file: set(imports_of(file)) for file in FILES}).prepare()

@@ -114,7 +114,7 @@ async def test_a_message_for_an_invalid_header_has_no_value() -> None:
     assert "secret" not in str(raised.value)
 
 
-#: Expressions in messages that contain nothing of a user's value but its type, or one character.
+#: Expressions in messages that contain a type, a name, or one character of a value.
 SAFE = {
     # The name of an argument, keyword or header of the package, and texts of the package.
     *("name", "name!r", "what", "where", "part", "expected", "hint", "must", "scheme", "shown"),

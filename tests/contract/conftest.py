@@ -27,7 +27,7 @@ def sent(fetch: Fetch, peer: RawPeer) -> Sent:
 
 @pytest.fixture
 def refused(make_client: MakeClient, peer: RawPeer) -> Refused:
-    """Fetch, expecting that the call itself raises, sends nothing and frees the client."""
+    """Expect that a call of fetch raises, sends nothing and frees the client."""
 
     async def refused(
         error: type[BaseException], kwargs: Any = None, **options: Any

@@ -1,4 +1,4 @@
-"""The keyword ``files``, as Tornado's own parser reads it."""
+"""The keyword ``files``, checked by Tornado's parser."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ async def test_no_files(sent: Sent) -> None:
     ("name", "sent_name"),
     [('a"b', "a%22b"), ("é€", "é€"), ("a\\b", "a\\b"), ("a; filename=b", "a; filename=b")],
 )
-async def test_names(sent: Sent, name: str, sent_name: str) -> None:
+async def test_names_of_fields_and_files(sent: Sent, name: str, sent_name: str) -> None:
     request = await sent(method="POST", files={name: (name, b"x")})
     line = f'Content-Disposition: form-data; name="{sent_name}"; filename="{sent_name}"\r\n'
     assert line.encode() in request.body
@@ -242,7 +242,7 @@ UNREADABLE: dict[str, tuple[Callable[[Path], Any], str]] = {
 
 
 @pytest.mark.parametrize(("content", "words"), UNREADABLE.values(), ids=UNREADABLE)
-async def test_unreadable(
+async def test_unreadable_files(
     fetch: Fetch, peer: RawPeer, path: Path, content: Callable[[Path], Any], words: str
 ) -> None:
     res = await fetch(peer.url(), method="POST", files={"f": ("name", content(path))})

@@ -20,7 +20,7 @@ _TRANSPORTS = ("simple", "curl")
 
 
 def outline() -> list[tuple[str, ...]]:
-    """Return what the page has to contain with any measurement: name, variants, codes."""
+    """Return the parts of the page without measurements: name, variants, codes."""
     return [
         (row.name, str(len(row.all_plays())), *(_code(row, kind) for kind in _TRANSPORTS))
         for row in TABLE
@@ -44,7 +44,7 @@ def write(path: Path, results: Results) -> None:
 
 
 def cell(row: Row, transport: str, outcome: Outcome | str | None) -> str:
-    """Return what came of a row on a transport."""
+    """Return the outcome of a row on a transport."""
     code = f"`{_code(row, transport)}`" if transport in row.transports else "none"
     if outcome is None:
         return code

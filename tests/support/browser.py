@@ -1,4 +1,4 @@
-"""Chromium: the pages of a site, measured at some widths."""
+"""Measurements of the pages of a site in Chromium, at several widths."""
 
 from __future__ import annotations
 

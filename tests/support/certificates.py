@@ -1,4 +1,4 @@
-"""A CA of the test run, and what it, and others, signed."""
+"""The CA of the test run, and certificates of this CA and of others."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ class Certificates:
     def server_context(
         self, certificate: str = "valid", client_ca: str | None = None
     ) -> ssl.SSLContext:
-        """Return a server's context; ``client_ca`` names the CA of wanted clients."""
+        """Return the context of a server, which requires client certificates of ``client_ca``."""
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         context.load_cert_chain(self.server_file(certificate))
         if client_ca is not None:

@@ -14,7 +14,7 @@ def assert_body(res: HTTPResponse, body: bytes, code: int = 200) -> None:
 
 
 def setting(**fields: str) -> Callable[[HTTPHeaders], None]:
-    """Return an ``on_headers`` that sets fields; ``_`` in a name stands for ``-``."""
+    """Return an ``on_headers`` that sets headers; ``_`` in a name stands for ``-``."""
 
     def set_fields(headers: HTTPHeaders) -> None:
         for name, value in fields.items():

@@ -11,9 +11,9 @@ import pytest
 
 
 def missing(peer: str) -> NoReturn:
-    """Skip the tests of a peer, with a reason; where ``CI`` is set, fails them.
+    """Skip the tests of a peer with a reason, or fail them if ``CI`` is set.
 
-    A reason that is not read must not skip a test.
+    In CI, a missing peer must not go unnoticed.
     """
     if os.environ.get("CI"):
         pytest.fail(f"{peer} is not installed, and CI is set", pytrace=False)

@@ -73,7 +73,7 @@ class Passage(NamedTuple):
     is_title: bool = False
 
     def violations(self) -> Iterator[str]:
-        """Return a line for each word or pattern that the passage should not have."""
+        """Return a line for each invalid word or pattern in the passage."""
         rules = _RULES if self.is_title else {**_RULES, **_OPENINGS}
         found = [
             (match.start(), match[0], words)
@@ -109,7 +109,7 @@ def in_markdown(path: Path) -> Iterator[Passage]:
 
 
 def unintroduced(path: Path) -> list[str]:
-    """Return the code blocks of a page without a sentence before them, and a missing beginning."""
+    """Return the code blocks of a page without an introduction, and a missing first sentence."""
     tokens = _tokens(path)
     found = []
     if [token.type for token in tokens[2:4]] != ["heading_close", "paragraph_open"]:

@@ -17,7 +17,7 @@ ESTABLISHED = b"HTTP/1.1 200 Connection established\r\n\r\n"
 
 
 async def relay(conn: Connection) -> None:
-    """Open a tunnel to where the first request asks for."""
+    """Open a tunnel to the target of the first request."""
     request = await conn.read_request()
     await tunnel(conn, request.target, ESTABLISHED)
 
@@ -62,7 +62,7 @@ def tinyproxy(folder: Path, *lines: str) -> Iterator[int]:
     binary = find_tinyproxy()
     assert binary is not None
     with socket.socket() as reserved:
-        # A port that is bound, and not listened on, stays reserved.
+        # A bound port without a listener stays reserved.
         reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         reserved.bind(("127.0.0.1", 0))
         port = int(reserved.getsockname()[1])

@@ -23,7 +23,7 @@ MakeTransport = Callable[..., CurlTransport]
 
 
 def request_to(peer: RawPeer, path: str = "/", **changes: Any) -> Request:
-    """Return a request as `HTTPClient` would build it, but for ``changes``."""
+    """Return a request as `HTTPClient` builds it, with ``changes``."""
     body = changes.get("body")
     header_block = f"Host: 127.0.0.1:{peer.port}\r\n"
     if body is not None:
