@@ -1,4 +1,4 @@
-"""``python -m turbo_tornado.migrate check``: what it finds in a Turbo program."""
+"""The findings of ``python -m turbo_tornado.migrate check``."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ FETCH = "coroutine.yield(turbo.async.HTTPClient():fetch(url, {allow_redirects = 
 
 
 def names(source: str) -> list[str]:
-    """Returns the names of Turbo in a program, in the order of its lines."""
+    """Return the names of Turbo in a program, in the order of its lines."""
     return [finding.name for finding in check(HEAD + source)]
 
 
 def patterns(source: str) -> list[tuple[int, str]]:
-    """Returns the lines and names of the patterns in a program."""
+    """Return the lines and names of the patterns in a program."""
     found = check(HEAD + source)
     return [(item.line, item.name) for item in found if item.anchor.startswith(PAGE)]
 
@@ -140,15 +140,15 @@ def test_methods_of_values_that_are_known(source: str, method: str) -> None:
         "for turbo = 1, 2 do print(turbo.log.error) end",
     ],
 )
-def test_what_is_not_of_turbo(source: str) -> None:
+def test_names_that_are_not_of_turbo(source: str) -> None:
     assert names(source) == []
 
 
-def test_a_name_twice_on_a_line_is_one_finding() -> None:
+def test_repeated_name_on_a_line_is_one_finding() -> None:
     assert names("f(turbo.log.error, turbo.log.error)") == ["turbo.log.error"]
 
 
-def test_a_finding_has_its_line_replacement_and_section() -> None:
+def test_finding_has_line_replacement_and_section() -> None:
     (finding,) = check(HEAD + "\n\nturbo.util.gettimeofday()")
     assert finding.written("app.lua") == (
         "app.lua:4: turbo.util.gettimeofday -> time.time(); Seconds, not milliseconds "
@@ -161,7 +161,7 @@ def test_numbers_of_luajit() -> None:
 
 
 @pytest.mark.parametrize("text", [b"\xff", "ü".encode(), b""])
-def test_any_bytes(text: bytes, tmp_path: Path) -> None:
+def test_source_that_is_not_utf_8(text: bytes, tmp_path: Path) -> None:
     file = tmp_path / "app.lua"
     file.write_bytes(b"x = '" + text + b"'\nturbo.log.error()")
     assert [finding.name for finding in check_file(file)] == ["turbo.log.error"]
@@ -254,7 +254,7 @@ def test_patterns(source: str, expected: str) -> None:
         "local json = require 'cjson'",
     ],
 )
-def test_what_is_not_a_pattern(source: str) -> None:
+def test_code_without_a_pattern(source: str) -> None:
     assert patterns(source) == []
 
 
@@ -308,7 +308,7 @@ def without_routes(findings: list[Finding]) -> set[tuple[int, str]]:
 
 
 @pytest.mark.parametrize("program", PROGRAMS, ids=lambda path: path.stem)
-def test_the_programs_of_the_guide(program: Path) -> None:
+def test_programs_of_the_guide(program: Path) -> None:
     found = check(program.read_text(encoding="utf-8"))
     names = {finding.name for finding in found}
     assert {"turbo.ioloop.instance", "turbo.async.HTTPClient:fetch"} <= names
@@ -320,7 +320,7 @@ def test_the_programs_of_the_guide(program: Path) -> None:
 
 
 @needs_turbo
-def test_the_examples_of_turbo() -> None:
+def test_examples_of_turbo() -> None:
     examples = sorted((Path(str(TURBO_LUA)) / "examples").rglob("*.lua"))
     assert len(examples) > 20
     found_patterns = set()
@@ -340,7 +340,7 @@ def test_the_examples_of_turbo() -> None:
 # The command line
 
 
-def test_nothing_to_do(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_program_without_findings(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "app.lua").write_text("print(1)")
     assert command.main(["check", str(tmp_path / "app.lua")]) == 0
     assert capsys.readouterr() == ("", "")
@@ -357,7 +357,7 @@ def test_findings(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr() == (expected, "")
 
 
-def test_an_invalid_file_does_not_hide_the_others(
+def test_invalid_file_does_not_hide_the_others(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "a.lua").write_text("\nx = = 1")
@@ -371,7 +371,7 @@ def test_an_invalid_file_does_not_hide_the_others(
 
 
 @pytest.mark.parametrize("arguments", [[], ["check"], ["port", "a.lua"]])
-def test_an_invalid_command_line(arguments: list[str]) -> None:
+def test_invalid_command_line(arguments: list[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         command.main(arguments)
     assert caught.value.code == 2
@@ -387,9 +387,7 @@ def test_without_luaparser(
     assert "turbo_tornado[migrate]" in capsys.readouterr().err
 
 
-def test_the_output_in_the_guide(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
-) -> None:
+def test_output_in_the_guide(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
     page = (ROOT / "docs" / "migration" / "steps.md").read_text("utf-8")
     blocks = re.findall(r"^```(?:lua|text)\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
     program, output = blocks
@@ -399,7 +397,7 @@ def test_the_output_in_the_guide(
     assert capsys.readouterr().out == output
 
 
-def test_the_module_runs() -> None:
+def test_module_runs_as_a_program() -> None:
     ended = subprocess.run(
         [sys.executable, "-m", "turbo_tornado.migrate", "check", *map(str, PROGRAMS)],
         capture_output=True,

@@ -50,7 +50,7 @@ def _message(parser: argparse.ArgumentParser, error: Exception) -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command line.
+    """Run the command line.
 
     :arg argv: the arguments. Default: ``sys.argv[1:]``.
     :returns: the exit code, see ``--help``.

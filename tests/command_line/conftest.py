@@ -24,7 +24,7 @@ Run = Callable[..., Awaitable[Ended]]
 
 @pytest.fixture
 def run(capsysbinary: pytest.CaptureFixture[bytes]) -> Run:
-    """Runs the command line in a thread, where it has a separate loop."""
+    """Run the command line in a thread, where it has a separate loop."""
 
     def call(argv: tuple[str, ...]) -> int:
         try:
@@ -42,6 +42,6 @@ def run(capsysbinary: pytest.CaptureFixture[bytes]) -> Run:
 
 @pytest.fixture
 def start(start_program: StartProgram, monkeypatch: pytest.MonkeyPatch) -> StartProgram:
-    """Starts the command line as a process, with the buffers that it has by default."""
+    """Start the command line as a process, with the buffers that it has by default."""
     monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)
     return partial(start_program, sys.executable, "-m", "turbo_tornado", stdin=PIPE)

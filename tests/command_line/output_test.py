@@ -36,14 +36,14 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 async def cut(conn: Connection) -> None:
-    """Closes within the body."""
+    """Close within the body."""
     await conn.read_request()
     await conn.send(CUT)
     conn.close()
 
 
 async def stall(conn: Connection) -> None:
-    """Sends half a body, and nothing more."""
+    """Send half a body, and nothing more."""
     await conn.read_request()
     await conn.send(CUT)
 

@@ -22,7 +22,7 @@ SIZE = 300_000
 
 
 async def read_terminal(descriptor: int) -> str:
-    """Returns all that a terminal has received, when its last program has closed it."""
+    """Return all that a terminal has received, when its last program has closed it."""
 
     def read() -> bytes:
         data = b""
@@ -40,7 +40,7 @@ async def read_terminal(descriptor: int) -> str:
 
 @pytest.fixture
 def without_tqdm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Hides tqdm from the programs that the test starts."""
+    """Hide tqdm from the programs that the test starts."""
     folder = tmp_path / "hidden"
     folder.mkdir()
     (folder / "tqdm.py").write_text("raise ImportError")

@@ -20,7 +20,7 @@ from .conftest import Run
 
 
 def parsed(request: Request) -> tuple[dict[str, list[bytes]], dict[str, list[HTTPFile]]]:
-    """Returns the fields and the files of a form."""
+    """Return the fields and the files of a form."""
     content_type = request.field("Content-Type")
     assert content_type is not None
     arguments: dict[str, list[bytes]] = {}

@@ -1,4 +1,4 @@
-"""``python -m tests.faults``: runs the table, prints what came of it, writes the page."""
+"""``python -m tests.faults``: runs the table, prints the results, writes the page."""
 
 from __future__ import annotations
 

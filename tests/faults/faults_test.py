@@ -46,7 +46,7 @@ async def test_fault(row: Row, transport: str, certificates: Certificates) -> No
     assert not outcome.violations, "\n".join(outcome.violations)
 
 
-# The table, and those who watch over it
+# The table and its checks
 
 
 def test_table() -> None:

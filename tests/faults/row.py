@@ -12,7 +12,7 @@ from .acts import Play
 
 #: ``max_buffer_size`` of every client here, in bytes.
 LIMIT = 1024 * 1024
-#: Seconds of a timeout that has to expire, and of one that must not.
+#: Seconds of a timeout that must expire, and of one that must not expire.
 SHORT, LONG = 0.25, 40.0
 
 
@@ -36,20 +36,20 @@ TIMEOUTS = (errors.CONNECT_TIMEOUT, errors.REQUEST_TIMEOUT)
 class Row:
     """One kind of misbehaviour.
 
-    :arg plays: or what makes them, where they are large.
-    :arg expected: of both transports, or of each by its name.
+    :arg plays: the plays, or a function that returns them if they are large.
+    :arg expected: the result on both transports, or on each by its name.
     :arg why: the reason why the transports differ.
     :arg options: keywords of the fetch. Default of a timeout: `LONG`. A proxy can have a
         port as ``{port}`` or ``{closed}``.
-    :arg url: where the client goes, if not to the peer.
-    :arg at: when the peer begins: ``"request"``, when it has read one; ``"kept"``, when it
-        has read one on a connection that had another before; ``"accept"``, at once;
-        ``"proxy"``, when it has read a request for any target.
-    :arg tls: whether the client speaks TLS. At ``"accept"`` the peer does not.
-    :arg certificate: which one the peer shows.
-    :arg dns: how the name server behaves; see `namespace`.
-    :arg resolver: how the resolver of the simple transport behaves, instead of DNS.
-    :arg transports: those that can be asked.
+    :arg url: the URL of the fetch, if it is not that of the peer.
+    :arg at: the moment when the peer begins. ``"request"``: after a request. ``"kept"``: after
+    the second request on a connection. ``"accept"``: at once. ``"proxy"``: after a
+    request for any target.
+    :arg tls: whether the client uses TLS. At ``"accept"``, the peer does not.
+    :arg certificate: the certificate of the peer.
+    :arg dns: the behaviour of the name server; see `namespace`.
+    :arg resolver: the behaviour of the resolver of the simple transport, instead of DNS.
+    :arg transports: the transports that can be tried.
     """
 
     group: str

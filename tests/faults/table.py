@@ -1,7 +1,7 @@
-"""The table of faults: what a peer does wrong, and what has to come of it.
+"""The table of faults: the misbehaviour of a peer, and the expected result.
 
-A row is one kind of misbehaviour. Its plays are the ways, or the places, in which it is
-tried: one connection for each. `runner` checks the rest of every row.
+A row is one kind of misbehaviour. Its plays are variants of it, with one connection for each.
+`runner` checks the requirements that hold for every row.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def chunk(data: bytes) -> bytes:
 
 
 def gzipped(data: bytes) -> bytes:
-    """Returns a response whose body claims to be gzip."""
+    """Return a response with the header Content-Encoding: gzip."""
     return STATUS + GZIP + b"Content-Length: %d\r\n\r\n" % len(data) + data
 
 
@@ -62,7 +62,7 @@ WHOLE_CHUNKED = (
     STATUS + TYPE + CHUNKED + END + b"14;x=y\r\n" + TEXT + b"\r\n0\r\nX-Trailer: 1\r\n\r\n"
 )
 
-#: Where a response can break off: what comes before, and the part within which, at each byte.
+#: The places of an incomplete response: the data before, and the part that ends at each byte.
 PARTS: dict[str, tuple[bytes, bytes]] = {
     "the status line": (b"", STATUS),
     "an interim response": (b"", CONTINUE),
@@ -229,10 +229,10 @@ RESETS = [
 
 @functools.cache
 def bomb(size: int) -> bytes:
-    """Returns gzip, a thousandth of ``size`` (whole MiB) long, that decodes to ``size`` zeros."""
+    """Return gzip data of ``size`` zeros (whole MiB), with a thousandth of their size."""
     piece = bytes(2**20)
     packer = zlib.compressobj(9, zlib.DEFLATED, -15)
-    # Each block stands for itself, so that one that is made once can be repeated.
+    # Each block is independent, so that one block can be repeated.
     block = packer.compress(piece) + packer.flush(zlib.Z_FULL_FLUSH)
     count = size // len(piece)
     checksum = 0
@@ -694,7 +694,7 @@ LIES = [
     lie(
         "gzip with any of its bytes changed",
         BROKEN,
-        # The flags, the time and the system in its header do not matter.
+        # The flags, the time and the system in its header are not relevant.
         *(
             gzipped(PACKED[:at] + bytes([PACKED[at] ^ 0xFF]) + PACKED[at + 1 :])
             for at in (0, 1, 2, *range(10, len(PACKED)))

@@ -16,7 +16,7 @@ _COMMAND = "python -m turbo_tornado --help"
 
 
 def block() -> str:
-    """Returns the output of ``--help`` in Markdown."""
+    """Return the output of ``--help`` in Markdown."""
     environment = {**os.environ, "COLUMNS": "100", "NO_COLOR": "1"}
     command = [sys.executable, *_COMMAND.split()[1:]]
     text = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
@@ -24,7 +24,7 @@ def block() -> str:
 
 
 def normalized(text: str) -> str:
-    """Returns the help without the differences between versions of Python.
+    """Return the help without the differences between versions of Python.
 
     Before Python 3.13, both names of an option have the argument. Line breaks
     depend on the length of the names.

@@ -253,7 +253,7 @@ async def writes_too_much(write: Write) -> None:
     ("producer", "error"),
     [(raises, Mistake), (writes_too_little, HTTPOutputError), (writes_too_much, HTTPOutputError)],
 )
-async def test_mistakes_of_a_producer(
+async def test_errors_of_a_producer(
     client: Any, raw_peer: MakePeer, producer: Any, error: type[Exception]
 ) -> None:
     async def script(conn: Connection) -> None:

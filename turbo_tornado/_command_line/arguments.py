@@ -53,7 +53,7 @@ def _form(text: str) -> tuple[str, str] | FormFile:
 
 
 def argument_parser() -> argparse.ArgumentParser:
-    """Returns the parser of the command line."""
+    """Return the parser of the command line."""
     parser = argparse.ArgumentParser(
         prog="python -m turbo_tornado",
         usage="%(prog)s [options] URL",

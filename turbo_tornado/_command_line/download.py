@@ -28,7 +28,7 @@ class Download:
         self._progress: Progress | None = None
 
     def on_request(self, event: RequestEvent) -> None:
-        """Makes the head of the response known before its body; a hook."""
+        """Make the head of the response known before its body; a hook."""
         request = event._request
         request.on_head = functools.partial(self._on_head, request.on_head)
 
@@ -37,7 +37,7 @@ class Download:
         return keeps_body is None or keeps_body(head)
 
     def on_chunk(self, chunk: bytes) -> None:
-        """Writes a chunk of the body; a ``streaming_callback``.
+        """Write a chunk of the body; a ``streaming_callback``.
 
         :raises CannotWrite, ReaderClosed: as the output.
         """
@@ -56,7 +56,7 @@ class Download:
         return None if head is None or head.gzip else head.content_length
 
     def finish(self, response: HTTPResponse) -> None:
-        """Writes what the output does not have.
+        """Write what the output does not have.
 
         :raises CannotWrite, ReaderClosed: as the outputs.
         """
@@ -71,7 +71,7 @@ class Download:
             StandardOutput().write(_head_text(head.code, head.reason, head.headers))
 
     def close(self) -> None:
-        """Ends the line of the progress."""
+        """End the line of the progress."""
         progress, self._progress = self._progress, None
         if progress is not None:
             progress.close()

@@ -25,7 +25,7 @@ class StandardOutput:
         self._file = sys.stdout.buffer
 
     def write(self, data: bytes) -> None:
-        """Writes ``data`` at once.
+        """Write ``data`` at once.
 
         :raises ReaderClosed: if the reader has closed the pipe.
         :raises CannotWrite: for any other failure.
@@ -41,10 +41,10 @@ class StandardOutput:
             raise CannotWrite("standard output", error) from None
 
     def commit(self) -> None:
-        """Does nothing: all data is written."""
+        """Do nothing: all data is written."""
 
     def close(self) -> None:
-        """Does nothing: the interpreter closes standard output."""
+        """Do nothing: the interpreter closes standard output."""
 
 
 class FileOutput:
@@ -91,7 +91,7 @@ class FileOutput:
         return open(self._temporary, "xb")
 
     def write(self, data: bytes) -> None:
-        """Writes ``data``.
+        """Write ``data``.
 
         :raises CannotWrite: for example if the disk is full.
         """
@@ -101,7 +101,7 @@ class FileOutput:
             raise CannotWrite(self._path, error) from None
 
     def commit(self) -> None:
-        """Gives the file its name.
+        """Give the file its name.
 
         :raises CannotWrite: if the last data cannot be written, or the file cannot be renamed.
         """
@@ -113,7 +113,7 @@ class FileOutput:
             raise CannotWrite(self._path, error) from None
 
     def close(self) -> None:
-        """Removes the temporary file, unless `commit` has renamed it."""
+        """Remove the temporary file, unless `commit` has renamed it."""
         # The buffer can have data that the disk has no space for.
         with contextlib.suppress(OSError):
             self._file.close()
@@ -130,7 +130,7 @@ Output = StandardOutput | FileOutput
 
 
 def open_output(path: str | None) -> Output:
-    """Returns the output for a value of ``-o``.
+    """Return the output for a value of ``-o``.
 
     :raises CannotOpen: for a file that cannot be written.
     """
@@ -145,7 +145,7 @@ def _write_all(file: BinaryIO, data: bytes) -> None:
 
 
 def remove_temporary_files_on_signals() -> None:
-    """Lets signals end the process at once, without temporary files that remain.
+    """Let signals end the process at once, without temporary files that remain.
 
     ``KeyboardInterrupt`` would be lost in a callback of libcurl.
     """

@@ -14,10 +14,10 @@ class Progress(Protocol):
     """Shows the number of bytes received."""
 
     def update(self, size: int, /) -> object:
-        """Adds ``size`` to the number."""
+        """Add ``size`` to the number."""
 
     def close(self) -> object:
-        """Shows the number a last time, and ends the line."""
+        """Show the number a last time, and end the line."""
 
 
 class PlainProgress:
@@ -51,7 +51,7 @@ class PlainProgress:
 
 
 def start_progress(total: int | None) -> Progress:
-    """Returns a progress bar, or a plain progress if tqdm is not installed.
+    """Return a progress bar, or a plain progress if tqdm is not installed.
 
     :arg total: the number of bytes, if it is known.
     """

@@ -14,7 +14,7 @@ from .failures import CannotOpen
 
 
 def fetch_keywords(args: argparse.Namespace, files: ExitStack) -> FetchKeywords:
-    """Returns the keywords of ``fetch`` for the command line.
+    """Return the keywords of ``fetch`` for the command line.
 
     :arg files: closes the files that the keywords contain.
     :raises CannotOpen: for a file that cannot be opened.
@@ -61,7 +61,7 @@ def _uploads(
 
 
 def _open(path: str, files: ExitStack) -> bytes | BinaryIO:
-    """Returns an open file, or the content of a pipe."""
+    """Return an open file, or the content of a pipe."""
     try:
         file = files.enter_context(open(path, "rb"))  # noqa: SIM115
         # The client needs the length. The size of a pipe, and of a file in /proc, is 0.

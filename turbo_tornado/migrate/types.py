@@ -1,4 +1,4 @@
-"""The known facts about the values of a Turbo program: classes, results and attributes."""
+"""The known values of a Turbo program: classes, results and attributes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The caller's code within a request: its exceptions are not failures of the network."""
+"""Callbacks of the caller: their exceptions are not network failures."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ChunkHandler = Callable[[bytes], "PendingCall | None"]
 
 @contextlib.contextmanager
 def caller_errors() -> Iterator[None]:
-    """Turns an exception of the caller's code into a `CallerError`."""
+    """Turn an exception of the caller's code into a `CallerError`."""
     try:
         yield
     except StopIteration as stop:
@@ -35,7 +35,7 @@ def _without_stop(stop: StopIteration) -> RuntimeError:
 
 
 def handler_of(callback: StreamingCallback) -> ChunkHandler:
-    """Returns a function that calls ``callback`` and raises its exceptions as `CallerError`."""
+    """Return a wrapper of ``callback`` that raises its exceptions as `CallerError`."""
 
     def handle(chunk: bytes) -> PendingCall | None:
         with caller_errors():

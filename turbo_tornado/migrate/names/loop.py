@@ -1,4 +1,4 @@
-"""The names of ``turbo.ioloop``, ``turbo.coctx``, and Lua's own that Turbo code uses."""
+"""The names of ``turbo.ioloop`` and ``turbo.coctx``, and related names of Lua."""
 
 from .row import Row, Section
 

@@ -12,7 +12,7 @@ Item = TypeVar("Item", bound=Hashable)
 
 
 class Deadlines:
-    """Deadlines in groups of equal length, served by one timer of the loop.
+    """Deadlines in groups of equal length, with one timer of the loop.
 
     Deadlines of equal length expire in the order in which they were added, so that only the
     first one of each group matters. A timer of the loop for each request would cost as much
@@ -29,9 +29,9 @@ class Deadlines:
         self._timer_at = 0.0
 
     def add(self, item: Item, seconds: float, callback: Callable[[Item], None]) -> None:
-        """Calls ``callback(item)`` after ``seconds``.
+        """Call ``callback(item)`` after ``seconds``.
 
-        It is called even if another callback has ended the item in the same moment.
+        It is called even if another callback has ended the item at the same time.
         """
         deadline = self.time() + seconds
         group = self._groups.get(seconds)
@@ -42,7 +42,7 @@ class Deadlines:
         group[item] = (deadline, callback)
 
     def discard(self, item: Hashable, seconds: float) -> None:
-        """Removes a deadline that was added with the same ``seconds``, if it is there."""
+        """Remove a deadline that was added with the same ``seconds``, if it is there."""
         group = self._groups.get(seconds)
         if group is None:
             return
@@ -53,7 +53,7 @@ class Deadlines:
                 self.close()
 
     def close(self) -> None:
-        """Removes all deadlines."""
+        """Remove all deadlines."""
         self._groups.clear()
         if self._timer is not None:
             self._timer.cancel()
