@@ -299,7 +299,7 @@ EXPECTED = {
 
 
 def without_routes(findings: list[Finding]) -> set[tuple[int, str]]:
-    """Returns the lines and names of the patterns, without those of routes."""
+    """Return the lines and names of the patterns, without those of routes."""
     return {
         (item.line, item.name)
         for item in findings

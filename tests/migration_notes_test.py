@@ -51,7 +51,7 @@ class SetCookieHandler(RequestHandler):
 
 
 def base_handler() -> type[RequestHandler]:
-    """Returns the class that the guide shows for error pages."""
+    """Return the class that the guide shows for error pages."""
     page = (PAGES / "pitfalls.md").read_text("utf-8")
     found = re.search(r"^class BaseHandler.*?\n\n\n", page, re.MULTILINE | re.DOTALL)
     assert found is not None

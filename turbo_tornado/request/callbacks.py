@@ -47,7 +47,7 @@ def handler_of(callback: StreamingCallback) -> ChunkHandler:
 
 
 class PendingCall:
-    """The awaitable result of a callback. Awaiting it raises exceptions as `CallerError`."""
+    """The awaitable result of a callback, which raises `CallerError`."""
 
     def __init__(self, result: Awaitable[Any]) -> None:
         self._result = result
@@ -60,7 +60,7 @@ class PendingCall:
             await result
 
     def close(self, task: object = None) -> None:
-        """Ends a call whose task was cancelled before it began.
+        """End a call whose task was cancelled before it began.
 
         Python warns about a coroutine that was never awaited.
         """

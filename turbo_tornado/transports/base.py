@@ -254,7 +254,7 @@ class CancellableFetch(AsyncHTTPClient):
 
     @staticmethod
     def set_abort(abort: Abort) -> None:
-        """Makes cancelling the future of the current `fetch` call ``abort``.
+        """Make cancelling the future of the current `fetch` call ``abort``.
 
         A tool can start the request after that, which calls it at once.
         """

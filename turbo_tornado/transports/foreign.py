@@ -136,7 +136,7 @@ class HookedTransport(ForeignTransport):
 async def _delivered(
     fetched: asyncio.Future[Any], request: Request, handle_chunk: ChunkHandler
 ) -> HTTPResponse | Response:
-    """Hands the body to a ``streaming_callback`` if a tool has responded to the request."""
+    """Pass the body of a tool's response to the ``streaming_callback``."""
     response: HTTPResponse = await fetched
     outcome = _response(response, request)
     if isinstance(response, CarriedResponse) or not isinstance(outcome, Response):

@@ -72,7 +72,7 @@ class RequestAttempt(Attempt):
         self._size = 0
 
     def clear(self) -> None:
-        """Drops the response, because the handle refers to the attempt until the next one."""
+        """Drop the response, because the handle refers to its last attempt."""
         if self.delivery is not None:
             self.delivery.close()
         self.head = self.body = self.failure = self.delivery = self.create_delivery = None

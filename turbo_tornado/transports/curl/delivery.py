@@ -69,7 +69,7 @@ class Delivery:
             callback()
 
     def close(self) -> None:
-        """Ends the calls, also if the callback ignores that its task is cancelled."""
+        """End the calls, also if the callback ignores that its task is cancelled."""
         self._is_closed = True
         self._received.clear()
 

@@ -84,7 +84,7 @@ class TornadoStreams:
         return self._upload is None or not self._upload.is_started
 
     def close(self) -> None:
-        """Ends the callbacks."""
+        """End the callbacks."""
         if self.delivery is not None:
             self.delivery.close()
         if self._upload is not None:

@@ -68,7 +68,7 @@ class Upload:
         return bytes(view)
 
     def close(self) -> None:
-        """Ends the upload. A producer that goes on to write gets a `StreamClosedError`."""
+        """End the upload. A producer that goes on to write gets a `StreamClosedError`."""
         self._is_closed = True
         self._waiting.clear()
         self._end_drains()

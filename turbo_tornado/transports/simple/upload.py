@@ -51,7 +51,7 @@ class Upload:
             await connection.drain()
         except StreamClosedError:
             if not connection.is_broken:
-                # Of another stream, which the producer reads.
+                # The error is from another stream, which the producer reads.
                 raise
             # The receiving side reports a closed connection, with the response of the peer.
         else:
