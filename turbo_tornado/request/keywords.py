@@ -300,7 +300,7 @@ def resolve(table: Mapping[str, Any] | None, keywords: Mapping[str, Any]) -> Fet
 
 def _check_one_body(values: dict[str, Any]) -> None:
     if sum(values[name] is not None for name in ("body", "json", "files")) > 1:
-        raise TypeError("fetch() takes only one of body, json and files; use json and files alone")
+        raise TypeError("fetch() takes only one of body, json and files; pass one of them")
 
 
 def _check_into(values: dict[str, Any], where: str, given: Mapping[str, Any]) -> None:
