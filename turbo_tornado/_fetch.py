@@ -102,8 +102,11 @@ class ActiveFetch:
         if location:
             try:
                 self._follow(outcome.code, location)
-            except Exception as error:
+            except BaseException as error:
                 self._fail_or_raise(error)
+                if not isinstance(error, Exception):
+                    # A hook ends the program.
+                    raise
             return
         # The response refers to the request. Without this, it would keep the body in memory.
         self._request.body = None

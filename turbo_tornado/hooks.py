@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextvars
 import time
 from collections.abc import Callable
@@ -201,7 +200,7 @@ def observer(client_hooks: Hooks | None) -> RequestObserver | None:
 class RequestObserver:
     """The hooks of one fetch, called for each of its requests.
 
-    The methods log an exception of a hook, and do not raise it.
+    The methods log the exceptions of a hook. They raise only those that end the program.
     """
 
     __slots__ = ("_context", "_event", "_hooks", "_redirects", "_unchanged")
@@ -224,7 +223,9 @@ class RequestObserver:
             try:
                 context.run(hook, event)
                 _apply_headers(request, event.headers)
-            except (Exception, asyncio.CancelledError):
+            except (SystemExit, KeyboardInterrupt):
+                raise
+            except BaseException:
                 _log(hook)
         event.headers = request.headers()
         self._event = event
@@ -251,7 +252,9 @@ class RequestObserver:
         for hook in self._hooks.on_response:
             try:
                 context.run(hook, event)
-            except (Exception, asyncio.CancelledError):
+            except (SystemExit, KeyboardInterrupt):
+                raise
+            except BaseException:
                 _log(hook)
 
 

@@ -27,6 +27,7 @@ from tests.support import (
     response,
 )
 from turbo_tornado import errors
+from turbo_tornado.failures import BrokenConnection
 
 DATA = os.urandom(300_000)
 
@@ -397,6 +398,20 @@ async def test_body_that_becomes_invalid(
     assert error is not None and error.code is errors.INVALID_BODY
     assert words in error.message
     await closed.wait()
+    assert (await client.fetch(peer.url())).body == b"ok"
+
+
+async def test_exception_of_a_file(make_client: MakeClient, peer: RawPeer) -> None:
+    class File(io.BytesIO):
+        def read(self, size: int | None = -1) -> bytes:
+            raise error
+
+    client = make_client()
+    # One of the transport itself, which would be a failure of the network.
+    error = BrokenConnection("of the file")
+    with pytest.raises(BrokenConnection) as raised:
+        await client.fetch(peer.url(), method="POST", body=File(DATA))
+    assert raised.value is error
     assert (await client.fetch(peer.url())).body == b"ok"
 
 

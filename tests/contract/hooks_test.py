@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.support import Connection, MakePeer, Script, response
+from tests.support import Connection, MakePeer, RunPython, Script, response
 from tests.support.server import Server
 from turbo_tornado import (
     FetchError,
@@ -376,15 +376,20 @@ async def test_configure_with_an_invalid_keyword_does_not_add_hooks(server: Serv
     assert not calls
 
 
+@pytest.mark.parametrize("kind", [asyncio.CancelledError, GeneratorExit])
 async def test_exception_of_a_hook_is_logged(
-    transport: str, server: Server, recorder: Recorder, caplog: pytest.LogCaptureFixture
+    transport: str,
+    server: Server,
+    recorder: Recorder,
+    caplog: pytest.LogCaptureFixture,
+    kind: type[BaseException],
 ) -> None:
     def bad_request(event: RequestEvent) -> None:
         event.headers["X-Lost"] = "1"
         raise LookupError("first")
 
     def bad_response(event: RequestEvent) -> None:
-        raise asyncio.CancelledError("second")
+        raise kind("second")
 
     configure(on_request=bad_request, on_response=bad_response)
     client = recorder.client(transport)
@@ -394,6 +399,48 @@ async def test_exception_of_a_hook_is_logged(
     where = "Exception in the hook test_exception_of_a_hook_is_logged.<locals>."
     assert log_of(caplog) == [f"{where}bad_request: first", f"{where}bad_response: second"] * 2
     assert {record.levelno for record in caplog.records} == {logging.ERROR}
+
+
+@pytest.mark.parametrize("hook", ["on_request", "on_response"])
+async def test_a_hook_that_ends_the_program(
+    hook: str, transport: str, server: Server, run_python: RunPython
+) -> None:
+    program = """
+import asyncio, sys
+from turbo_tornado import HTTPClient
+
+url, transport, name = sys.argv[1:]
+calls = []
+
+def hook(event):
+    calls.append(event)
+    # In the second call, the first request has been sent.
+    if len(calls) == (2 if name == "on_request" else 1):
+        sys.exit()
+
+client = HTTPClient(transport=transport, **{name: hook})
+
+async def begin():
+    return [client.fetch(url, request_timeout=0)]
+
+async def end():
+    await asyncio.wait([future])
+
+loop = asyncio.new_event_loop()
+[future] = loop.run_until_complete(begin())
+task = loop.create_task(end())
+try:
+    loop.run_until_complete(task)
+except SystemExit:
+    calls += range(10)
+assert len(calls) > 10
+loop.run_until_complete(task)
+assert type(future.exception()) is SystemExit
+[future] = loop.run_until_complete(begin())
+assert loop.run_until_complete(future).code == 200
+loop.close()
+"""
+    await run_python(program, server.url("/redirect/1"), transport, hook)
 
 
 @pytest.mark.parametrize("outcome", ["response", "cancel"])

@@ -76,7 +76,12 @@ def tinyproxy(folder: Path, *lines: str) -> Iterator[int]:
             yield port
         finally:
             child.terminate()
-            child.wait(20)
+            try:
+                child.wait(2)
+            except subprocess.TimeoutExpired:
+                # It waits for its connections to end.
+                child.kill()
+                child.wait(20)
 
 
 def _wait_for(child: subprocess.Popen[bytes], port: int) -> None:

@@ -10,7 +10,7 @@ import os
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from typing import Any, BinaryIO, Protocol
 
-from ..failures import InvalidBody
+from ..failures import CallerError, InvalidBody
 from .callbacks import caller_errors
 
 _BLOCK_SIZE = 65536
@@ -185,6 +185,8 @@ def blocks_of(file: BinaryIO, position: int, size: int) -> Iterator[bytes]:
         except (OSError, ValueError) as error:
             # ValueError: the file has been closed.
             raise unreadable(file, error) from None
+        except Exception as error:
+            raise CallerError(error) from error
         if not isinstance(block, bytes) or len(block) > end - position:
             raise InvalidBody(f"{name_of(file)} does not return bytes of the given size")
         if not block:
