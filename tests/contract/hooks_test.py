@@ -402,7 +402,7 @@ async def test_exception_of_a_hook_is_logged(
 
 
 @pytest.mark.parametrize("hook", ["on_request", "on_response"])
-async def test_a_hook_that_ends_the_program(
+async def test_hook_that_ends_the_program(
     hook: str, transport: str, server: Server, run_python: RunPython
 ) -> None:
     program = """
@@ -420,24 +420,23 @@ def hook(event):
 
 client = HTTPClient(transport=transport, **{name: hook})
 
-async def begin():
-    return [client.fetch(url, request_timeout=0)]
+futures = []
 
-async def end():
-    await asyncio.wait([future])
+async def fetch():
+    futures.append(client.fetch(url, request_timeout=0))
+    await asyncio.wait(futures)
 
 loop = asyncio.new_event_loop()
-[future] = loop.run_until_complete(begin())
-task = loop.create_task(end())
+task = loop.create_task(fetch())
 try:
     loop.run_until_complete(task)
 except SystemExit:
     calls += range(10)
 assert len(calls) > 10
 loop.run_until_complete(task)
-assert type(future.exception()) is SystemExit
-[future] = loop.run_until_complete(begin())
-assert loop.run_until_complete(future).code == 200
+assert type(futures.pop().exception()) is SystemExit
+loop.run_until_complete(fetch())
+assert futures[0].result().code == 200
 loop.close()
 """
     await run_python(program, server.url("/redirect/1"), transport, hook)
