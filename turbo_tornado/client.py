@@ -164,7 +164,9 @@ class HTTPClient:
         self._transport = None if transport is None else check_transport(transport)
         if ssl_options is not None and transport == "curl" and not isinstance(self._tls, TLS):
             raise ValueError(CONTEXT_ON_CURL)
-        self._hooks = hooks.check_hooks(on_request, on_response)
+        self._hooks = None
+        if on_request is not None or on_response is not None:
+            self._hooks = hooks.check_hooks(on_request, on_response)
         self._busy = False
 
     @_lists_keywords

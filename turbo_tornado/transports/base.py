@@ -55,6 +55,10 @@ OnDone = Callable[[Response | BaseException], None]
 class Transport(Protocol):
     """The interface of a transport, which carries requests."""
 
+    @property
+    def is_hooked(self) -> bool:
+        """Whether a request has to go through ``fetch`` of the transport, for a tool."""
+
     def send(self, request: Request, on_done: OnDone) -> Abort:
         """Send ``request`` and return at once.
 

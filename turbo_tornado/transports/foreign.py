@@ -77,6 +77,9 @@ _FAILURES: dict[type, type[Exception]] = {
 class ForeignTransport:
     """A transport on an `AsyncHTTPClient` that has only Tornado's interface."""
 
+    #: Its ``fetch`` is called in any case.
+    is_hooked = False
+
     def __init__(self, client: AsyncHTTPClient) -> None:
         self._client = client
 

@@ -126,6 +126,9 @@ def check_supported(choice: TransportChoice, request: Request) -> None:
 class _StubbedTransport:
     """A stub that refuses the same requests as the transport that it replaces."""
 
+    #: The stub itself can be hooked.
+    is_hooked = False
+
     def __init__(self, stub: Transport, choice: TransportChoice) -> None:
         self._stub = stub
         self._choice = choice
@@ -157,8 +160,8 @@ class _Member:
 
 
 def _with_hooks(transport: Transport) -> Transport:
-    if isinstance(transport, CancellableFetch) and transport.is_hooked:
-        return HookedTransport(transport)
+    if transport.is_hooked:
+        return HookedTransport(cast("AsyncHTTPClient", transport))
     return transport
 
 
@@ -205,9 +208,10 @@ class Registry:
         if isinstance(choice, AsyncHTTPClient):
             return _with_hooks(_as_transport(choice))
         try:
-            return _with_hooks(self._transports[io_loop][choice])
+            transport = self._transports[io_loop][choice]
         except KeyError:
-            return _with_hooks(self._transport_of(io_loop, choice))
+            transport = self._transport_of(io_loop, choice)
+        return _with_hooks(transport) if transport.is_hooked else transport
 
     def _transport_of(self, io_loop: IOLoop, choice: str | type[AsyncHTTPClient]) -> Transport:
         transports = self._transports.get(io_loop)

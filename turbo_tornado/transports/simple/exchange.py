@@ -273,7 +273,8 @@ class Exchange(ActiveRequest):
                 connection.resume_reading()
             self._transport.pool.put(connection)
         on_done = self._end(Phase.DONE)
-        self._stop()
+        if self._connection is not None or self._tasks is not None:
+            self._stop()
         on_done(response)
 
     def _end(self, phase: Phase) -> OnDone:
