@@ -412,15 +412,13 @@ def hook(event):
 
 client = HTTPClient(transport=transport, **{name: hook})
 
-async def begin():
-    return [client.fetch(url, request_timeout=0)]
-
-async def end():
+async def main():
+    global future
+    future = client.fetch(url, request_timeout=0)
     await asyncio.wait([future])
 
 loop = asyncio.new_event_loop()
-[future] = loop.run_until_complete(begin())
-task = loop.create_task(end())
+task = loop.create_task(main())
 try:
     loop.run_until_complete(task)
 except SystemExit:
@@ -428,8 +426,8 @@ except SystemExit:
 assert len(calls) > 10
 loop.run_until_complete(task)
 assert type(future.exception()) is SystemExit
-[future] = loop.run_until_complete(begin())
-assert loop.run_until_complete(future).code == 200
+loop.run_until_complete(main())
+assert future.result().code == 200
 loop.close()
 """
     await run_python(program, server.url("/redirect/1"), transport, hook)
