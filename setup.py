@@ -87,6 +87,7 @@ setup(
         "aiohappyeyeballs>=2.4",
     ],
     extras_require={
+        "cli": ["tqdm>=4.66"],
         "curl": ["pycurl>=7.45.7"],
         "migrate": ["luaparser>=4"],
         "opentelemetry": [
@@ -131,7 +132,7 @@ setup(
             "pre-commit",
             "ruff",
             "tox>=4.11",
-            "turbo_tornado[curl,docs,migrate,peers,test]",
+            "turbo_tornado[cli,curl,docs,migrate,peers,test]",
             "twine",
             "uvloop",
         ],

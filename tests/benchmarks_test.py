@@ -59,7 +59,24 @@ async def test_every_installed_client_gets_right_responses(
     xml.etree.ElementTree.parse(tmp_path / "chart.svg")
 
 
-def test_before_must_have_the_package(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_instructions_of_a_fetch(before: Path, start_program: StartProgram) -> None:
+    from benchmarks import nginx
+
+    if nginx.find() is None:
+        pytest.skip("nginx is not installed")
+    options = ["--before", str(before), "--functions", "3"]
+    process = await start_program(sys.executable, "-m", "benchmarks.opcodes", *options)
+    output, progress = await process.communicate()
+    assert process.returncode == 0, progress.decode()
+    counted = [line.split() for line in output.decode().splitlines()]
+    # The same version twice, each with a separate path.
+    assert [len(line) for line in counted] == [1, 3, 3, 3, 3] * 2
+    assert abs(int(counted[1][0]) - int(counted[6][0])) < 100
+
+
+def test_before_without_the_package_is_an_error(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     from benchmarks.run import arguments
 
     with pytest.raises(SystemExit):
@@ -67,8 +84,10 @@ def test_before_must_have_the_package(tmp_path: Path, capsys: pytest.CaptureFixt
     assert "there is no turbo_tornado in" in capsys.readouterr().err
 
 
-async def test_before_refuses_another_package(before: Path, start_program: StartProgram) -> None:
-    # The package of this version is imported already, so the folder is too late.
+async def test_before_with_another_package_is_an_error(
+    before: Path, start_program: StartProgram
+) -> None:
+    # Python has already imported the package of this version.
     program = (
         "import types, turbo_tornado\n"
         "from benchmarks.clients import CLIENTS\n"

@@ -67,7 +67,7 @@ async def test_requests_in_progress_finish(
     assert await bodies(fetches) == [b"/1", b"/2", b"/3"]
 
 
-async def test_the_shared_client_of_a_loop(
+async def test_shared_client_is_replaced_after_close(
     transport_class: type[CancellableFetch], slow: Slow
 ) -> None:
     AsyncHTTPClient.configure(transport_class)
@@ -95,7 +95,7 @@ async def respond(fetch: asyncio.Future[Any], slow: Slow) -> None:
 
 @needs_proc
 @pytest.mark.parametrize("end", [respond, cancel])
-async def test_nothing_is_left_after_the_last_request(
+async def test_close_releases_everything_after_the_last_request(
     transport_class: type[CancellableFetch],
     end: Callable[[asyncio.Future[Any], Slow], Awaitable[None]],
     slow: Slow,
@@ -120,7 +120,9 @@ async def test_nothing_is_left_after_the_last_request(
     assert reference() is None
 
 
-async def test_fail_requests(transport_class: type[CancellableFetch], slow: Slow) -> None:
+async def test_fail_requests_reports_each_request(
+    transport_class: type[CancellableFetch], slow: Slow
+) -> None:
     transport = transport_class(force_instance=True, max_clients=2)
     fetches = [transport.fetch(slow.peer.url()) for _ in range(3)]
     await asyncio.wait_for(slow.peer.received(2), 10)

@@ -1,4 +1,4 @@
-"""docs/guide/coming-from-asynchttpclient.md: its tables against Tornado and `HTTPClient`."""
+"""The tables of docs/guide/coming-from-asynchttpclient.md."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def _without_names_of_clients(request: Request) -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize(("theirs", "ours"), SAME, ids=[str([*theirs]) for theirs, _ in SAME])
-async def test_the_replacement_sends_the_same(
+async def test_replacement_sends_the_same_request(
     raw_peer: MakePeer, theirs: dict[str, Any], ours: dict[str, Any]
 ) -> None:
     async def script(conn: Connection) -> None:
@@ -215,7 +215,7 @@ async def case(
     return request.param, url.replace("http:", "https:") if peer is _no_tls else url
 
 
-async def test_the_result(case: tuple[str, str], transport: str) -> None:
+async def test_result_of_each_row(case: tuple[str, str], transport: str) -> None:
     name, url = case
     client = HTTPClient(max_buffer_size=1000, transport=transport)
     try:
@@ -243,7 +243,7 @@ async def test_the_exception_of_tornado(case: tuple[str, str], column: int) -> N
         if type(error) is HTTPClientError:
             number = error.code
         result = f"`{type(error).__name__}`" + (f" {number}" if number else "")
-    # The client goes on with what it has scheduled.
+    # The client runs its scheduled callbacks.
     await asyncio.sleep(0)
     client.close()
     assert result == CASE_ROWS[name][column]

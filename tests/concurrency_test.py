@@ -1,4 +1,4 @@
-"""Many at the same time: loops in threads, forked servers, one transport for many clients."""
+"""Concurrency: loops in threads, forked servers, and shared transports."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from turbo_tornado.transports.base import CancellableFetch
 
 
 async def echoing(conn: Connection) -> None:
-    """Answers with the path; a request for ``/stall`` never, one for ``/cut`` by a close."""
+    """Respond with the path. Do not respond to ``/stall``, and close for ``/cut``."""
     while True:
         target = (await conn.read_request()).target
         if target == "/cut":
@@ -41,7 +41,7 @@ def new_transport(name: str) -> CancellableFetch:
 
 
 async def many(make_client: MakeClient, base: str, who: str) -> None:
-    """Fetches, has fetches fail, and cancels some, all at the same time."""
+    """Fetch, have fetches fail, and cancel some, all at the same time."""
 
     async def good(number: int) -> None:
         path = f"/{who}/{number}"
@@ -67,7 +67,7 @@ async def many(make_client: MakeClient, base: str, who: str) -> None:
 # Threads
 
 
-async def test_loops_in_threads_with_much_to_do(
+async def test_many_fetches_on_loops_in_threads(
     make_client: MakeClient, raw_peer: MakePeer
 ) -> None:
     peer = await raw_peer(echoing)
@@ -84,7 +84,7 @@ async def test_loops_in_threads_with_much_to_do(
         await asyncio.gather(*map(asyncio.wrap_future, runs))
 
 
-async def test_loops_come_and_go_beside_one_that_stays(
+async def test_short_lived_loops_do_not_affect_another_loop(
     make_client: MakeClient, raw_peer: MakePeer
 ) -> None:
     peer = await raw_peer(echoing)
@@ -93,7 +93,7 @@ async def test_loops_come_and_go_beside_one_that_stays(
     def thread(who: int) -> None:
         async def main() -> None:
             assert_body(await make_client().fetch(f"{base}/{who}"), f"/{who}")
-            # Its loop is closed with this one in flight.
+            # The loop is closed while this fetch is in progress.
             make_client().fetch(base + "/stall")
 
         for _ in range(10):
@@ -111,7 +111,7 @@ async def test_loops_come_and_go_beside_one_that_stays(
 # One transport for many clients
 
 
-async def test_an_instance_is_shared(transport: str, raw_peer: MakePeer) -> None:
+async def test_clients_share_a_transport_instance(transport: str, raw_peer: MakePeer) -> None:
     peer = await raw_peer(echoing)
     instance = new_transport(transport)
     base = peer.url("")
@@ -122,7 +122,7 @@ async def test_an_instance_is_shared(transport: str, raw_peer: MakePeer) -> None
     fetches[0].cancel()
     for number, res in enumerate(await asyncio.gather(*fetches[1:]), 1):
         assert_body(res, f"/{number}")
-    # The caller made the instance, and has to close it.
+    # The caller has created the instance and must close it.
     instance.fail_requests()
     error = (await asyncio.wait_for(stalled, 10)).error
     assert error is not None and error.code is errors.SOCKET_ERROR
@@ -130,7 +130,9 @@ async def test_an_instance_is_shared(transport: str, raw_peer: MakePeer) -> None
         clients[0].fetch(base + "/closed")
 
 
-async def test_clients_of_an_instance_are_each_busy(transport: str, raw_peer: MakePeer) -> None:
+async def test_each_client_of_an_instance_has_its_busy_state(
+    transport: str, raw_peer: MakePeer
+) -> None:
     peer = await raw_peer(echoing)
     instance = new_transport(transport)
     one, other = HTTPClient(transport=instance), HTTPClient(transport=instance)
@@ -204,7 +206,7 @@ else:
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
 @pytest.mark.parametrize("fetched", ["configured", "fetched"])
 @pytest.mark.parametrize("scheme", ["http", "https"])
-async def test_forked_servers(
+async def test_fetch_in_forked_server_processes(
     scheme: str,
     fetched: str,
     transport: str,
@@ -220,9 +222,9 @@ async def test_forked_servers(
     used: dict[str | None, set[int]] = {}
     for request in peer.requests:
         used.setdefault(request.field("Cookie"), set()).add(request.connection)
-    # No two processes have used the same connection.
+    # The processes do not share a connection.
     assert sum(map(len, used.values())) == len(set().union(*used.values()))
     parents = [used.pop("parent")] if "parent" in used else []
-    # And the parent goes on with the one that it had.
+    # The parent still uses its connection.
     assert [len(connections) for connections in parents] == [1] * (fetched == "fetched")
     assert len(peer.requests) == 15 + 2 * len(parents)

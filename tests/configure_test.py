@@ -34,7 +34,7 @@ def configuration() -> Iterator[None]:
 
 
 def in_use() -> set[str]:
-    """Returns the names of the classes that have carried a fetch of this loop."""
+    """Return the names of the classes that have carried a fetch of this loop."""
     return {type(client).__name__ for client in registry.clients_of(IOLoop.current())}
 
 
@@ -56,7 +56,7 @@ class Recording(SimpleTransport):
 
 @pytest.fixture
 def recording(monkeypatch: pytest.MonkeyPatch) -> list[Recording]:
-    """Returns the instances of `Recording`, in the order in which they are made."""
+    """Return the instances of `Recording`, in the order in which they are made."""
     monkeypatch.setattr(Recording, "made", [], raising=False)
     return Recording.made
 
@@ -64,7 +64,7 @@ def recording(monkeypatch: pytest.MonkeyPatch) -> list[Recording]:
 # The transport
 
 
-async def test_by_name(transport: str, server: Server) -> None:
+async def test_configure_by_name(transport: str, server: Server) -> None:
     configure(transport)
     res = await HTTPClient().fetch(server.url())
     assert res.code == 200
@@ -114,7 +114,7 @@ async def test_auto_is_curl_for_http_2(
     make_auto: Callable[[], None], fetch: Callable[[str], Any], closed_port: int, server: Server
 ) -> None:
     make_auto()
-    # The choice shows in who tries to connect.
+    # The class that tries to connect shows the choice.
     res = await fetch(f"http://127.0.0.1:{closed_port}/")
     assert res.error is not None
     assert res.error.code is errors.COULD_NOT_CONNECT
@@ -136,7 +136,7 @@ async def test_http_2_does_not_change_a_named_transport(
     assert server.requests == []
 
 
-async def test_by_class(recording: list[Recording], server: Server) -> None:
+async def test_configure_by_class(recording: list[Recording], server: Server) -> None:
     configure(Recording)
     assert recording == []
     for _ in range(2):
@@ -145,7 +145,7 @@ async def test_by_class(recording: list[Recording], server: Server) -> None:
     assert transport.hops == 2
 
 
-async def test_by_instance(recording: list[Recording], server: Server) -> None:
+async def test_configure_by_instance(recording: list[Recording], server: Server) -> None:
     given = Recording(force_instance=True)
     configure(given)
     for _ in range(2):
@@ -155,8 +155,8 @@ async def test_by_instance(recording: list[Recording], server: Server) -> None:
     given.close()
 
 
-async def test_an_instance_is_left_open(recording: list[Recording], server: Server) -> None:
-    # Who made it may use it for something else.
+async def test_reset_does_not_close_an_instance(recording: list[Recording], server: Server) -> None:
+    # The creator of the instance may still use it.
     given = Recording(force_instance=True)
     assert (await HTTPClient(transport=given).fetch(server.url())).code == 200
     registry.close(IOLoop.current())
@@ -164,7 +164,7 @@ async def test_an_instance_is_left_open(recording: list[Recording], server: Serv
     given.close()
 
 
-async def test_an_instance_of_another_loop(recording: list[Recording], server: Server) -> None:
+async def test_instance_of_another_loop_raises(recording: list[Recording], server: Server) -> None:
     def make_one() -> None:
         async def make() -> None:
             Recording(force_instance=True)
@@ -192,11 +192,11 @@ async def test_defaults_of_a_transport_are_refused(transport_class: Any, server:
         with pytest.raises(ValueError, match="'proxy_host' of WithProxy"):
             use(given)
     given.close()
-    # Its instances are made when they are needed.
+    # Its instances are created by the first fetch.
     for _ in range(2):
         with pytest.raises(ValueError, match="'proxy_host' of WithProxy"):
             HTTPClient(transport=WithProxy).fetch(server.url())
-    # These are as good as none.
+    # These values have no effect.
     given = transport_class(
         force_instance=True, defaults={"proxy_host": None, "request_timeout": 20.0}
     )
@@ -204,7 +204,7 @@ async def test_defaults_of_a_transport_are_refused(transport_class: Any, server:
     given.close()
 
 
-async def test_for_one_client(recording: list[Recording], server: Server) -> None:
+async def test_transport_of_one_client(recording: list[Recording], server: Server) -> None:
     configure("simple")
     assert (await HTTPClient(transport=Recording).fetch(server.url())).code == 200
     assert (await HTTPClient().fetch(server.url())).code == 200
@@ -212,7 +212,7 @@ async def test_for_one_client(recording: list[Recording], server: Server) -> Non
     assert transport.hops == 1
 
 
-async def test_for_one_client_by_name(
+async def test_transport_name_of_one_client(
     transport: str, recording: list[Recording], server: Server
 ) -> None:
     configure(Recording)
@@ -221,7 +221,9 @@ async def test_for_one_client_by_name(
     assert in_use() == {{"simple": "SimpleTransport", "curl": "CurlTransport"}[transport]}
 
 
-async def test_clients_that_there_are_follow(recording: list[Recording], server: Server) -> None:
+async def test_configure_applies_to_existing_clients(
+    recording: list[Recording], server: Server
+) -> None:
     client, bound = HTTPClient(), HTTPClient(transport="simple")
     configure(Recording)
     assert (await client.fetch(server.url())).code == 200
@@ -230,7 +232,7 @@ async def test_clients_that_there_are_follow(recording: list[Recording], server:
     assert transport.hops == 1
 
 
-async def test_tornados_configuration_is_left_alone(server: Server) -> None:
+async def test_configure_does_not_change_async_http_client(server: Server) -> None:
     configure("simple")
     assert (await HTTPClient().fetch(server.url())).code == 200
     assert AsyncHTTPClient.configured_class() is SimpleAsyncHTTPClient
@@ -250,26 +252,26 @@ NO_TRANSPORTS: list[tuple[Any, type[Exception], str]] = [
 
 
 @pytest.mark.parametrize(("choice", "kind", "words"), NO_TRANSPORTS)
-async def test_what_is_no_transport(
+async def test_invalid_transport(
     choice: Any, kind: type[Exception], words: str, recording: list[Recording], server: Server
 ) -> None:
     configure(Recording, user_agent="before")
     with pytest.raises(kind, match=words):
         configure(choice, user_agent="after")
-    # Nothing of such a call counts.
+    # An invalid call changes nothing.
     assert (await HTTPClient().fetch(server.url())).request["User-Agent"] == "before"
     assert len(recording) == 1
 
 
 @pytest.mark.parametrize(("choice", "kind", "words"), NO_TRANSPORTS)
-def test_what_is_no_transport_of_one_client(choice: Any, kind: type[Exception], words: str) -> None:
+def test_invalid_transport_of_one_client(choice: Any, kind: type[Exception], words: str) -> None:
     with pytest.raises(kind, match=words):
         HTTPClient(transport=choice)
 
 
-# Where pycurl is missing
+# Without pycurl
 
-# Each is the Python code that makes importing pycurl fail.
+# Python code that makes the import of pycurl fail.
 MISSING = {
     "not installed": """
 class Missing:
@@ -357,7 +359,7 @@ async def test_without_pycurl(
 # The defaults of a fetch
 
 
-async def test_a_default_of_the_fields(server: Server) -> None:
+async def test_default_user_agent_and_cookie(server: Server) -> None:
     configure(user_agent="Configured", cookie={"a": 1}, use_gzip=False)
     assert (await HTTPClient().fetch(server.url())).code == 200
     [request] = server.requests
@@ -367,7 +369,7 @@ async def test_a_default_of_the_fields(server: Server) -> None:
     assert "Accept-Encoding" not in fields
 
 
-async def test_a_default_of_the_request(server: Server) -> None:
+async def test_default_of_the_request(server: Server) -> None:
     configure(method="put", body="text", auth_username="user", auth_password="pass")
     assert (await HTTPClient().fetch(server.url())).code == 200
     [request] = server.requests
@@ -375,19 +377,19 @@ async def test_a_default_of_the_request(server: Server) -> None:
     assert ("Authorization", "Basic dXNlcjpwYXNz") in request["headers"]
 
 
-async def test_a_default_of_params(server: Server) -> None:
+async def test_default_params(server: Server) -> None:
     configure(params={"key": "value"})
     assert (await HTTPClient().fetch(server.url())).url.endswith("/echo?key=value")
 
 
-async def test_a_default_of_http_version(transport: str, raw_peer: MakePeer) -> None:
+async def test_default_http_version(transport: str, raw_peer: MakePeer) -> None:
     peer = await raw_peer(response(b"body"))
     configure(transport, http_version="HTTP/1.0")
     assert (await HTTPClient().fetch(peer.url())).body == b"body"
     assert peer.requests[0].version == "HTTP/1.0"
 
 
-async def test_a_default_of_keep_alive(transport: str, raw_peer: MakePeer) -> None:
+async def test_default_keep_alive(transport: str, raw_peer: MakePeer) -> None:
     peer = await raw_peer(response(b"body"))
     configure(transport, keep_alive=False)
     for _ in range(2):
@@ -396,7 +398,7 @@ async def test_a_default_of_keep_alive(transport: str, raw_peer: MakePeer) -> No
     assert peer.requests[0].field("Connection") == "close"
 
 
-async def test_a_default_of_redirects(server: Server) -> None:
+async def test_default_redirects(server: Server) -> None:
     configure(max_redirects=1)
     res = await HTTPClient().fetch(server.url("/redirect/2"))
     assert res.error is not None
@@ -405,14 +407,14 @@ async def test_a_default_of_redirects(server: Server) -> None:
     assert (await HTTPClient().fetch(server.url("/redirect/1"))).code == 302
 
 
-async def test_a_default_of_on_headers(server: Server) -> None:
+async def test_default_on_headers(server: Server) -> None:
     seen: list[HTTPHeaders] = []
     configure(on_headers=seen.append)
     assert (await HTTPClient().fetch(server.url())).code == 200
     assert [headers.get_method() for headers in seen] == ["GET"]
 
 
-async def test_a_default_of_the_timeouts(transport: str, server: Server, blackhole: str) -> None:
+async def test_default_timeouts(transport: str, server: Server, blackhole: str) -> None:
     configure(transport, request_timeout=0.05)
     res = await HTTPClient().fetch(server.url("/slow/30"))
     assert res.error is not None
@@ -431,20 +433,22 @@ async def test_a_default_of_the_timeouts(transport: str, server: Server, blackho
     ],
     ids=["table", "keyword"],
 )
-async def test_what_is_given_wins(fetch: Callable[..., Any], server: Server) -> None:
+async def test_keywords_take_precedence_over_defaults(
+    fetch: Callable[..., Any], server: Server
+) -> None:
     configure(user_agent="Configured", cookie="a=1")
     sent = (await fetch(HTTPClient(), server.url())).request
     assert sent["User-Agent"] == "Given"
     assert sent["Cookie"] == "a=1"
 
 
-async def test_none_is_not_given(server: Server) -> None:
+async def test_none_means_the_default(server: Server) -> None:
     configure(user_agent="Configured")
     sent = (await HTTPClient().fetch(server.url(), user_agent=None)).request
     assert sent["User-Agent"] == "Configured"
 
 
-async def test_the_next_configure_leaves_what_it_does_not_name(
+async def test_configure_changes_only_the_named_defaults(
     recording: list[Recording], server: Server
 ) -> None:
     configure(Recording, user_agent="First", keep_alive=False)
@@ -479,7 +483,7 @@ async def test_reset(recording: list[Recording], server: Server) -> None:
     assert recording == []
 
 
-async def test_a_fetch_keeps_the_defaults_that_it_began_with(raw_peer: MakePeer) -> None:
+async def test_running_fetch_is_not_affected_by_configure(raw_peer: MakePeer) -> None:
     moved = response(b"", "Location: /next", status="302 Found")
     peer = await raw_peer(moved)
     configure(max_redirects=2)
@@ -495,7 +499,7 @@ async def test_a_fetch_keeps_the_defaults_that_it_began_with(raw_peer: MakePeer)
     ("defaults", "kind", "words"),
     [
         ({"keep_alvie": False}, TypeError, "keep_alive"),
-        ({"timeout": 5}, TypeError, "request_timeout|known are"),
+        ({"timeout": 5}, TypeError, "request_timeout|names are"),
         ({"url": "http://127.0.0.1/"}, TypeError, "'url'"),
         ({"keep_alive": "no"}, TypeError, "keep_alive"),
         ({"request_timeout": "5"}, TypeError, "request_timeout"),
@@ -507,7 +511,7 @@ async def test_a_fetch_keeps_the_defaults_that_it_began_with(raw_peer: MakePeer)
     ],
     ids=str,
 )
-async def test_bad_defaults(
+async def test_invalid_defaults(
     defaults: dict[str, Any],
     kind: type[Exception],
     words: str,

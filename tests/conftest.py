@@ -43,8 +43,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-        # A shell has its background jobs ignore it, and the programs that a test starts and
-        # interrupts would do so as well.
+        # The background jobs of a shell ignore SIGINT, and the programs that a test starts would
+        # inherit that.
         signal.signal(signal.SIGINT, signal.default_int_handler)
     if config.getoption("uvloop"):
         import uvloop
@@ -67,20 +67,20 @@ def default_of_keep_alive(request: pytest.FixtureRequest) -> Iterator[None]:
 @settings(max_examples=1, database=None)
 @given(st.none())
 def first_example(_: None) -> None:
-    """Lets Hypothesis register its random number generator."""
+    """Let Hypothesis register its random number generator."""
 
 
 def pytest_collection_finish() -> None:
     # When it registers the generator, Hypothesis looks for a referrer that the garbage
     # collector tracks, and warns without one. From Python 3.14 on, gc.freeze() hides it.
     first_example()
-    # The collection after each test need not visit the objects of the imports.
+    # The collection after each test then skips the objects of the imports.
     gc.collect()
     gc.freeze()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Reports once which peers are not installed, so that their tests were skipped."""
+    """Report once which peers are not installed, so that their tests were skipped."""
     skipped = terminalreporter.stats.get("skipped", ())
     reasons = {str(report.longrepr[2]).removeprefix("Skipped: ") for report in skipped}
     for reason in sorted(reason for reason in reasons if "is not installed" in reason):
@@ -89,7 +89,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 @pytest.fixture(autouse=True)
 async def nothing_left() -> AsyncIterator[None]:
-    """Fails a test that leaves a task pending or an error in the log."""
+    """Fail a test that leaves a task pending or an error in the log."""
     before = asyncio.all_tasks()
     errors = ErrorRecords()
     logging.getLogger().addHandler(errors)
@@ -207,7 +207,7 @@ def closed_port() -> Iterator[int]:
 
 @pytest.fixture
 async def start_program() -> AsyncIterator[StartProgram]:
-    """Starts programs, where the package can be imported; they do not outlive the test."""
+    """Start programs that can import the package, and end them with the test."""
     processes: list[Process] = []
 
     async def start(*argv: str, **options: Any) -> Process:
@@ -219,7 +219,7 @@ async def start_program() -> AsyncIterator[StartProgram]:
     yield start
     for process in processes:
         if process.returncode is None:
-            # A forked child holds its pipes, too, and would be waited for.
+            # A forked child also has the pipes, and reading them would wait for it.
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
         await process.communicate()
@@ -227,10 +227,10 @@ async def start_program() -> AsyncIterator[StartProgram]:
 
 @pytest.fixture
 def run_python(start_program: StartProgram) -> RunPython:
-    """Runs a program of Python; all that it has to complain about fails the test."""
+    """Run a Python program. A warning or an error of it fails the test."""
 
     async def run(program: str, *arguments: str) -> None:
-        # A forked child leaves the loop of its parent alone, of which it is warned.
+        # A forked child does not close the loop of its parent, which causes a warning.
         options = ("-W", "error", "-W", "ignore::ResourceWarning")
         process = await start_program(sys.executable, *options, "-c", program, *arguments)
         _, err = await process.communicate()

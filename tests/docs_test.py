@@ -25,7 +25,7 @@ connections, and ``expired``, ``self-signed``, ``wrong-host`` and ``mutual`` are
     A directive, which Sphinx judges; what is within it is run. ``{literalinclude}`` shows files of
     examples/, which have separate tests.
 
-What cannot be run is named in UNRUN or RUN_ELSEWHERE, with the reason. Anything else fails.
+UNRUN and RUN_ELSEWHERE list the blocks that cannot be run, with the reason. Other blocks must run.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ from typing import NamedTuple
 import markdown_it
 import pytest
 
-from tests.support import keyword_table, performance_tables
+from tests.support import command_line_help, keyword_table, performance_tables
 from tests.support.certificates import Certificates
 from tests.support.missing import import_peer
 from tests.support.world import World
@@ -86,6 +86,7 @@ GIVEN = {
 UNRUN = {
     ("docs/design.md", "keywords -> Request -> transport.send"): "a drawing",
     ("docs/guide/handler.md", '{"downloaded": 1}'): "a response, which a test of the page reads",
+    ("docs/guide/command-line.md", "usage: python"): "a test below compares it",
     ("docs/guide/testing.md", "unexpected request: GET"): "what a failed test says",
     ("docs/migration/steps.md", "feed.lua:"): "tests/migration_check_test.py compares it",
 }
@@ -106,6 +107,7 @@ NOT_RUN = {
     "curl ": "talks to an example that serves",
     "python -m benchmarks": "takes minutes: tests/benchmarks_test.py runs it",
     "python -m tests.faults": "takes a minute and writes the page: tests/faults runs its rows",
+    "python -m tests.support.command_line_help": "writes a page: a test compares it",
     "python -m tests.support.keyword_table": "writes a page: a test compares it",
     "python -m tests.support.performance_tables": "writes a page: a test compares it",
     "python -m turbo_tornado.migrate": "needs a program: tests/migration_check_test.py runs one",
@@ -193,7 +195,7 @@ async def world(certificates: Certificates) -> AsyncIterator[World]:
 def environment(
     certificates: Certificates, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Path:
-    """The folder that blocks run in; the processes of this test trust the CA of the test."""
+    """The working directory of blocks, whose processes trust the CA of the test."""
     folder = tmp_path / "page"
     shutil.copytree(Path(certificates.ca).parent, folder)
     monkeypatch.setenv("SSL_CERT_FILE", str(folder / "ca.pem"))
@@ -218,7 +220,7 @@ async def output_of(*command: str, cwd: Path, given: str = "") -> tuple[int, str
 
 
 async def run_python(blocks: list[Block], world: World, cwd: Path) -> list[str]:
-    """Runs blocks that share a namespace; returns what each printed."""
+    """Run blocks that share a namespace, and return the output of each."""
     page = {
         "file": blocks[0].page,
         "given": GIVEN,
@@ -301,7 +303,7 @@ async def run_shell(block: Block, judged: bool, world: World, cwd: Path) -> str:
 
 
 def check_names(block: Block, command: str) -> None:
-    """Checks that the extras, environments and files that a command names are there."""
+    """Check that the extras, environments and files that a command names are there."""
     setup = (ROOT / "setup.py").read_text()
     for extras in re.findall(r"\.\[([\w,]+)\]", command):
         for extra in extras.split(","):
@@ -325,13 +327,13 @@ def compile_lua(block: Block) -> None:
     lua = import_module("lupa").LuaRuntime()
     chunk, message = lua.eval("load")(block.code), None
     if isinstance(chunk, tuple):
-        # An expression by itself is what a reader would return.
+        # An interactive session shows the value of an expression.
         chunk, message = lua.eval("load")(f"return {block.code}"), chunk[1]
     assert not isinstance(chunk, tuple), f"{block.where}: {message}"
 
 
 @pytest.mark.parametrize("page", PAGES)
-async def test_the_blocks_of_a_page(page: str, world: World, environment: Path) -> None:
+async def test_blocks_of_a_page_run(page: str, world: World, environment: Path) -> None:
     blocks = blocks_of(page)
     if find_spec("pycurl") is None and any(re.search(NEEDS_CURL, block.code) for block in blocks):
         pytest.skip("this page uses the curl transport, and pycurl is not installed")
@@ -375,15 +377,15 @@ async def test_the_blocks_of_a_page(page: str, world: World, environment: Path) 
 @pytest.mark.parametrize(
     "page", [page for page in PAGES if "```lua" in (ROOT / page).read_text("utf-8")]
 )
-def test_the_lua_of_a_page(page: str) -> None:
+def test_lua_of_a_page_is_valid(page: str) -> None:
     for block in blocks_of(page):
         if block.language == "lua":
             compile_lua(block)
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_the_links_of_a_page(page: str) -> None:
-    """For who reads the source, where no Sphinx gives words to a link or misses its file."""
+def test_links_of_a_page_exist(page: str) -> None:
+    """Check that links also work in the source, without Sphinx."""
     text = re.sub(r"^(`{3,}).*?^\1$", "", (ROOT / page).read_text("utf-8"), flags=re.M | re.S)
     for words, link in re.findall(r"\[([^\]]*)\]\(([^)\s]+)\)", text):
         assert words, f"{page}: {link} has no words"
@@ -391,7 +393,7 @@ def test_the_links_of_a_page(page: str) -> None:
         assert ":" in file or (ROOT / page).parent.joinpath(file).exists(), f"{page}: {link}"
 
 
-def test_what_is_not_run_is_there() -> None:
+def test_blocks_that_are_not_run_exist() -> None:
     for page, start in UNRUN:
         assert f"\n{start}" in (ROOT / page).read_text("utf-8")
     for page, test in RUN_ELSEWHERE.items():
@@ -399,7 +401,7 @@ def test_what_is_not_run_is_there() -> None:
 
 
 def rows_of(page: str, header: str) -> list[list[str]]:
-    """Returns the cells of the table that begins with ``header``."""
+    """Return the cells of the table that begins with ``header``."""
     _, _, table = (ROOT / page).read_text("utf-8").partition(header)
     rows = table.split("\n\n")[0].splitlines()[2:]
     return [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
@@ -417,6 +419,13 @@ def test_performance_has_the_measured_figures() -> None:
     written = part.read(performance_tables.PAGE)
     assert written == performance_tables.tables(), f"run {command}"
     assert performance_tables.CHART.read_text() == performance_tables.drawing(), f"run {command}"
+
+
+def test_the_guide_has_the_help_of_the_command_line() -> None:
+    command = "python -m tests.support.command_line_help"
+    written = command_line_help.PART.read(command_line_help.PAGE)
+    normalized = command_line_help.normalized
+    assert normalized(written) == normalized(command_line_help.block()), f"run {command}"
 
 
 def test_the_guide_has_every_code() -> None:

@@ -1,11 +1,13 @@
-"""The public docstrings: each public object has one, and it names all arguments."""
+"""Docstrings: their first line, and the complete docstrings of the public objects."""
 
 from __future__ import annotations
 
+import ast
 import importlib
 import inspect
 import re
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,7 +22,7 @@ if find_spec("pycurl"):
 
 
 def public() -> dict[str, Any]:
-    """Returns the public objects, and what their classes define, by name."""
+    """Return the public objects, and what their classes define, by name."""
     objects = {
         f"turbo_tornado.{name}": getattr(turbo_tornado, name)
         for name in turbo_tornado.__all__
@@ -81,12 +83,12 @@ def test_names_its_equivalent(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", PUBLIC)
-def test_says_what_it_raises(name: str) -> None:
+def test_names_its_exceptions(name: str) -> None:
     value = PUBLIC[name]
     if not inspect.isfunction(value):
         return
     raised = set(re.findall(r"\braise (\w+)\(", inspect.getsource(value)))
-    # These end as `response.error`.
+    # The client returns these as `response.error`.
     raised -= {failure.__name__ for failure in REFUSED}
     assert raised <= set(re.findall(r":raises (\w+):", value.__doc__))
 
@@ -110,3 +112,47 @@ def test_a_response_describes_every_attribute() -> None:
         and not inspect.isfunction(getattr(turbo_tornado.HTTPResponse, name))
     }
     assert set(described) == public
+
+
+ROOT = Path(__file__).parents[1]
+MODULES = sorted(
+    path for folder in ("turbo_tornado", "tests") for path in (ROOT / folder).rglob("*.py")
+)
+#: Plural nouns, which begin a noun phrase. Another first word that ends with "s" is a verb.
+PLURALS = {"Keywords", "Names", "Seconds"}
+
+
+def docstrings_of(module: Path) -> list[tuple[int, str, bool]]:
+    """Return the line and the text of each docstring, and whether it is of a function."""
+    found = []
+    for node in ast.walk(ast.parse(module.read_text("utf-8"))):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            text = ast.get_docstring(node)
+            if text:
+                is_function = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+                found.append((node.body[0].lineno, text, is_function))
+    return found
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_the_first_line_is_an_imperative_or_a_noun_phrase(module: Path) -> None:
+    verbs = [
+        f"line {line}: {word[0]}"
+        for line, text, is_function in docstrings_of(module)
+        if is_function and (word := re.match(r"[A-Z][a-z]+s\b(?<!ss)", text))
+        if word[0] not in PLURALS
+    ]
+    assert not verbs
+
+
+@pytest.mark.parametrize(
+    "module",
+    [module for module in MODULES if module.is_relative_to(ROOT / "turbo_tornado")],
+    ids=lambda path: str(path.relative_to(ROOT)),
+)
+def test_the_first_line_is_short(module: Path) -> None:
+    assert not [
+        f"line {line}: {text}"
+        for line, text, _ in docstrings_of(module)
+        if len(text.splitlines()[0]) > 80
+    ]

@@ -30,7 +30,7 @@ def without_collection() -> Iterator[None]:
     gc.enable()
 
 
-def test_raised() -> None:
+def test_error_is_raised() -> None:
     with pytest.raises(FetchError) as info:
         raise failed().error  # type: ignore[misc]
     assert info.value.code is errors.COULD_NOT_CONNECT
@@ -45,7 +45,7 @@ def pickled(error: Any) -> Any:
 
 
 @pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy, pickled])
-def test_copied(duplicate: Callable[[Any], Any]) -> None:
+def test_error_is_copied_and_pickled(duplicate: Callable[[Any], Any]) -> None:
     copied = duplicate(ERROR)
     assert type(copied) is FetchError
     assert copied is not ERROR
@@ -91,7 +91,7 @@ def test_raising_leaves_no_cycle(raise_it: Callable[[HTTPResponse, object], None
     assert res.error.__traceback__ is None
 
 
-def test_groups() -> None:
+def test_groups_of_codes() -> None:
     assert frozenset({errors.CONNECT_TIMEOUT, errors.REQUEST_TIMEOUT}) == errors.TIMEOUTS
     assert (
         frozenset(

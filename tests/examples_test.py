@@ -59,7 +59,7 @@ async def serve(gateway: ModuleType) -> AsyncIterator[Callable[[Application], st
 
 @pytest.fixture
 def get(gateway: ModuleType, serve: Any, closed_port: int, default_transport: None) -> Get:
-    """Fetches a path of the gateway."""
+    """Fetch a path of the gateway."""
     refused = f"http://127.0.0.1:{closed_port}"
     url = serve(gateway.make_gateway(serve(gateway.make_upstream()), refused))
 
@@ -71,7 +71,7 @@ def get(gateway: ModuleType, serve: Any, closed_port: int, default_transport: No
 
 @pytest.fixture
 def start(start_program: StartProgram) -> StartProgram:
-    """Starts the example as a process."""
+    """Start the example as a process."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     return partial(start_program, sys.executable, str(GATEWAY), env=environment)
 
@@ -87,7 +87,7 @@ async def test_latest(get: Get) -> None:
     assert "latest" in json_decode(res.body)
 
 
-async def test_latest_of_an_upstream_that_is_not_there(
+async def test_latest_without_upstream(
     gateway: ModuleType, serve: Any, closed_port: int, default_transport: None
 ) -> None:
     refused = f"http://127.0.0.1:{closed_port}"
@@ -123,7 +123,7 @@ async def test_captcha(get: Get) -> None:
     ("path", "status", "error"),
     [("/slow", 504, "REQUEST_TIMEOUT"), ("/refused", 502, "COULD_NOT_CONNECT")],
 )
-async def test_what_fails_upstream(get: Get, path: str, status: int, error: str) -> None:
+async def test_failure_of_the_upstream(get: Get, path: str, status: int, error: str) -> None:
     res = await get(path)
     assert (res.code, res.headers["Upstream-Error"]) == (status, error)
     assert json_decode(res.body)["error"] == error
@@ -165,7 +165,7 @@ async def test_keeps_serving_until_interrupted(start: Any) -> None:
     assert b"Traceback" not in err
 
 
-async def test_a_port_that_is_taken(start: Any) -> None:
+async def test_port_in_use(start: Any) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         process = await start("--once", "--port", port)

@@ -1,4 +1,4 @@
-"""Transports that are not built in: Tornado's stock clients, and an unknown one."""
+"""Third-party transports: Tornado's stock clients, and a custom one."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ MOVED = response(b"", "Location: /next", status="302 Found")
 
 
 class TinyAsyncHTTPClient(AsyncHTTPClient):
-    """As much as Tornado asks of an implementation: one method that calls back."""
+    """The minimal implementation of an `AsyncHTTPClient`: one method that calls back."""
 
     def initialize(self, defaults: dict[str, Any] | None = None) -> None:
         super().initialize(defaults)
@@ -105,7 +105,7 @@ def kind(request: pytest.FixtureRequest) -> type[AsyncHTTPClient]:
 
 @pytest.fixture
 def stock(kind: type[AsyncHTTPClient]) -> type[AsyncHTTPClient]:
-    """One of Tornado's own."""
+    """A stock client of Tornado."""
     if kind is TinyAsyncHTTPClient:
         pytest.skip("does no more than it has to")
     return kind
@@ -127,7 +127,7 @@ def assert_error(res: HTTPResponse, code: errors, *words: str) -> None:
     assert (res.code, res.body, res.headers, res.request, res.url) == (None,) * 5
 
 
-# How it is given
+# Selection of the transport
 
 
 @pytest.fixture
@@ -137,7 +137,7 @@ async def instance(kind: type[AsyncHTTPClient]) -> AsyncIterator[AsyncHTTPClient
     instance.close()
 
 
-async def test_by_instance(instance: AsyncHTTPClient, server: Server) -> None:
+async def test_fetch_by_instance(instance: AsyncHTTPClient, server: Server) -> None:
     for _ in range(2):
         assert (await HTTPClient(transport=instance).fetch(server.url())).code == 200
     configure(instance)
@@ -148,7 +148,7 @@ async def test_by_instance(instance: AsyncHTTPClient, server: Server) -> None:
     assert len(server.requests) == 3
 
 
-async def test_by_class_for_all(kind: type[AsyncHTTPClient], server: Server) -> None:
+async def test_fetch_by_configured_class(kind: type[AsyncHTTPClient], server: Server) -> None:
     configure(kind, user_agent="Configured")
     try:
         res = await HTTPClient().fetch(server.url())
@@ -158,7 +158,7 @@ async def test_by_class_for_all(kind: type[AsyncHTTPClient], server: Server) -> 
     assert ("User-Agent", "Configured") in server.requests[0]["headers"]
 
 
-async def test_the_instance_of_a_loop_is_left_to_tornado(
+async def test_shared_instance_of_a_loop_is_not_closed(
     kind: type[AsyncHTTPClient], server: Server
 ) -> None:
     shared = kind()
@@ -167,10 +167,10 @@ async def test_the_instance_of_a_loop_is_left_to_tornado(
     assert (await HTTPClient(transport=kind).fetch(server.url())).code == 200
 
 
-async def test_defaults_of_tornado_do_not_apply(
+async def test_defaults_of_tornado_are_not_used(
     kind: type[AsyncHTTPClient], raw_peer: MakePeer
 ) -> None:
-    # The call decides; a default of the transport must not add a redirect or a limit.
+    # A default of the transport must not add a redirect or a limit to the call.
     peer = await raw_peer(MOVED)
     instance = kind(force_instance=True, defaults={"follow_redirects": True})
     res = await HTTPClient(transport=instance).fetch(peer.url(), allow_redirects=False)
@@ -180,7 +180,7 @@ async def test_defaults_of_tornado_do_not_apply(
 
 
 @pytest.mark.parametrize("name", ["user_agent", "auth_username", "request_timeout"])
-def test_other_defaults_are_refused(kind: type[AsyncHTTPClient], name: str) -> None:
+def test_other_defaults_raise(kind: type[AsyncHTTPClient], name: str) -> None:
     async def main() -> None:
         instance = kind(force_instance=True, defaults={name: 5})
         with pytest.raises(ValueError, match=f"{name}.*{kind.__name__}"):
@@ -190,14 +190,16 @@ def test_other_defaults_are_refused(kind: type[AsyncHTTPClient], name: str) -> N
     asyncio.run(main())
 
 
-async def test_a_default_interface_applies(kind: type[AsyncHTTPClient], raw_peer: MakePeer) -> None:
+async def test_default_network_interface_is_used(
+    kind: type[AsyncHTTPClient], raw_peer: MakePeer
+) -> None:
     peer = await raw_peer(response(b"body"))
     instance = kind(force_instance=True, defaults={"network_interface": "127.0.0.1"})
     assert (await HTTPClient(transport=instance).fetch(peer.url())).body == b"body"
     instance.close()
 
 
-async def test_a_mock_of_fetch(kind: type[AsyncHTTPClient]) -> None:
+async def test_mock_of_fetch(kind: type[AsyncHTTPClient]) -> None:
     def canned(request: HTTPRequest, **kwargs: Any) -> TornadoResponse:
         return TornadoResponse(request, 200, buffer=io.BytesIO(b"canned"))
 
@@ -209,7 +211,7 @@ async def test_a_mock_of_fetch(kind: type[AsyncHTTPClient]) -> None:
 # Requests
 
 
-async def test_get(fetch: Fetch, raw_peer: MakePeer) -> None:
+async def test_method_get(fetch: Fetch, raw_peer: MakePeer) -> None:
     peer = await raw_peer(response(b"body", "X-Field: a", "X-Field: b", status="201 Made"))
     res = await fetch(peer.url("/path?query"))
     assert res.error is None
@@ -225,14 +227,14 @@ async def test_get(fetch: Fetch, raw_peer: MakePeer) -> None:
     assert request.field("Host") == f"127.0.0.1:{peer.port}"
 
 
-async def test_nothing_is_sent_twice(fetch: Fetch, raw_peer: MakePeer) -> None:
+async def test_headers_are_not_duplicated(fetch: Fetch, raw_peer: MakePeer) -> None:
     peer = await raw_peer(response(b"body"))
     assert (await fetch(peer.url(), method="POST", body=b"x", user_agent="A/1")).code == 200
     names = [name.lower() for name, _ in peer.requests[0].fields]
     assert sorted(names) == sorted(set(names))
 
 
-async def test_what_is_said_to_be_sent_is_sent(fetch: Fetch, raw_peer: MakePeer) -> None:
+async def test_request_headers_of_the_response_were_sent(fetch: Fetch, raw_peer: MakePeer) -> None:
     peer = await raw_peer(response(b"body"))
     res = await fetch(
         peer.url(),
@@ -249,8 +251,8 @@ async def test_what_is_said_to_be_sent_is_sent(fetch: Fetch, raw_peer: MakePeer)
         assert request.field(name) == value
     assert res.request["X-Field"] == "value"
     assert (res.request.get_method(), res.request.get_uri()) == ("POST", "/")
-    # Another transport may add some headers, but not the Content-Type of the body and
-    # not Expect.
+    # A third-party transport may add headers, but not the Content-Type of the body or
+    # Expect.
     assert request.field("Expect") is None
 
 
@@ -330,7 +332,7 @@ async def test_no_body(fetch: Fetch, server: Server) -> None:
 
 
 @pytest.mark.parametrize("code", [404, 500, 599])
-async def test_a_status_is_no_error(code: int, fetch: Fetch, raw_peer: MakePeer) -> None:
+async def test_status_code_is_not_an_error(code: int, fetch: Fetch, raw_peer: MakePeer) -> None:
     peer = await raw_peer(response(b"body", status=f"{code} Whatever"))
     res = await fetch(peer.url())
     assert res.error is None
@@ -384,7 +386,7 @@ async def test_redirect_to_another_origin(fetch: Fetch, raw_peer: MakePeer) -> N
 # Errors
 
 
-async def test_refused(fetch: Fetch, closed_port: int) -> None:
+async def test_connection_refused(fetch: Fetch, closed_port: int) -> None:
     res = await fetch(f"http://127.0.0.1:{closed_port}/")
     assert_error(res, errors.COULD_NOT_CONNECT, "127.0.0.1", str(closed_port))
 
@@ -399,7 +401,7 @@ async def test_closed_within_the_body(fetch: Fetch, raw_peer: MakePeer) -> None:
     assert_error(await fetch(peer.url()), errors.SOCKET_ERROR)
 
 
-async def test_errors_of_the_call(fetch: Fetch) -> None:
+async def test_exceptions_of_the_call(fetch: Fetch) -> None:
     assert_error(await fetch("http://"), errors.INVALID_URL)
     assert_error(await fetch("ftp://127.0.0.1/"), errors.INVALID_SCHEMA)
     assert_error(await fetch("http://127.0.0.1/", method="POST"), errors.REQUIRES_BODY)
@@ -414,7 +416,7 @@ async def test_malformed_head(stock: type[AsyncHTTPClient], raw_peer: MakePeer) 
 
     peer = await raw_peer(script)
     res = await HTTPClient(transport=stock).fetch(peer.url())
-    # Stock clients do not tell every one of these from a connection that broke.
+    # Stock clients report some of these as a broken connection.
     assert res.error is not None
     assert res.error.code in (errors.PARSE_ERROR_HEADERS, errors.SOCKET_ERROR)
 
@@ -443,7 +445,7 @@ async def test_no_timeout(options: dict[str, Any], fetch: Fetch, server: Server)
     assert (await fetch(server.url("/slow/0.05"), **options)).body == b"late"
 
 
-async def test_deadline_over_the_hops(fetch: Fetch, raw_peer: MakePeer) -> None:
+async def test_request_timeout_includes_redirects(fetch: Fetch, raw_peer: MakePeer) -> None:
     async def script(conn: Connection) -> None:
         while True:
             await conn.read_request()
@@ -463,7 +465,9 @@ async def test_max_buffer_size(fetch: Fetch, server: Server) -> None:
     assert_error(res, errors.SOCKET_ERROR, "1000")
 
 
-async def test_max_buffer_size_of_a_bomb(stock: type[AsyncHTTPClient], raw_peer: MakePeer) -> None:
+async def test_max_buffer_size_of_a_compression_bomb(
+    stock: type[AsyncHTTPClient], raw_peer: MakePeer
+) -> None:
     bomb = gzip.compress(b"\0" * 1_000_000)
     peer = await raw_peer(response(bomb, "Content-Encoding: gzip"))
     res = await HTTPClient(None, None, 10_000, transport=stock).fetch(peer.url())
@@ -489,7 +493,7 @@ async def test_busy(kind: type[AsyncHTTPClient], raw_peer: MakePeer) -> None:
 
 
 async def test_cancel_frees_the_client(kind: type[AsyncHTTPClient], raw_peer: MakePeer) -> None:
-    # The transfer itself goes on: these transports have no way to stop one.
+    # The transfer continues, because these transports cannot abort one.
     go_on = asyncio.Event()
 
     async def script(conn: Connection) -> None:
@@ -511,7 +515,7 @@ async def test_cancel_frees_the_client(kind: type[AsyncHTTPClient], raw_peer: Ma
     assert (await client.fetch(peer.url())).body == b"body"
 
 
-async def test_loop_is_closed_while_it_fetches(
+async def test_closing_the_loop_during_a_fetch(
     kind: type[AsyncHTTPClient], raw_peer: MakePeer
 ) -> None:
     # The result of that fetch is dropped, and nothing is logged about it.
@@ -544,7 +548,7 @@ class CurlError(HTTPClientError):
 
 
 class FailingAsyncHTTPClient(AsyncHTTPClient):
-    """Fails every request, after ``delay`` seconds or, if it is negative, in ``fetch``."""
+    """Fails every request after ``delay`` seconds. Negative: in ``fetch``."""
 
     def initialize(self, error: BaseException, delay: float = 0.0) -> None:  # type: ignore[override]
         super().initialize()
@@ -630,13 +634,13 @@ TIMEOUTS = [
 @pytest.mark.parametrize(
     ("options", "code"),
     [
-        # Only connect_timeout can expire, or none of the two: the peer gave up.
+        # Only connect_timeout can expire. Otherwise, the peer has ended the connection.
         ({"request_timeout": 0, "connect_timeout": 3}, errors.CONNECT_TIMEOUT),
         ({"request_timeout": 0, "connect_timeout": 0}, errors.CONNECT_TIMEOUT),
-        # It is too early for request_timeout.
+        # request_timeout has not expired.
         ({"request_timeout": 30, "connect_timeout": 3}, errors.CONNECT_TIMEOUT),
         ({"request_timeout": 30, "connect_timeout": 0}, errors.REQUEST_TIMEOUT),
-        # It is late enough.
+        # request_timeout has expired.
         ({"request_timeout": 0.001, "connect_timeout": 3}, errors.REQUEST_TIMEOUT),
     ],
     ids=str,
@@ -722,7 +726,7 @@ async def test_tls_of_another_ca(
     assert_error(await client.fetch(server.url()), errors.SSL_ERROR)
 
 
-async def test_tls_with_the_trust_of_the_system(
+async def test_tls_with_the_trust_store_of_the_system(
     stock: type[AsyncHTTPClient],
     tls_server: MakeServer,
     certificates: Certificates,
@@ -754,7 +758,7 @@ async def test_tls_client_certificate(
 
 @pytest.mark.parametrize("name", ["ca_path", "cert_file"])
 @pytest.mark.parametrize("what", ["missing", "garbage"])
-async def test_tls_with_a_bad_file(
+async def test_tls_with_an_invalid_file(
     name: str,
     what: str,
     stock: type[AsyncHTTPClient],
@@ -772,7 +776,7 @@ async def test_tls_with_a_bad_file(
     assert server.requests == []
 
 
-async def test_redirect_to_tls_with_a_bad_file(
+async def test_redirect_to_tls_with_an_invalid_file(
     stock: type[AsyncHTTPClient],
     raw_peer: MakePeer,
     tls_server: MakeServer,
@@ -861,7 +865,7 @@ async def test_directory_as_ca_path(
         with pytest.raises(ValueError, match=r"ca_path"):
             client.fetch(server.url())
     assert server.requests == []
-    # Without TLS there is nothing to refuse, and the client is free.
+    # Without TLS, the option has no effect, and the client is free.
     plain = Server()
     assert (await client.fetch(plain.url())).code == 200
     await plain.close()

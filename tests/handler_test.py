@@ -218,7 +218,7 @@ async def handler(addresses: dict[str, str], transport: str) -> AsyncIterator[Re
 
 
 async def publish(url: str) -> tuple[int, list[dict[str, Any]]]:
-    """Returns the status code and the lines of the response."""
+    """Return the status code and the lines of the response."""
     res = await HTTPClient(transport="simple").fetch(
         url, method="POST", body="", request_timeout=300
     )
@@ -240,7 +240,7 @@ def assert_published(services: Services, project: str, lines: list[dict[str, Any
 
 
 def memory_of(pid: int, name: str) -> int:
-    """Returns a line of /proc/pid/status, in bytes."""
+    """Return a line of /proc/pid/status, in bytes."""
     found = re.search(rf"{name}:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
     assert found is not None
     return int(found[1]) * 1024
@@ -304,11 +304,11 @@ async def test_retries(handler: Recipe, silent_services: Services) -> None:
     code, lines = await publish(f"{handler.url}/desk")
     assert code == 200
     assert_published(silent_services, "desk", lines)
-    # Each of the three services was asked again.
+    # Each of the three services received a retry.
     assert len(failures) == 3
 
 
-async def test_services_that_are_not_there(handler: Recipe) -> None:
+async def test_unreachable_services(handler: Recipe) -> None:
     code, lines = await publish(f"{handler.url}/desk")
     assert code == 502
     assert lines[0]["error"].startswith("COULD_NOT_CONNECT: ")
@@ -330,7 +330,9 @@ async def test_failure_within_the_response(handler: Recipe, services: Services, 
     assert not services.records
 
 
-async def test_browser_that_leaves(handler: Recipe, services: Services, tmp_path: Path) -> None:
+async def test_browser_that_disconnects(
+    handler: Recipe, services: Services, tmp_path: Path
+) -> None:
     services.flowing.clear()
     arrived, ended = asyncio.Event(), asyncio.Event()
     handler.ReleaseHandler.on_finish = lambda self: ended.set()

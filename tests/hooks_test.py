@@ -1,4 +1,4 @@
-"""Tools that hook Tornado's clients: mocks, tracers, and wrappers of ``fetch_impl``."""
+"""Tools that hook into Tornado's clients: mocks, tracers and wrappers."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def named(value: object) -> str:
 # Mocks of the Tornado API
 
 
-async def test_a_mock_of_fetch_gets_the_arguments_of_the_call(client: AsyncHTTPClient) -> None:
+async def test_mock_of_fetch_receives_the_arguments(client: AsyncHTTPClient) -> None:
     with mock.patch.object(AsyncHTTPClient, "fetch", mock.AsyncMock(side_effect=canned)) as fetch:
         assert (await client.fetch("http://host/")).body == b"canned"
         fetch.assert_called_once_with("http://host/")
@@ -58,7 +58,7 @@ async def test_a_mock_of_fetch_gets_the_arguments_of_the_call(client: AsyncHTTPC
         fetch.assert_called_with(request="http://host/", raise_error=False, method="PUT")
 
 
-async def test_a_function_in_place_of_fetch(client: AsyncHTTPClient) -> None:
+async def test_function_instead_of_fetch(client: AsyncHTTPClient) -> None:
     async def fetch(self: AsyncHTTPClient, request: str) -> TornadoResponse:
         return canned()
 
@@ -66,7 +66,7 @@ async def test_a_function_in_place_of_fetch(client: AsyncHTTPClient) -> None:
         assert (await client.fetch("http://host/")).body == b"canned"
 
 
-async def test_an_autospec_of_fetch(client: AsyncHTTPClient) -> None:
+async def test_autospec_of_fetch(client: AsyncHTTPClient) -> None:
     with mock.patch.object(type(client), "fetch", autospec=True) as fetch:
         fetch.side_effect = canned
         client.fetch("http://host/", raise_error=False)
@@ -103,7 +103,7 @@ PATCHES = [of_tornado, of_the_transport, of_fetch, of_fetch_of_tornado]
 
 
 @pytest.mark.parametrize("patch", PATCHES, ids=named)
-async def test_a_mock_answers_the_client(
+async def test_mock_of_a_class_responds_to_the_client(
     patch: Callable[[Any], Any], kind: Any, transport: str, server: Server
 ) -> None:
     with patch(kind):
@@ -114,7 +114,7 @@ async def test_a_mock_answers_the_client(
 
 
 @pytest.mark.parametrize("name", ["fetch", "fetch_impl"])
-async def test_a_mock_of_an_instance_answers_the_client(
+async def test_mock_of_an_instance_responds_to_the_client(
     name: str, client: AsyncHTTPClient, server: Server
 ) -> None:
     def impl(request: HTTPRequest, callback: Callback) -> None:
@@ -127,7 +127,7 @@ async def test_a_mock_of_an_instance_answers_the_client(
     assert len(server.requests) == 1
 
 
-async def test_a_mock_that_returns_no_response(client: AsyncHTTPClient) -> None:
+async def test_mock_that_returns_another_type(client: AsyncHTTPClient) -> None:
     fetch = mock.AsyncMock(return_value="text")
     with (
         mock.patch.object(client, "fetch", fetch),
@@ -136,7 +136,7 @@ async def test_a_mock_that_returns_no_response(client: AsyncHTTPClient) -> None:
         await HTTPClient(transport=client).fetch("http://host/")
 
 
-async def test_a_mock_that_raises(client: AsyncHTTPClient) -> None:
+async def test_mock_that_raises(client: AsyncHTTPClient) -> None:
     fetch = mock.AsyncMock(side_effect=LookupError("mock"))
     with mock.patch.object(client, "fetch", fetch), pytest.raises(LookupError, match="mock"):
         await HTTPClient(transport=client).fetch("http://host/")
@@ -146,7 +146,7 @@ async def test_a_mock_that_raises(client: AsyncHTTPClient) -> None:
 
 
 def traced(seen: list[str]) -> Callable[..., Any]:
-    """Returns a wrapper of ``fetch`` that sets a header, as a tracer does."""
+    """Return a wrapper of ``fetch`` that sets a header, as a tracer does."""
     original = AsyncHTTPClient.fetch
 
     def fetch(self: AsyncHTTPClient, request: Any, *args: Any, **kwargs: Any) -> Any:
@@ -164,7 +164,7 @@ def seen() -> Iterator[list[str]]:
         yield seen
 
 
-async def test_a_tracer_sees_each_request_and_sets_headers(
+async def test_tracer_receives_each_request_and_sets_headers(
     seen: list[str], transport: str, server: Server
 ) -> None:
     res = await HTTPClient(transport=transport).fetch(server.url("/redirect/1"))
@@ -177,7 +177,7 @@ async def test_a_tracer_sees_each_request_and_sets_headers(
 
 @pytest.fixture
 def wrapped(kind: Any) -> Iterator[list[str]]:
-    """Wraps ``fetch_impl`` of Tornado's class, and calls the original one later."""
+    """Wrap ``fetch_impl`` of Tornado's class, and call the original one later."""
     original = kind.stock.fetch_impl
     calls: list[str] = []
 
@@ -191,7 +191,7 @@ def wrapped(kind: Any) -> Iterator[list[str]]:
 
 
 @pytest.mark.kept
-async def test_the_original_is_the_transport(
+async def test_original_method_uses_the_transport(
     wrapped: list[str], client: AsyncHTTPClient, server: Server
 ) -> None:
     # Tornado's own simple client does not reuse a connection.
@@ -202,7 +202,7 @@ async def test_the_original_is_the_transport(
     assert server.connections == 1
 
 
-async def test_a_subclass_with_its_own_fetch_impl(kind: Any, server: Server) -> None:
+async def test_subclass_with_fetch_impl(kind: Any, server: Server) -> None:
     class Custom(kind):  # type: ignore[misc]
         def fetch_impl(self, request: HTTPRequest, callback: Callback) -> None:
             request.headers["X-Custom"] = "yes"
@@ -213,7 +213,7 @@ async def test_a_subclass_with_its_own_fetch_impl(kind: Any, server: Server) -> 
     assert ("X-Custom", "yes") in server.requests[0]["headers"]
 
 
-async def test_an_invalid_header_of_a_subclass(kind: Any, server: Server) -> None:
+async def test_invalid_header_of_a_subclass(kind: Any, server: Server) -> None:
     class Custom(kind):  # type: ignore[misc]
         def fetch_impl(self, request: HTTPRequest, callback: Callback) -> None:
             request.headers["X-Bad"] = "good"
@@ -225,7 +225,7 @@ async def test_an_invalid_header_of_a_subclass(kind: Any, server: Server) -> Non
     assert not server.requests
 
 
-# A hooked client has all of its abilities
+# A hooked client has all features
 
 
 @pytest.fixture(params=["tracer", "wrapper"])
@@ -234,7 +234,7 @@ def hooked(request: pytest.FixtureRequest) -> None:
 
 
 @pytest.mark.usefixtures("hooked")
-async def test_a_hooked_request_is_the_same(transport: str, raw_peer: MakePeer) -> None:
+async def test_hooked_request_has_the_same_bytes(transport: str, raw_peer: MakePeer) -> None:
     peer = await raw_peer(response(b"", "X-a: 1", "X-A: 2", status="404 Nothing Here"))
     res = await HTTPClient(transport=transport).fetch(
         peer.url("/path?a=%20"), method="POST", body=b"\x00", http_version="HTTP/1.0"
@@ -314,7 +314,7 @@ async def test_failures_of_a_hooked_client(
 
 
 @pytest.mark.usefixtures("hooked")
-async def test_cancelling_a_hooked_fetch(transport: str, raw_peer: MakePeer) -> None:
+async def test_cancel_of_a_hooked_fetch(transport: str, raw_peer: MakePeer) -> None:
     begun, closed = asyncio.Event(), asyncio.Event()
 
     async def script(conn: Connection) -> None:
@@ -389,7 +389,7 @@ asyncio.run(main())
     )
 
 
-async def test_the_stub_is_hooked_as_well(seen: list[str], turbo_stub: Any) -> None:
+async def test_stub_can_be_hooked(seen: list[str], turbo_stub: Any) -> None:
     turbo_stub.get("http://host/", body="body")
     assert (await HTTPClient().fetch("http://host/")).body == b"body"
     assert seen == ["http://host/"]

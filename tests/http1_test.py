@@ -1,4 +1,4 @@
-"""Responses of every shape, in pieces of every size, and invalid responses."""
+"""Valid and invalid responses, in pieces of every size."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Fed(NamedTuple):
 
 
 def feed(pieces: Iterable[bytes], bodiless: bool = False, ended: bool = False) -> Fed:
-    """Feeds a parser until it has the response, and tells it of the end of input."""
+    """Feed a parser until the response is complete or the input ends."""
     sink = Sink()
     heads: list[Head] = []
     interim: list[int] = []
@@ -76,7 +76,7 @@ def feed(pieces: Iterable[bytes], bodiless: bool = False, ended: bool = False) -
 
 
 def splits(data: bytes) -> Iterable[Sequence[bytes]]:
-    """Yields ``data`` whole, in two pieces at every position, and byte by byte."""
+    """Yield ``data`` whole, in two pieces at every position, and byte by byte."""
     yield [data]
     for position in range(1, len(data)):
         yield [data[:position], data[position:]]
@@ -98,7 +98,7 @@ def head(*fields: str, line: str = "HTTP/1.1 200 OK") -> Head:
         ("HTTP/1.9 200 OK", "HTTP/1.9", 200, "OK"),
         ("HTTP/2 200", "HTTP/2", 200, "OK"),
         ("HTTP/3 404 ", "HTTP/3", 404, "Not Found"),
-        # The standard phrase stands in for a missing one.
+        # The standard phrase replaces a missing one.
         ("HTTP/1.1 200", "HTTP/1.1", 200, "OK"),
         ("HTTP/1.1 200 ", "HTTP/1.1", 200, "OK"),
         ("HTTP/1.1 503  ", "HTTP/1.1", 503, "Service Unavailable"),
@@ -161,7 +161,7 @@ BAD_STATUS_LINES = [
 
 
 @pytest.mark.parametrize("line", BAD_STATUS_LINES)
-def test_bad_status_line(line: bytes) -> None:
+def test_invalid_status_line(line: bytes) -> None:
     for data in (line + b"\r\n\r\n", line + b"\r\nContent-Length: 0\r\n\r\n"):
         with pytest.raises(MalformedResponse):
             parse_head(data)
@@ -170,7 +170,7 @@ def test_bad_status_line(line: bytes) -> None:
                 feed(pieces)
 
 
-def test_fields() -> None:
+def test_header_lines() -> None:
     fields = head(
         "A: 1", "b:2", "C:\t 3 \t", "a: 4", "D:", "E: \xfc", "!#$%&'*+-.^_`|~9z: 5"
     ).headers
@@ -197,7 +197,7 @@ def test_fields() -> None:
         (b"B: 1\r\nA: one\r\n Content-Length: 9\r\n", "one Content-Length: 9"),
     ],
 )
-def test_folded_field(lines: bytes, value: str) -> None:
+def test_folded_header(lines: bytes, value: str) -> None:
     parsed = parse_head(OK + lines + b"\r\n")
     assert parsed.headers["A"] == value
     assert parsed.content_length is None
@@ -229,7 +229,7 @@ BAD_FIELDS = [
 
 
 @pytest.mark.parametrize("line", BAD_FIELDS)
-def test_bad_field(line: bytes) -> None:
+def test_invalid_header_line(line: bytes) -> None:
     for before, after in ((b"", b""), (b"X: y\r\n", b""), (b"", b"X: y\r\n")):
         if before and line[:1] in (b" ", b"\t"):
             continue
@@ -286,7 +286,7 @@ BAD_LENGTHS = [
 
 
 @pytest.mark.parametrize("values", BAD_LENGTHS, ids=lambda values: ascii(values)[:20])
-def test_bad_content_length(values: list[str]) -> None:
+def test_invalid_content_length(values: list[str]) -> None:
     with pytest.raises(MalformedResponse, match="Content-Length"):
         head(*[f"Content-Length: {value}" for value in values])
 
@@ -333,7 +333,7 @@ def test_chunked_coding(value: str) -> None:
     ],
     ids=str,
 )
-def test_framing_that_is_no_framing(fields: list[str]) -> None:
+def test_invalid_framing(fields: list[str]) -> None:
     with pytest.raises(MalformedResponse):
         head(*fields)
 
@@ -394,7 +394,7 @@ def test_interim_response_with_a_body(field: str) -> None:
 
 
 @pytest.mark.parametrize("field", ["Content-Length: 5", "Transfer-Encoding: chunked"])
-def test_204_ends_with_its_head(field: str) -> None:
+def test_response_204_has_no_body(field: str) -> None:
     parsed = head(field, line="HTTP/1.1 204 No Content")
     assert (parsed.content_length, parsed.chunked, parsed.keep_alive) == (None, False, False)
     assert head("Content-Length: 0", line="HTTP/1.1 204 No Content").keep_alive
@@ -423,14 +423,14 @@ def test_content_encoding(fields: list[str], gzip: bool) -> None:
 
 
 @pytest.mark.parametrize("fields", [[], ["Connection: Upgrade", "Upgrade: websocket"]])
-def test_another_protocol(fields: list[str]) -> None:
+def test_switch_to_another_protocol_is_malformed(fields: list[str]) -> None:
     with pytest.raises(MalformedResponse, match="protocol"):
         head(*fields, line="HTTP/1.1 101 Switching Protocols")
 
 
 @pytest.mark.parametrize("version", [b"HTTP/2", b"HTTP/3"])
-def test_a_version_that_is_not_parsed_by_lines(version: bytes) -> None:
-    # libcurl hands on such heads; on the wire they are nothing of the kind.
+def test_version_http_2_or_3_is_malformed(version: bytes) -> None:
+    # libcurl passes on such heads for HTTP/2, but in HTTP/1 they are invalid.
     with pytest.raises(MalformedResponse, match=version.decode()):
         feed([version + b" 200\r\nContent-Length: 0\r\n\r\n"])
 
@@ -545,8 +545,8 @@ def test_every_split(case: Case) -> None:
 
 
 @pytest.mark.parametrize("case", RESPONSES.values(), ids=RESPONSES)
-def test_no_sooner(case: Case) -> None:
-    # The response is complete with its last byte, and not before.
+def test_response_is_complete_at_its_last_byte(case: Case) -> None:
+    # The response is complete with its last byte, and not earlier.
     fed = feed([case.data[:-1]], case.bodiless)
     assert not fed.complete
     if case.ended:
@@ -558,7 +558,7 @@ def test_no_sooner(case: Case) -> None:
     [pytest.param(case, id=name) for name, case in RESPONSES.items() if not case.ended],
 )
 @pytest.mark.parametrize("beyond", [b"\r\n", b"HTTP/1.1 200 OK\r\n\r\n", b"\0"])
-def test_bytes_beyond(case: Case, beyond: bytes) -> None:
+def test_bytes_after_the_response(case: Case, beyond: bytes) -> None:
     for pieces in splits(case.data + beyond):
         assert_fed(feed(pieces, case.bodiless), case, beyond)
     parser = ResponseParser(case.bodiless, lambda head: Sink())
@@ -567,7 +567,7 @@ def test_bytes_beyond(case: Case, beyond: bytes) -> None:
 
 
 @pytest.mark.parametrize("case", RESPONSES.values(), ids=RESPONSES)
-def test_end_of_input_within(case: Case) -> None:
+def test_end_of_input_within_the_response(case: Case) -> None:
     head_ends = case.data.rindex(b"\n\r\n" if b"\n\r\n" in case.data else b"\n\n")
     with pytest.raises(NoResponse):
         feed([], case.bodiless, ended=True)
@@ -579,7 +579,7 @@ def test_end_of_input_within(case: Case) -> None:
             feed(pieces, case.bodiless, ended=True)
 
 
-def test_end_of_input_says_what_is_missing() -> None:
+def test_message_for_end_of_input() -> None:
     with pytest.raises(BrokenConnection, match="3 bytes"):
         feed([OK + b"Content-Length: 4\r\n\r\nb"], ended=True)
     with pytest.raises(BrokenConnection, match="chunked"):
@@ -590,21 +590,21 @@ def test_end_of_input_says_what_is_missing() -> None:
         feed([b"HTTP/1.1 100 Continue\r\n\r\n"], ended=True)
 
 
-def test_whether_any_byte_has_come() -> None:
+def test_flag_for_the_first_byte() -> None:
     parser = ResponseParser(False, lambda head: Sink())
     assert not parser.begun
     parser.feed(b"H")
     assert parser.begun
 
 
-def test_interim_responses_may_be_ignored() -> None:
+def test_interim_responses_can_be_ignored() -> None:
     parser = ResponseParser(False, lambda head: Sink())
     assert parser.feed(RESPONSES["100 first"].data)
     assert parser.head is not None
     assert parser.head.code == 200
 
 
-def test_the_body_is_handed_on_as_it_comes() -> None:
+def test_body_is_passed_on_as_it_arrives() -> None:
     sink = Sink()
     parser = ResponseParser(False, lambda head: sink)
     for piece in (OK + b"Content-Length: 4\r\n\r\nb", b"od", b"y"):
@@ -621,7 +621,7 @@ def cut(draw: st.DrawFn, data: bytes) -> list[bytes]:
 
 
 def receive(data: bytes, size: int, case: Case) -> tuple[ResponseParser, Body, bytes, int]:
-    """Feeds a parser as a connection does, ``size`` bytes at a time.
+    """Feed a parser as a connection does, ``size`` bytes at a time.
 
     :returns: the parser, the body, what was not received, and how often a buffer was used.
     """
@@ -648,7 +648,9 @@ def receive(data: bytes, size: int, case: Case) -> tuple[ResponseParser, Body, b
 
 @pytest.mark.parametrize("size", [1, 2, 3, 5, 1000])
 @pytest.mark.parametrize("case", RESPONSES.values(), ids=RESPONSES)
-def test_received_into_a_buffer(case: Case, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_body_received_into_a_buffer(
+    case: Case, size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(http1_parser, "_MIN_BUFFER", 1)
     beyond = b"" if case.ended else OK
     parser, body, left, _ = receive(case.data + beyond, size, case)
@@ -659,7 +661,7 @@ def test_received_into_a_buffer(case: Case, size: int, monkeypatch: pytest.Monke
 
 
 @pytest.mark.parametrize("chunked", [False, True])
-def test_a_large_body_is_received_into_its_buffer(chunked: bool) -> None:
+def test_large_body_is_received_into_its_buffer(chunked: bool) -> None:
     content = bytes(range(256)) * 12_000
     data = OK + b"Content-Length: %d\r\n\r\n%b" % (len(content), content)
     if chunked:
@@ -670,7 +672,7 @@ def test_a_large_body_is_received_into_its_buffer(chunked: bool) -> None:
     assert buffered >= len(content) // 65536 - 2
 
 
-def test_a_buffer_does_not_lift_the_limit() -> None:
+def test_buffer_does_not_change_the_limit() -> None:
     content = b"x" * 300_000
     data = CHUNKED + b"%x\r\n%b\r\n0\r\n\r\n" % (len(content), content)
     with pytest.raises(BodyError, match="over the limit of 200000 bytes"):
@@ -757,7 +759,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("data", "kind"), REFUSED.values(), ids=REFUSED)
-def test_refused(data: bytes, kind: type[Exception]) -> None:
+def test_malformed_response_is_rejected(data: bytes, kind: type[Exception]) -> None:
     for bodiless in (False, True) if kind is MalformedResponse else (False,):
         for pieces in splits(data):
             with pytest.raises(kind) as raised:
@@ -766,7 +768,7 @@ def test_refused(data: bytes, kind: type[Exception]) -> None:
 
 
 PROMPTLY = {
-    # As soon as the first byte that is wrong is there, or at the latest with its line.
+    # At the first invalid byte, or at the latest at the end of its line.
     "not HTTP": (b"S", MalformedResponse),
     "almost HTTP": (b"HTTQ", MalformedResponse),
     "status line": (b"HTTP/1.1 abc\r\n", MalformedResponse),
@@ -784,7 +786,7 @@ PROMPTLY = {
 
 
 @pytest.mark.parametrize(("data", "kind"), PROMPTLY.values(), ids=PROMPTLY)
-def test_refused_promptly(data: bytes, kind: type[Exception]) -> None:
+def test_malformed_response_is_rejected_at_once(data: bytes, kind: type[Exception]) -> None:
     with pytest.raises(kind):
         feed([data])
     with pytest.raises(kind):
@@ -809,7 +811,7 @@ def test_refused_promptly(data: bytes, kind: type[Exception]) -> None:
         OK + b"A: b\r\n\r",
     ],
 )
-def test_what_may_become_a_head_is_waited_for(data: bytes) -> None:
+def test_possible_beginning_of_a_head_is_not_rejected(data: bytes) -> None:
     check_partial_head(data)
     assert check_partial_head(b"before" + data, 6) == check_partial_head(data)
     assert not feed([data]).complete
@@ -817,7 +819,7 @@ def test_what_may_become_a_head_is_waited_for(data: bytes) -> None:
 
 @settings(deadline=None)
 @given(st.data())
-def test_any_change(data: Any) -> None:
+def test_any_changed_byte(data: Any) -> None:
     # The size of the pieces does not change the result.
     case = data.draw(st.sampled_from(list(RESPONSES.values())))
     changed = bytearray(case.data)
@@ -860,7 +862,7 @@ def test_head_size(limit: int) -> None:
             parser.feed(data[50:])
 
 
-def test_head_size_is_that_of_the_head_alone() -> None:
+def test_head_size_excludes_body_and_interim_responses() -> None:
     data = head_of(100).replace(b"Length: 0", b"Length: 9") + b"x" * 9
     parser = ResponseParser(False, lambda head: Sink(), max_head_size=100)
     assert parser.feed(data)
@@ -912,7 +914,7 @@ LONG_LINES = {
 
 
 @pytest.mark.parametrize("start", LONG_LINES.values(), ids=LONG_LINES)
-def test_a_long_line_in_single_bytes_is_not_searched_for_each_byte(
+def test_long_line_in_single_bytes_takes_linear_time(
     start: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     searched = 0
@@ -939,6 +941,6 @@ def test_a_long_line_in_single_bytes_is_not_searched_for_each_byte(
             parser.feed(b"x")
 
 
-def test_the_rest_of_a_line_that_is_invalid_is_found_at_the_end() -> None:
+def test_invalid_line_without_line_end_is_rejected_at_the_end() -> None:
     with pytest.raises(BodyError):
         feed([CHUNKED, b"4;" + b"x" * 100, b"\0"], ended=True)

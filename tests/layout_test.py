@@ -1,4 +1,4 @@
-"""The modules of the package against the table in docs/design.md: imports point downwards."""
+"""The table of modules in docs/design.md: imports point downwards."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ANYWHERE = {"_version.py"}
 
 @cache
 def rows() -> list[list[str]]:
-    """Returns the paths in the first column of the table, row by row."""
+    """Return the paths in the first column of the table, row by row."""
     text = (ROOT / "docs" / "design.md").read_text("utf-8")
     table = text.partition("| module | contents |\n|---|---|\n")[2].partition("\n\n")[0]
     rows = []
@@ -44,7 +44,7 @@ def row_of(file: str) -> int:
 
 
 def imports_of(file: str) -> Iterator[str]:
-    """Yields the files of the package that a module imports when it runs."""
+    """Yield the files of the package that a module imports when it runs."""
     path = PACKAGE / file
     body = ast.parse(path.read_text("utf-8"))
     checked = [
@@ -80,6 +80,6 @@ def test_imports_point_downwards(file: str) -> None:
             assert row_of(imported) >= row, f"{file} imports {imported}"
 
 
-def test_there_are_no_cycles() -> None:
+def test_imports_have_no_cycle() -> None:
     # Raises CycleError.
     TopologicalSorter({file: set(imports_of(file)) for file in FILES}).prepare()

@@ -1,4 +1,4 @@
-"""docs/limitations.md: the cells of its table that a server or a signature shows."""
+"""The cells in the table of docs/limitations.md that a test can check."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ async def test_retry_after_a_reused_connection_was_closed(
         await conn.read_request()
         await conn.send(response(b"ok"))
         if conn.number == 1:
-            # It closes the connection when the next request has arrived.
+            # The server closes the connection when the next request has arrived.
             await conn.read_request()
             conn.close()
 
@@ -149,11 +149,11 @@ async def test_retry_after_a_reused_connection_was_closed(
     await get(peer.url())
     if TABLE["retry after a reused connection was closed"][name] != "no":
         await get(peer.url())
-        # libcurl can open a connection for a repetition that is then refused.
+        # libcurl can open a connection to repeat a request, which the transport then prevents.
         assert peer.connections in (2, 3)
 
 
-def test_the_defaults() -> None:
+def test_default_keywords() -> None:
     assert TABLE["redirects by default"]["turbo"] == str(KEYWORDS["max_redirects"].default)
     seconds = f"{KEYWORDS['request_timeout'].default:g} s"
     assert TABLE["timeout of the whole request by default"]["turbo"] == seconds
@@ -162,7 +162,7 @@ def test_the_defaults() -> None:
 
 
 @pytest.mark.parametrize("name", ["simple", "curl"])
-def test_the_defaults_of_tornado(name: str) -> None:
+def test_defaults_of_tornado(name: str) -> None:
     kind = SimpleAsyncHTTPClient if name == "simple" else stock_curl()
     defaults = {
         parameter.name: parameter.default
@@ -178,7 +178,7 @@ def test_the_defaults_of_tornado(name: str) -> None:
     )
 
 
-def test_the_defaults_of_aiohttp() -> None:
+def test_defaults_of_aiohttp() -> None:
     aiohttp = import_peer("aiohttp")
     limit = inspect.signature(aiohttp.BaseConnector).parameters["limit"].default
     assert TABLE["concurrent requests by default"]["aiohttp"] == str(limit)

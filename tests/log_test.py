@@ -19,7 +19,7 @@ def at_info(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def lines(caplog: pytest.LogCaptureFixture) -> list[str]:
-    """Returns the lines, which must all be at INFO, with 0 for each duration."""
+    """Return the lines, which must all be at INFO, with 0 for each duration."""
     records = [record for record in caplog.records if record.name == "turbo_tornado"]
     assert {record.levelno for record in records} <= {logging.INFO}
     return [re.sub(r"\b\d+ms\b", "0ms", record.getMessage()) for record in records]
@@ -38,7 +38,7 @@ async def test_error(fetch: Fetch, closed_port: int, caplog: pytest.LogCaptureFi
     assert lines(caplog) == [f"GET {where}/ => Error code -3 0ms: {res.error.message}"]
 
 
-async def test_what_cannot_be_sent(fetch: Fetch, caplog: pytest.LogCaptureFixture) -> None:
+async def test_request_that_cannot_be_sent(fetch: Fetch, caplog: pytest.LogCaptureFixture) -> None:
     res = await fetch("ftp://user:secret@127.0.0.1/")
     assert res.error is not None
     assert lines(caplog) == [f"Error code -2 0ms: {res.error.message}"]
@@ -56,7 +56,7 @@ async def test_busy(
     await first
 
 
-async def test_redirected_is_one_line(
+async def test_redirected_fetch_is_one_line(
     fetch: Fetch, server: Server, caplog: pytest.LogCaptureFixture
 ) -> None:
     await fetch(server.url("/redirect/3"), method="POST", body="x")
@@ -75,13 +75,15 @@ async def test_cancelled(
     assert lines(caplog) == [f"GET 127.0.0.1:{peer.port}/slow => cancelled 0ms"]
 
 
-async def test_no_secrets(fetch: Fetch, server: Server, caplog: pytest.LogCaptureFixture) -> None:
+async def test_log_contains_no_secrets(
+    fetch: Fetch, server: Server, caplog: pytest.LogCaptureFixture
+) -> None:
     url = server.url("/echo?token=hidden").replace("//", "//name:hidden@")
     await fetch(url, params={"key": "hidden"}, cookie={"session": "hidden"})
     assert lines(caplog) == [f"GET 127.0.0.1:{server.port}/echo => 200 OK 0ms"]
 
 
-async def test_reason_is_the_peers(
+async def test_control_characters_of_the_reason_are_escaped(
     fetch: Fetch, raw_peer: MakePeer, caplog: pytest.LogCaptureFixture
 ) -> None:
     peer = await raw_peer(response(status="299 As You Like"))
@@ -89,7 +91,7 @@ async def test_reason_is_the_peers(
     assert lines(caplog) == [f"GET 127.0.0.1:{peer.port}/ => 299 As You Like 0ms"]
 
 
-async def test_costs_nothing_when_off(
+async def test_disabled_logger_formats_nothing(
     fetch: Fetch,
     server: Server,
     closed_port: int,

@@ -1,4 +1,4 @@
-"""Loops: a transport for each, made by its first fetch, gone with it, alone after a fork."""
+"""Transports and loops: each loop has a separate transport until the loop is closed."""
 
 from __future__ import annotations
 
@@ -31,22 +31,22 @@ def assert_good(res: HTTPResponse) -> None:
 
 
 async def in_thread(func: Callable[[], T]) -> T:
-    """Returns what ``func`` returns in a new thread, which has no loop yet."""
+    """Return the result of ``func`` in a new thread without a loop."""
     with concurrent.futures.ThreadPoolExecutor(1) as executor:
         return await asyncio.wrap_future(executor.submit(func))
 
 
 async def stalling(conn: Connection) -> None:
-    """Answers ``/`` and nothing else."""
+    """Respond to ``/`` only."""
     while True:
         if (await conn.read_request()).target == "/":
             await conn.send(GOOD)
 
 
-# Where a client is made
+# Where a client is created
 
 
-async def test_made_where_there_is_no_loop(make_client: MakeClient, raw_peer: MakePeer) -> None:
+async def test_client_created_without_a_loop(make_client: MakeClient, raw_peer: MakePeer) -> None:
     peer = await raw_peer(GOOD)
 
     def thread() -> HTTPResponse:
@@ -61,7 +61,9 @@ async def test_made_where_there_is_no_loop(make_client: MakeClient, raw_peer: Ma
     assert_good(await in_thread(thread))
 
 
-async def test_made_in_another_thread(make_client: MakeClient, raw_peer: MakePeer) -> None:
+async def test_client_created_in_another_thread(
+    make_client: MakeClient, raw_peer: MakePeer
+) -> None:
     peer = await raw_peer(GOOD)
     client = await in_thread(make_client)
     assert_good(await client.fetch(peer.url()))
@@ -89,16 +91,16 @@ IOLoop.current().close(all_fds=True)
 """
 
 
-async def test_made_by_a_module(transport: str, raw_peer: MakePeer, run_python: RunPython) -> None:
+async def test_client_created_at_import(
+    transport: str, raw_peer: MakePeer, run_python: RunPython
+) -> None:
     peer = await raw_peer(GOOD)
     await run_python(BEFORE_ANY_LOOP, transport, peer.url())
-    # The last two are of one loop.
+    # The last two clients belong to one loop.
     assert [request.connection for request in peer.requests] == [1, 2, 3, 3]
 
 
-async def test_one_client_in_one_loop_after_another(
-    make_client: MakeClient, raw_peer: MakePeer
-) -> None:
+async def test_one_client_in_successive_loops(make_client: MakeClient, raw_peer: MakePeer) -> None:
     peer = await raw_peer(GOOD)
     client = make_client()
 
@@ -110,10 +112,10 @@ async def test_one_client_in_one_loop_after_another(
     assert peer.connections == 3
 
 
-# A loop that is given
+# The argument io_loop
 
 
-async def test_given_loop(make_client: MakeClient, raw_peer: MakePeer) -> None:
+async def test_client_with_io_loop(make_client: MakeClient, raw_peer: MakePeer) -> None:
     peer = await raw_peer(GOOD)
     client = make_client(io_loop=IOLoop.current())
     future = client.fetch(peer.url())
@@ -121,7 +123,7 @@ async def test_given_loop(make_client: MakeClient, raw_peer: MakePeer) -> None:
     assert_good(await future)
 
 
-async def test_given_loop_that_does_not_run_yet(
+async def test_client_with_a_loop_that_has_not_started(
     make_client: MakeClient, raw_peer: MakePeer
 ) -> None:
     peer = await raw_peer(GOOD)
@@ -130,7 +132,7 @@ async def test_given_loop_that_does_not_run_yet(
         loop = IOLoop(make_current=False)
         clients = [make_client(io_loop=loop) for _ in range(2)]
         futures = [client.fetch(peer.url()) for client in clients]
-        # It was not made the current one on the way.
+        # The fetch has not changed the current loop.
         assert IOLoop.current(instance=False) is None
 
         async def main() -> list[HTTPResponse]:
@@ -144,7 +146,7 @@ async def test_given_loop_that_does_not_run_yet(
         assert_good(res)
 
 
-async def test_given_loop_beside_the_current_one(
+async def test_client_with_another_loop_than_the_current_one(
     make_client: MakeClient, raw_peer: MakePeer
 ) -> None:
     peer = await raw_peer(GOOD)
@@ -160,7 +162,7 @@ async def test_given_loop_beside_the_current_one(
     await in_thread(thread)
 
 
-async def test_current_loop_that_does_not_run_yet(
+async def test_current_loop_that_has_not_started(
     make_client: MakeClient, raw_peer: MakePeer
 ) -> None:
     peer = await raw_peer(GOOD)
@@ -174,7 +176,7 @@ async def test_current_loop_that_does_not_run_yet(
     await in_thread(thread)
 
 
-async def test_given_loop_that_is_closed(make_client: MakeClient, raw_peer: MakePeer) -> None:
+async def test_client_with_a_closed_loop(make_client: MakeClient, raw_peer: MakePeer) -> None:
     peer = await raw_peer(GOOD)
 
     def thread() -> IOLoop:
@@ -192,7 +194,7 @@ async def test_given_loop_that_is_closed(make_client: MakeClient, raw_peer: Make
 
 
 @pytest.mark.parametrize("io_loop", [asyncio.new_event_loop, object, lambda: "loop"])
-def test_what_is_no_loop(io_loop: Callable[[], Any]) -> None:
+def test_invalid_io_loop(io_loop: Callable[[], Any]) -> None:
     given = io_loop()
     with pytest.raises(TypeError, match="io_loop"):
         HTTPClient(None, given)
@@ -231,7 +233,7 @@ async def test_fetch_from_the_loop_of_another_thread(
     assert_good(await client.fetch(peer.url()))
 
 
-async def test_fetch_from_a_thread_without_loop(
+async def test_fetch_from_a_thread_without_a_loop(
     make_client: MakeClient, raw_peer: MakePeer
 ) -> None:
     peer = await raw_peer(GOOD)
@@ -245,7 +247,7 @@ async def test_fetch_from_a_thread_without_loop(
     assert_good(await client.fetch(peer.url()))
 
 
-async def test_what_to_do_instead_in_another_thread(
+async def test_fetch_by_add_callback_from_another_thread(
     make_client: MakeClient, raw_peer: MakePeer
 ) -> None:
     peer = await raw_peer(GOOD)
@@ -266,7 +268,7 @@ async def test_loops_in_threads(make_client: MakeClient, raw_peer: MakePeer) -> 
     async def main() -> None:
         for _ in range(5):
             assert_good(await make_client().fetch(peer.url()))
-            # Every loop has its connection by now, and none takes that of another.
+            # Every loop has a connection, and does not use the connection of another loop.
             together.wait()
 
     with concurrent.futures.ThreadPoolExecutor(4) as executor:
@@ -295,7 +297,7 @@ async def test_clients_of_a_loop_share_connections(
     assert peer.connections == 1
 
 
-async def test_however_a_transport_is_named(
+async def test_transport_by_name_and_by_class_is_the_same(
     transport: str, make_client: MakeClient, raw_peer: MakePeer
 ) -> None:
     peer = await raw_peer(GOOD)
@@ -310,10 +312,10 @@ async def test_however_a_transport_is_named(
     assert peer.connections == 1
 
 
-async def test_not_the_transport_of_tornado(
+async def test_transport_is_not_the_shared_client_of_tornado(
     transport: str, make_client: MakeClient, raw_peer: MakePeer
 ) -> None:
-    # Tornado, too, keeps one instance for each loop; closing either leaves the other alone.
+    # Tornado also has one instance for each loop. Closing one does not affect the other.
     peer = await raw_peer(GOOD)
     assert_good(await make_client().fetch(peer.url()))
     kind: Any
@@ -329,7 +331,7 @@ async def test_not_the_transport_of_tornado(
     assert peer.connections == 2
 
 
-async def test_client_is_collected_while_it_fetches(
+async def test_client_is_collected_during_a_fetch(
     make_client: MakeClient, raw_peer: MakePeer
 ) -> None:
     collected = asyncio.Event()
@@ -347,7 +349,7 @@ async def test_client_is_collected_while_it_fetches(
     assert_good(await asyncio.wait_for(future, 10))
 
 
-async def test_client_and_future_are_collected_while_it_fetches(
+async def test_client_and_future_are_collected_during_a_fetch(
     make_client: MakeClient, raw_peer: MakePeer
 ) -> None:
     collected = asyncio.Event()
@@ -365,7 +367,7 @@ async def test_client_and_future_are_collected_while_it_fetches(
     gc.collect()
     collected.set()
     await asyncio.wait_for(ended.wait(), 10)
-    # It ended as it should, because its connection is idle.
+    # The fetch has ended successfully, because its connection is idle.
     assert_good(await make_client().fetch(peer.url()))
     assert peer.connections == 1
 
@@ -382,7 +384,7 @@ def thousands_of_files() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("thousands_of_files")
-async def test_a_thousand_at_once(make_client: MakeClient, raw_peer: MakePeer) -> None:
+async def test_thousand_fetches_at_once(make_client: MakeClient, raw_peer: MakePeer) -> None:
     together = asyncio.Event()
 
     async def script(conn: Connection) -> None:
@@ -431,10 +433,10 @@ def run_uvloop(main: Callable[[], Awaitable[None]]) -> None:
 
 
 async def gone(files: set[tuple[str, str]]) -> None:
-    """Returns when none of ``files`` is open any more."""
+    """Return when all ``files`` are closed."""
     deadline = asyncio.get_running_loop().time() + 10
     while still_open := files & open_files():
-        # The peer's end of a connection is closed in an iteration of the loop to come.
+        # The peer closes its end of a connection in a later iteration of the loop.
         assert asyncio.get_running_loop().time() < deadline, still_open
         await asyncio.sleep(0)
 
@@ -468,12 +470,12 @@ needs_proc = pytest.mark.skipif(
 
 
 async def files_left_by(run: Runner, main: Callable[[], Awaitable[None]]) -> set[Any]:
-    """Returns the files that are open after a loop in another thread that were not before."""
+    """Return the files that a loop in another thread leaves open."""
 
     async def nothing() -> None: ...
 
     def thread() -> set[tuple[str, str]]:
-        # A loop opens some descriptors once, such as uvloop's pipe for signals. They do not count.
+        # Without the descriptors that a loop opens once, such as uvloop's pipe for signals.
         run(nothing)
         before = open_files()
         run(main)
@@ -505,7 +507,7 @@ async def test_closed_with_the_loop(
         inside = len(open_files()) - before
 
     left = await files_left_by(run, main)
-    # The peer has its end of the connection in this process, too.
+    # The other end of the connection is also in this process.
     await asyncio.wait_for(closed.wait(), 10)
     await peer.close()
     assert inside >= 2
@@ -515,7 +517,7 @@ async def test_closed_with_the_loop(
 @needs_proc
 @pytest.mark.parametrize("run", RUNNERS)
 @pytest.mark.parametrize("phase", ["connecting", "stalled", "in the body"])
-async def test_fetches_end_with_the_loop(
+async def test_closing_the_loop_fails_its_fetches(
     run: Runner,
     phase: str,
     make_client: MakeClient,
@@ -549,17 +551,17 @@ async def test_fetches_end_with_the_loop(
         await asyncio.wait_for(closed.wait(), 10)
     await peer.close()
     await gone(left)
-    # Who held on to the future finds out.
+    # The future has the error.
     [future] = futures
     error = future.result().error
     assert error is not None
     assert error.code is errors.SOCKET_ERROR
-    # The client is free for the next loop.
+    # The client can fetch on the next loop.
     other = await raw_peer(GOOD)
     assert_good(await client.fetch(other.url()))
 
 
-async def test_a_fetch_is_cancelled_with_its_task(
+async def test_cancelling_a_task_cancels_its_fetch(
     make_client: MakeClient, raw_peer: MakePeer
 ) -> None:
     # asyncio.run() cancels what is still running; then the loop is closed.
@@ -579,7 +581,7 @@ async def test_a_fetch_is_cancelled_with_its_task(
     assert_good(await client.fetch(peer.url()))
 
 
-async def test_a_loop_that_runs_is_not_closed(make_client: MakeClient, raw_peer: MakePeer) -> None:
+async def test_running_loop_cannot_be_closed(make_client: MakeClient, raw_peer: MakePeer) -> None:
     peer = await raw_peer(GOOD)
     assert_good(await make_client().fetch(peer.url()))
     with pytest.raises(RuntimeError, match="running"):
@@ -588,7 +590,7 @@ async def test_a_loop_that_runs_is_not_closed(make_client: MakeClient, raw_peer:
     assert peer.connections == 1
 
 
-async def test_a_loop_is_closed_twice(make_client: MakeClient, raw_peer: MakePeer) -> None:
+async def test_loop_can_be_closed_twice(make_client: MakeClient, raw_peer: MakePeer) -> None:
     peer = await raw_peer(GOOD)
 
     def thread() -> None:
@@ -605,7 +607,9 @@ async def test_a_loop_is_closed_twice(make_client: MakeClient, raw_peer: MakePee
     await in_thread(thread)
 
 
-async def test_a_loop_is_closed_by_another_one(make_client: MakeClient, raw_peer: MakePeer) -> None:
+async def test_loop_can_be_closed_within_another_loop(
+    make_client: MakeClient, raw_peer: MakePeer
+) -> None:
     peer = await raw_peer(stalling)
 
     def thread() -> None:
@@ -644,7 +648,7 @@ loop.run_until_complete(main())
 async def test_process_ends_without_closing_the_loop(
     transport: str, raw_peer: MakePeer, run_python: RunPython, certificates: Certificates
 ) -> None:
-    # As a server does that is stopped by a signal.
+    # A server that is stopped by a signal does the same.
     peer = await raw_peer(stalling, certificates.server_context())
     await run_python(LEFT_OPEN, transport, peer.url(), certificates.ca)
 
@@ -665,7 +669,7 @@ assert asyncio.run(main()).body == b"good"
 """
 
 
-async def test_where_there_is_no_fork(
+async def test_platform_without_fork(
     transport: str, raw_peer: MakePeer, run_python: RunPython, certificates: Certificates
 ) -> None:
     peer = await raw_peer(response(b"good"), certificates.server_context())
@@ -763,7 +767,7 @@ async def test_fork(
     by_connection: dict[int, list[str | None]] = {}
     for request in peer.requests:
         by_connection.setdefault(request.connection, []).append(request.field("Cookie"))
-    # The child has separate connections, and that of the parent goes on.
+    # The child has separate connections, and the connection of the parent still works.
     assert sorted(map(str, by_connection.values())) == sorted(
         map(str, [["parent", "parent"], *[["child"]] * children * 2])
     )

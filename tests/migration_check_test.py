@@ -1,4 +1,4 @@
-"""``python -m turbo_tornado.migrate check``: what it finds in a Turbo program."""
+"""The findings of ``python -m turbo_tornado.migrate check``."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ import pytest
 
 from tests.support.missing import import_peer
 from turbo_tornado.migrate import __main__ as command
-from turbo_tornado.migrate.findings import check, check_file
+from turbo_tornado.migrate.findings import Finding, check, check_file
 from turbo_tornado.migrate.lua import LuaSyntaxError
 from turbo_tornado.migrate.names.index import ENTRIES, find
-from turbo_tornado.migrate.patterns import PAGE
+from turbo_tornado.migrate.patterns import LUA_PATTERN, PAGE
 
 import_peer("luaparser")
 
@@ -34,12 +34,12 @@ FETCH = "coroutine.yield(turbo.async.HTTPClient():fetch(url, {allow_redirects = 
 
 
 def names(source: str) -> list[str]:
-    """Returns the names of Turbo in a program, in the order of its lines."""
+    """Return the names of Turbo in a program, in the order of its lines."""
     return [finding.name for finding in check(HEAD + source)]
 
 
 def patterns(source: str) -> list[tuple[int, str]]:
-    """Returns the lines and names of the patterns in a program."""
+    """Return the lines and names of the patterns in a program."""
     found = check(HEAD + source)
     return [(item.line, item.name) for item in found if item.anchor.startswith(PAGE)]
 
@@ -140,18 +140,19 @@ def test_methods_of_values_that_are_known(source: str, method: str) -> None:
         "for turbo = 1, 2 do print(turbo.log.error) end",
     ],
 )
-def test_what_is_not_of_turbo(source: str) -> None:
+def test_names_that_are_not_of_turbo(source: str) -> None:
     assert names(source) == []
 
 
-def test_a_name_twice_on_a_line_is_one_finding() -> None:
+def test_repeated_name_on_a_line_is_one_finding() -> None:
     assert names("f(turbo.log.error, turbo.log.error)") == ["turbo.log.error"]
 
 
-def test_a_finding_has_its_line_replacement_and_section() -> None:
+def test_finding_has_line_replacement_and_section() -> None:
     (finding,) = check(HEAD + "\n\nturbo.util.gettimeofday()")
     assert finding.written("app.lua") == (
-        "app.lua:4: turbo.util.gettimeofday -> time.time() (migration/names-tools.md#utilities)"
+        "app.lua:4: turbo.util.gettimeofday -> time.time(); Seconds, not milliseconds "
+        "(migration/names-tools.md#utilities)"
     )
 
 
@@ -160,7 +161,7 @@ def test_numbers_of_luajit() -> None:
 
 
 @pytest.mark.parametrize("text", [b"\xff", "ü".encode(), b""])
-def test_any_bytes(text: bytes, tmp_path: Path) -> None:
+def test_source_that_is_not_utf_8(text: bytes, tmp_path: Path) -> None:
     file = tmp_path / "app.lua"
     file.write_bytes(b"x = '" + text + b"'\nturbo.log.error()")
     assert [finding.name for finding in check_file(file)] == ["turbo.log.error"]
@@ -200,11 +201,11 @@ def test_every_entry_has_a_replacement() -> None:
             "PUT without body and params",
         ),
         (
-            "app = {{'^/$', turbo.web.StaticFileHandler, 'www/index.html'}}",
+            "app = {{pattern, turbo.web.StaticFileHandler, 'www/index.html'}}",
             "StaticFileHandler with www/index.html",
         ),
         (
-            "app:add_handler('^/$', turbo.web.StaticFileHandler, 'index.html')",
+            "app:add_handler(pattern, turbo.web.StaticFileHandler, 'index.html')",
             "StaticFileHandler with index.html",
         ),
         ("local sqlite = require 'lsqlite3'", 'require "lsqlite3"'),
@@ -213,6 +214,14 @@ def test_every_entry_has_a_replacement() -> None:
         ("os.execute('sleep 1')", 'os.execute "sleep 1"'),
         ("socket.sleep(1)", "socket.sleep"),
         ("ffi.C.usleep(1)", "ffi.C.usleep"),
+        ("turbo.async.task(io.add_timeout, io, 1)", "task with add_timeout"),
+        ("error(turbo.web.HTTPError(400, 'text'))", "HTTPError with a message"),
+        ("error(turbo.web.HTTPError:new(400, 'text'))", "HTTPError with a message"),
+        ("self:send_error(400, 'text')", "send_error with a message"),
+        (
+            "turbo.async.HTTPClient():fetch(u, {allow_redirects = true, timeout = 5})",
+            "fetch with timeout",
+        ),
     ],
     ids=lambda value: value if "\n" not in value else "",
 )
@@ -233,43 +242,85 @@ def test_patterns(source: str, expected: str) -> None:
         "turbo.async.HTTPClient():fetch(u, kw)",
         "function f(kw) turbo.async.HTTPClient():fetch(u, kw) end",
         "git:fetch('origin')",
-        "app = {{'^/(.*)$', turbo.web.StaticFileHandler, 'www/'}}",
-        "app = {{'^/(.*)$', turbo.web.StaticFileHandler, directory}}",
+        "app = {{pattern, turbo.web.StaticFileHandler, 'www/'}}",
+        "app = {{pattern, turbo.web.StaticFileHandler, directory}}",
+        "error(turbo.web.HTTPError(404))",
+        "self:send_error(404)",
+        "turbo.async.task(f, io)",
+        "text:find('%', 1, true)",
+        "text:match(pattern)",
+        "text:gsub('ab', 'c')",
+        "files = {{'*.lua', 'a'}, {'/tmp', load}}",
         "local json = require 'cjson'",
     ],
 )
-def test_what_is_not_a_pattern(source: str) -> None:
+def test_code_without_a_pattern(source: str) -> None:
     assert patterns(source) == []
+
+
+HANDLER = "local A = class('A', turbo.web.RequestHandler)\n"
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("text:match('^%d+$')", r're.search(r"^[0-9]+\Z", text)'),
+        ("string.match(text, '%d')", 're.search(r"[0-9]", text)'),
+        ("string.gsub(text, '%s+', ' ')", r're.subn(r"\s+", replacement, text)'),
+        ("for k in text:gmatch('[^,]+') do end", 're.finditer(r"[^,]+", text)'),
+        ("f():find('a.b')", 're.search(r"a.b", text)'),
+        ("text:match('%b()')", LUA_PATTERN.replacement),
+        ("text:match('[\\128-\\191]')", LUA_PATTERN.replacement),
+        (HANDLER + "x = {{'^/item/(%d+)$', A}}", 'r"/item/([0-9]+)"'),
+        (HANDLER + "x = {{'/item/', A}}", 'r".*?/item/.*"'),
+        (HANDLER + "app:add_handler('^/$', A)", 'r"/"'),
+        ("x = {{'^/$', turbo.web.RedirectHandler, '/a'}}", 'r"/"'),
+        ("x = {{'^/$', require('home').Home}}", 'r"/"'),
+    ],
+    ids=lambda value: value if "\n" not in value else "",
+)
+def test_lua_patterns_are_translated(source: str, expected: str) -> None:
+    found = [item for item in check(HEAD + source) if item.anchor == LUA_PATTERN.anchor]
+    assert [item.replacement for item in found] == [expected]
 
 
 # Programs
 
-#: Program -> the names of its patterns.
+#: Program -> the names of its patterns, without those of routes.
 EXPECTED = {
     "callback_api": {"fetch without allow_redirects"},
     "captcha": {"fetch without allow_redirects"},
     "chat_bot": {"fetch without allow_redirects"},
-    "cookies": {"fetch without allow_redirects"},
+    "cookies": {"fetch without allow_redirects", 'match "^([^=]+)=([^;]*)"'},
     "parallel": {"fetch without allow_redirects"},
-    "polling": {"fetch without allow_redirects"},
+    "polling": {"fetch without allow_redirects", "task with add_timeout"},
+    "reader": {r'gsub "[^\128-\191]"'},
 }
 
 
+def without_routes(findings: list[Finding]) -> set[tuple[int, str]]:
+    """Return the lines and names of the patterns, without those of routes."""
+    return {
+        (item.line, item.name)
+        for item in findings
+        if item.anchor.startswith(PAGE) and not item.name.startswith('route "')
+    }
+
+
 @pytest.mark.parametrize("program", PROGRAMS, ids=lambda path: path.stem)
-def test_the_programs_of_the_guide(program: Path) -> None:
+def test_programs_of_the_guide(program: Path) -> None:
     found = check(program.read_text(encoding="utf-8"))
     names = {finding.name for finding in found}
     assert {"turbo.ioloop.instance", "turbo.async.HTTPClient:fetch"} <= names
     assert "turbo.ioloop.IOLoop:start" in names
-    found_patterns = {item.name for item in found if item.anchor.startswith(PAGE)}
-    assert found_patterns == EXPECTED.get(program.stem, set())
+    assert {name for _, name in without_routes(found)} == EXPECTED.get(program.stem, set())
     # Each name that is written out in the program is found.
     written = re.findall(r"(?<!\.)\bturbo(?:\.\w+){2}", program.read_text(encoding="utf-8"))
     assert set(written) <= names
 
 
 @needs_turbo
-def test_the_examples_of_turbo() -> None:
+def test_examples_of_turbo() -> None:
     examples = sorted((Path(str(TURBO_LUA)) / "examples").rglob("*.lua"))
     assert len(examples) > 20
     found_patterns = set()
@@ -277,11 +328,10 @@ def test_the_examples_of_turbo() -> None:
         found = check(example.read_text(encoding="utf-8"))
         assert found, example
         assert all(find(item.name) or item.anchor.startswith(PAGE) for item in found), example
-        found_patterns |= {
-            (example.stem, item.line, item.name) for item in found if item.anchor.startswith(PAGE)
-        }
-    assert {(name, pattern) for name, _, pattern in found_patterns} == {
+        found_patterns |= {(example.stem, name) for _, name in without_routes(found)}
+    assert found_patterns == {
         ("chatapp", "StaticFileHandler with assets/index.html"),
+        ("githubfeed", "HTTPError with a message"),
         ("githubfeed", "fetch without allow_redirects"),
         ("static", "StaticFileHandler with /var/www/index.html"),
     }
@@ -290,7 +340,7 @@ def test_the_examples_of_turbo() -> None:
 # The command line
 
 
-def test_nothing_to_do(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_program_without_findings(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "app.lua").write_text("print(1)")
     assert command.main(["check", str(tmp_path / "app.lua")]) == 0
     assert capsys.readouterr() == ("", "")
@@ -307,7 +357,7 @@ def test_findings(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr() == (expected, "")
 
 
-def test_an_invalid_file_does_not_hide_the_others(
+def test_invalid_file_does_not_hide_the_others(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "a.lua").write_text("\nx = = 1")
@@ -321,7 +371,7 @@ def test_an_invalid_file_does_not_hide_the_others(
 
 
 @pytest.mark.parametrize("arguments", [[], ["check"], ["port", "a.lua"]])
-def test_an_invalid_command_line(arguments: list[str]) -> None:
+def test_invalid_command_line(arguments: list[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         command.main(arguments)
     assert caught.value.code == 2
@@ -337,9 +387,7 @@ def test_without_luaparser(
     assert "turbo_tornado[migrate]" in capsys.readouterr().err
 
 
-def test_the_output_in_the_guide(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
-) -> None:
+def test_output_in_the_guide(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
     page = (ROOT / "docs" / "migration" / "steps.md").read_text("utf-8")
     blocks = re.findall(r"^```(?:lua|text)\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
     program, output = blocks
@@ -349,7 +397,7 @@ def test_the_output_in_the_guide(
     assert capsys.readouterr().out == output
 
 
-def test_the_module_runs() -> None:
+def test_module_runs_as_a_program() -> None:
     ended = subprocess.run(
         [sys.executable, "-m", "turbo_tornado.migrate", "check", *map(str, PROGRAMS)],
         capture_output=True,

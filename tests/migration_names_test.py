@@ -1,4 +1,4 @@
-"""The name tables of the migration guide are complete, and their names exist on both sides.
+"""The name tables of the migration guide: they are complete, and the names exist.
 
 With the environment variable TURBO_LUA, a checkout of Turbo.lua where ``make all`` was run, the
 tables are compared with its source and its documentation.
@@ -25,7 +25,7 @@ import turbo_tornado
 from tests.support import name_tables
 from turbo_tornado.migrate.names import SECTIONS, Section
 from turbo_tornado.migrate.names.index import ENTRIES, MODULES, find, full_name
-from turbo_tornado.migrate.patterns import PATTERNS
+from turbo_tornado.migrate.patterns import KEYWORDS, PATTERNS
 from turbo_tornado.migrate.scopes import UNKNOWN
 from turbo_tornado.migrate.types import BASES, PARAMETERS, RESULTS
 
@@ -50,7 +50,7 @@ def test_the_guide_has_the_table(section: Section) -> None:
 
 
 def anchors_of(page: str) -> set[str]:
-    """Returns the anchors of the headings of a page, which are the same in every renderer."""
+    """Return the anchors of the headings of a page."""
     text = re.sub(r"^```.*?^```", "", (DOCS / page).read_text("utf-8"), flags=re.M | re.S)
     return {
         re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-")
@@ -77,15 +77,16 @@ def test_the_keywords_are_named() -> None:
     sentence = re.search(r"The fifteen keywords of `fetch` (.+?)\. ", page, re.DOTALL)
     assert sentence is not None
     own = {"headers", "json", "files", "streaming_callback", "proxy"}
+    assert set(turbo_tornado.FetchKeywords.__annotations__) - own == KEYWORDS
     named = set(re.findall(r"`([^`]+)`", sentence[1]))
-    assert named == set(turbo_tornado.FetchKeywords.__annotations__) - own
+    assert named == KEYWORDS
 
 
 # The Python side
 
 
 def stands_for() -> dict[str, Any]:
-    """Returns what the names in the Python column are: the imports of the page, and values."""
+    """Return the namespace of the Python column: the imports of the page, and values."""
     namespace: dict[str, Any] = {}
     page = (DOCS / "migration" / "names-client.md").read_text("utf-8")
     imports = re.search(r"```python\n(import .+?)```", page, re.DOTALL)
@@ -135,7 +136,7 @@ RETURNS = {asyncio.get_running_loop: asyncio.AbstractEventLoop}
 
 
 def resolve(node: ast.AST, namespace: dict[str, Any]) -> Any:
-    """Returns what an expression names, having checked that it is there and can be called so."""
+    """Return the object that an expression names, and check the arguments of a call."""
     if isinstance(node, ast.Name):
         return namespace[node.id] if node.id in namespace else getattr(builtins, node.id)
     if isinstance(node, ast.Constant):
@@ -270,7 +271,7 @@ def test_no_function_of_turbo_is_missing() -> None:
 
 
 def is_known(name: str) -> bool:
-    """Whether a name has a row, or its class inherits it from a class where it has one."""
+    """Whether a name, or the name in a base class, has a row."""
     owner, separator, member = name.partition(":")
     owners = (owner, *BASES.get(owner, ()))
     return any(find(f"{base}{separator}{member}") is not None for base in owners)
@@ -295,7 +296,7 @@ def test_no_function_of_the_documentation_of_turbo_is_missing() -> None:
                 f"{module}.WebSocketClient.{name}",
                 # The page of threads has a method under another class.
                 f"{module}.Thread:{name.rpartition(':')[2]}",
-                # The documentation of structs leaves out the module.
+                # The documentation of structs omits the module.
                 f"turbo.structs.{name[:1].lower()}{name[1:]}",
             ]
             if not any(map(is_known, candidates)):
@@ -304,7 +305,7 @@ def test_no_function_of_the_documentation_of_turbo_is_missing() -> None:
     assert not missing
 
 
-# Knowledge of the checker
+# The types of the checker
 
 
 def test_the_classes_that_the_checker_knows_are_in_the_tables() -> None:

@@ -59,13 +59,13 @@ Serve = Callable[[Application, int], None]
 
 
 @pytest.mark.parametrize(("cookie", "value"), [(COOKIE, "ada"), (OTHER_COOKIE, 'Zoë | 50%; "x"')])
-def test_cookies_that_turbo_has_signed(cookies: ModuleType, cookie: str, value: str) -> None:
+def test_cookies_signed_by_turbo_are_accepted(cookies: ModuleType, cookie: str, value: str) -> None:
     assert cookies.verify_turbo_cookie(SECRET, "user", unquote(cookie)) == value
     assert cookies._escape(unquote(cookie)) == cookie
 
 
 @pytest.mark.parametrize("signed_at, value", [(1795856798.303, "ada"), (1795856798.333, "Zoë")])
-def test_signs_as_turbo_does(
+def test_signature_is_the_same_as_in_turbo(
     cookies: ModuleType, monkeypatch: pytest.MonkeyPatch, signed_at: float, value: str
 ) -> None:
     monkeypatch.setattr(cookies.time, "time", lambda: signed_at)
@@ -89,9 +89,7 @@ def test_signs_as_turbo_does(
         (SECRET, "user", "2|1:0|10:1795856798|4:user|4:YWRh|" + "0" * 64),
     ],
 )
-def test_cookies_that_are_not_valid(
-    cookies: ModuleType, secret: str, name: str, cookie: str
-) -> None:
+def test_invalid_cookies(cookies: ModuleType, secret: str, name: str, cookie: str) -> None:
     assert cookies.verify_turbo_cookie(secret, name, unquote(cookie)) is None
 
 
@@ -112,8 +110,8 @@ def ports() -> Iterator[dict[str, int]]:
     with contextlib.ExitStack() as stack:
         found = {}
         for port in ("8080", "8887", "8888"):
-            # The system does not give a bound port to another program. A server that sets SO_REUSEADDR can
-            # bind it too, as long as this socket does not listen.
+            # The system does not give a bound port to another program. A server that sets
+            # SO_REUSEADDR can bind it too, as long as this socket does not listen.
             reserved = stack.enter_context(socket.socket())
             reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             reserved.bind(("127.0.0.1", 0))
@@ -200,7 +198,7 @@ def cookie_of(res: HTTPResponse) -> str:
     return str(res.headers["Set-Cookie"]).partition(";")[0]
 
 
-async def test_a_cookie_of_turbo_is_valid_on_tornado(proxy: str) -> None:
+async def test_cookie_of_turbo_is_valid_on_tornado(proxy: str) -> None:
     signed_in = await post(f"{proxy}/sign-in")
     assert signed_in.text == "Signed in"
     for path, text in {"/profile": "Tornado: ada", "/who": "Turbo: ada"}.items():
@@ -208,7 +206,7 @@ async def test_a_cookie_of_turbo_is_valid_on_tornado(proxy: str) -> None:
         assert (res.code, res.text) == (200, text)
 
 
-async def test_a_cookie_of_tornado_is_valid_on_turbo(proxy: str) -> None:
+async def test_cookie_of_tornado_is_valid_on_turbo(proxy: str) -> None:
     renamed = await HTTPClient().fetch(
         f"{proxy}/profile", method="POST", params={"user": 'Zoë | 50%; "x"'}
     )
@@ -223,7 +221,7 @@ async def test_without_a_valid_cookie(proxy: str) -> None:
             assert (res.code, res.text) == (200, text)
 
 
-async def test_only_routes_that_have_moved_are_of_tornado(proxy: str) -> None:
+async def test_only_moved_routes_are_served_by_tornado(proxy: str) -> None:
     for path, is_tornado in {"/elsewhere": False, "/files/none": True}.items():
         res = await HTTPClient().fetch(proxy + path)
         assert (res.code, "<title>404" in res.text) == (404, is_tornado)

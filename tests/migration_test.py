@@ -1,4 +1,4 @@
-"""The programs of the migration guide do what it describes, and its differences are tested.
+"""The programs of the migration guide, and the tests of its differences.
 
 With the environment variable TURBO_LUA, a checkout of Turbo.lua where ``make all`` was
 run, the Lua halves run as well, against the same server.
@@ -49,7 +49,7 @@ class Answer(NamedTuple):
 
 
 class Case(NamedTuple):
-    """A request to a pair that is a server, and what each half answers."""
+    """A request to a pair of servers, and the response of each half."""
 
     pair: str
     path: str
@@ -57,7 +57,7 @@ class Case(NamedTuple):
     #: When Turbo.lua differs; the guide has the reason.
     lua: Answer | None = None
     params: dict[str, str] | None = None
-    #: Whether there is anything to fetch from.
+    #: Whether the upstream server runs.
     upstream: bool = True
 
 
@@ -109,11 +109,11 @@ CASES = [
 
 
 class Program(NamedTuple):
-    """A pair that is a program, and what both halves print."""
+    """A pair of programs, and the output of both halves."""
 
     pair: str
     output: str
-    #: Their output when there is nothing to fetch from.
+    #: Their output without an upstream server.
     alone: str
     exit_code: int = 0
 
@@ -157,7 +157,7 @@ def load(name: str) -> ModuleType:
 
 
 class Server(HTTPServer):
-    """Counts its connections, and keeps the paths that it was asked for."""
+    """Counts its connections, and records the requested paths."""
 
     connections: int
     paths: list[str]
@@ -305,7 +305,7 @@ async def test_download_has_the_type_of_the_file(
     assert res.headers["Content-Disposition"] == "attachment"
 
 
-async def test_reader_leaves_its_table_alone(upstream: Server, default_transport: None) -> None:
+async def test_reader_does_not_change_its_table(upstream: Server, default_transport: None) -> None:
     example = load("reader")
     example.UPSTREAM = upstream.url
     before = dict(example.REQUEST)
@@ -337,7 +337,7 @@ def turbo_environment() -> dict[str, str]:
 
 @pytest.fixture
 def start(start_program: StartProgram) -> StartProgram:
-    """Starts the Lua half of a pair on Turbo.lua."""
+    """Start the Lua half of a pair on Turbo.lua."""
 
     async def start(pair: str, upstream: str, port: int = 0, output: int = PIPE) -> Process:
         assert LUAJIT is not None
@@ -368,7 +368,7 @@ async def test_lua_server(case: Case, start: Any, upstream: Server, nothing: str
         await asyncio.sleep(0.05)
     body = res.body.decode()
     if body.startswith("{"):
-        # The order of a table is Lua's secret.
+        # The order of a table in Lua is undefined.
         expected = case.python
         assert sorted(re.findall(r"\w+", body)) == sorted(re.findall(r"\w+", expected.body))
         assert res.code == expected.status
@@ -390,7 +390,7 @@ async def test_lua_program(
         assert (process.returncode, out.decode(), err) == (0, program.output, b"")
 
 
-def test_each_pair_is_tested() -> None:
+def test_every_pair_is_tested() -> None:
     assert {case.pair for case in CASES} | {program.pair for program in PROGRAMS} == set(PAIRS)
     halves = {path.stem for path in EXAMPLES.glob("*.py")} - {"upstream"}
     assert halves == set(PAIRS)
@@ -403,7 +403,7 @@ DIFFERENCES_PAGE = (ROOT / "docs" / "migration" / "differences.md").read_text(en
 
 
 def rows() -> list[list[str]]:
-    """Returns the cells of the tables of differences, without their headings."""
+    """Return the cells of the tables of differences, without their headings."""
     found: list[list[str]] = []
     for line in DIFFERENCES_PAGE.splitlines():
         if line.startswith("|---"):
@@ -420,22 +420,22 @@ EVIDENCE: dict[str, tuple[str, ...]] = {
     "Status codes": ("redirect-303", "redirect-307", "redirect-308"),
     "Too many redirects": ("redirect-5", "redirect-max-2"),
     "POST with a 301 or 302 response": ("redirect-post",),
-    "Relative `Location`": ("contract/redirects_test.py::test_location",),
+    "Relative `Location`": ("contract/redirects_test.py::test_location_is_resolved",),
     "HEAD with a redirect": ("redirect-head",),
     "3xx without `Location`": (
-        "contract/redirects_test.py::test_without_location_the_3xx_is_the_response",
+        "contract/redirects_test.py::test_redirect_without_location_is_the_response",
     ),
     "`on_headers` and redirects": (
         "contract/keywords_test.py::test_on_headers_is_called_once_in_a_chain_of_redirects",
     ),
     "Credentials and other origins": (
-        "contract/redirects_test.py::test_credentials_do_not_go_to_another_host",
+        "contract/redirects_test.py::test_credentials_are_not_sent_to_another_host",
     ),
     "`use_gzip`": ("gzip-default",),
     "`auth_username`, `auth_password`": ("auth", "auth-echo"),
-    "`Host`": ("contract/wire_test.py::test_host_has_a_port_that_is_not_the_default",),
+    "`Host`": ("contract/wire_test.py::test_host_has_a_port_other_than_the_default",),
     "`User-Agent`": ("contract/keywords_test.py::test_user_agent",),
-    "Request bodies": ("contract/wire_test.py::test_nothing_follows_the_request",),
+    "Request bodies": ("contract/wire_test.py::test_no_bytes_after_the_request",),
     "`Content-Length` from `on_headers`": ("on-headers-content-length",),
     "POST, PUT, PATCH with neither `body` nor `params`": ("post-none",),
     "`params` and a query in the URL": ("get-params-with-query",),
@@ -447,10 +447,8 @@ EVIDENCE: dict[str, tuple[str, ...]] = {
     "A cookie table": ("cookie-table", "cookie-two"),
     "A misspelled keyword": ("contract/keywords_test.py::test_unknown_keyword",),
     "A value of a wrong type": ("contract/keywords_test.py::test_wrong_type",),
-    "The table of keywords": (
-        "contract/keywords_test.py::test_the_table_is_not_changed_and_can_be_used_again",
-    ),
-    "`request_timeout`": ("contract/timeouts_test.py::test_timeout_in_tcp",),
+    "The table of keywords": ("contract/keywords_test.py::test_table_is_not_changed",),
+    "`request_timeout`": ("contract/timeouts_test.py::test_connect_timeout_in_tcp",),
     "`request_timeout` of 0": ("contract/timeouts_test.py::test_no_timeout",),
     "`connect_timeout`": ("contract/keywords_test.py::test_defaults_of_the_timeouts",),
     "An expired `connect_timeout`": ("connect-timeout",),
@@ -464,20 +462,20 @@ EVIDENCE: dict[str, tuple[str, ...]] = {
         "close-mid-headers",
         "close-mid-body",
     ),
-    "`request_time` with an error": ("contract/response_test.py::test_every_field_of_an_error",),
-    "`res.request`": ("contract/response_test.py::test_every_field",),
+    "`request_time` with an error": ("contract/response_test.py::test_attributes_of_an_error",),
+    "`res.request`": ("contract/response_test.py::test_attributes_of_a_response",),
     "`res.url` with `params`": ("get-params", "get-params-number"),
     "`res.reason`": ("contract/response_test.py::test_reason",),
     "`res.body` of a response without a body": (
-        "contract/response_test.py::test_codes_without_a_body",
+        "contract/response_test.py::test_status_codes_without_a_body",
     ),
     "A body without `Content-Length`": ("no-length",),
     "A chunk extension": ("contract/response_test.py::test_chunked",),
     "Bytes after a response, with `keep_alive`": (
-        "contract/response_test.py::test_bytes_beyond_the_response_are_not_the_next_one",
+        "contract/response_test.py::test_bytes_after_the_response_are_not_the_next_response",
     ),
     "A response after `request_timeout`, with `keep_alive`": (
-        "contract/reuse_test.py::test_not_reused_after_an_error",
+        "contract/reuse_test.py::test_connection_is_not_reused_after_an_error",
     ),
     "An empty URL": ("invalid-url-empty",),
     "HTTPS with OpenSSL 3": (
@@ -498,18 +496,18 @@ EVIDENCE: dict[str, tuple[str, ...]] = {
     ),
     "`keep_alive`": ("reuse-instance",),
     "`keep_alive = false`": ("keep-alive-false",),
-    "`request_time`": ("contract/response_test.py::test_every_field",),
+    "`request_time`": ("contract/response_test.py::test_attributes_of_a_response",),
     "Address families": ("contract/keywords_test.py::test_ipv6_literal",),
 }
 
 
-def test_every_difference_has_its_evidence() -> None:
+def test_every_difference_has_a_test() -> None:
     table = rows()
     assert [cells[0] for cells in table] == list(EVIDENCE)
     assert all(len(cells) == 4 and all(cells) for cells in table)
 
 
-def test_the_evidence_is_there() -> None:
+def test_test_of_a_difference_exists() -> None:
     for item in (item for items in EVIDENCE.values() for item in items):
         file, is_test, name = item.partition("::")
         if is_test:
@@ -527,7 +525,7 @@ def test_every_difference_that_was_observed_is_on_the_page() -> None:
 # The pages
 
 
-def test_each_pair_is_on_the_page() -> None:
+def test_every_pair_is_on_the_page() -> None:
     page = (ROOT / "docs" / "migration" / "programs.md").read_text(encoding="utf-8")
     included = re.findall(
         r"^```{literalinclude} \.\./\.\./examples/migration/(\w+)\.(lua|py)$", page, re.MULTILINE
@@ -535,7 +533,7 @@ def test_each_pair_is_on_the_page() -> None:
     assert sorted(included) == sorted((pair, half) for pair in PAIRS for half in ("lua", "py"))
 
 
-#: The anchors of docs/migration.md before it was split: as GitHub makes them, and as Sphinx does.
+#: The anchors of docs/migration.md before it was split, in GitHub and in Sphinx.
 OLD_ANCHORS = """
 how-to-go-about-it names turboasync turbo-async turbohttputilhttpheaders
 turbo-httputil-httpheaders turboioloop turbo-ioloop coroutines-and-turbococtx
@@ -549,7 +547,7 @@ what-is-sent time-and-size what-comes-back by-choice
 
 
 @pytest.mark.parametrize("anchor", OLD_ANCHORS.split())
-def test_an_old_link_still_resolves(anchor: str) -> None:
+def test_old_links_still_resolve(anchor: str) -> None:
     page = (ROOT / "docs" / "migration.md").read_text(encoding="utf-8")
     headings = re.findall(r"^#+ (.+)$", page, re.MULTILINE)
     by_heading = [heading.lower().replace(" ", "-") for heading in headings]

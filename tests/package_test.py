@@ -53,17 +53,17 @@ def run(*command: str | Path, cwd: Path | None = None) -> str:
 
 
 def modules() -> set[str]:
-    """Returns the files of the package and of its pytest plugin, as git would have them."""
+    """Return the files of the package and of its pytest plugin."""
     package = ROOT / "turbo_tornado"
     files = {path.relative_to(ROOT).as_posix() for path in package.rglob("*.py")}
     return {*files, "turbo_tornado/py.typed", "_turbo_tornado_pytest.py"}
 
 
-def test_is_fit_to_publish(wheel: Path, sdist: Path) -> None:
+def test_metadata_is_valid(wheel: Path, sdist: Path) -> None:
     run(sys.executable, "-m", "twine", "check", "--strict", wheel, sdist)
 
 
-def test_wheel_has_the_package_and_nothing_else(wheel: Path) -> None:
+def test_wheel_contains_only_the_package(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     info = f"{NAME}.dist-info/"
     assert {name for name in names if not name.startswith(info)} == modules()

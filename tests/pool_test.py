@@ -23,7 +23,7 @@ LONG = 1000.0
 
 
 class Reader:
-    """An owner that receives what its connection has."""
+    """An owner that receives the data of its connection."""
 
     def __init__(self) -> None:
         self._received: asyncio.Queue[bytes | None] = asyncio.Queue()
@@ -36,7 +36,7 @@ class Reader:
 
 
 class Watched(Connection):
-    """A connection that tells when it is closed."""
+    """A connection that reports its end."""
 
     __slots__ = ("closing",)
 
@@ -59,11 +59,11 @@ class Pair:
         peer.setblocking(False)
 
     async def closed(self) -> None:
-        """Returns when the connection is closed."""
+        """Return when the connection is closed."""
         await asyncio.wait_for(self.connection.closing.wait(), 10)
 
     def is_open(self) -> bool:
-        """Whether it is open, as far as the peer can tell."""
+        """Whether the connection is open, from the side of the peer."""
         try:
             return self.peer.recv(1) != b""
         except BlockingIOError:
@@ -99,16 +99,16 @@ def tcp_pair() -> Pair:
     return Pair(ours, peer, "key")
 
 
-# Put and taken
+# Put and take
 
 
-async def test_nothing_to_take() -> None:
+async def test_take_from_an_empty_pool() -> None:
     pool = make_pool(10, 10, LONG)
     assert pool.take("key") is None
     assert len(pool) == 0
 
 
-async def test_what_was_put_is_taken(pair: MakePair) -> None:
+async def test_take_returns_what_was_put(pair: MakePair) -> None:
     pool = make_pool(10, 10, LONG)
     one = pair()
     pool.put(one.connection)
@@ -120,7 +120,7 @@ async def test_what_was_put_is_taken(pair: MakePair) -> None:
     assert len(pool) == 0
 
 
-async def test_only_for_its_key(pair: MakePair) -> None:
+async def test_connection_is_returned_only_for_its_key(pair: MakePair) -> None:
     pool = make_pool(10, 10, LONG)
     context = ssl.create_default_context()
     keys: list[Hashable] = [
@@ -140,7 +140,7 @@ async def test_only_for_its_key(pair: MakePair) -> None:
         assert pool.take(key) is None
 
 
-async def test_last_in_first_out(pair: MakePair) -> None:
+async def test_most_recently_used_connection_is_first(pair: MakePair) -> None:
     pool = make_pool(10, 10, LONG)
     first, second, third = pair(), pair(), pair()
     for one in (first, second, third):
@@ -152,7 +152,7 @@ async def test_last_in_first_out(pair: MakePair) -> None:
     assert pool.take("key") is first.connection
 
 
-async def test_a_taken_connection_belongs_to_its_owner(pair: MakePair) -> None:
+async def test_taken_connection_reports_to_its_owner(pair: MakePair) -> None:
     pool = make_pool(10, 10, LONG)
     one, reader = pair(), Reader()
     pool.put(one.connection)
@@ -161,13 +161,13 @@ async def test_a_taken_connection_belongs_to_its_owner(pair: MakePair) -> None:
     connection.owner = reader
     one.peer.send(b"response")
     assert await reader.read() == b"response"
-    # The pool has forgotten it.
+    # The pool does not refer to it.
     assert not connection.is_closed
     pool.put(connection)
     assert pool.take("key") is connection
 
 
-# Bounds
+# Limits
 
 
 async def test_max_idle(pair: MakePair) -> None:
@@ -176,14 +176,14 @@ async def test_max_idle(pair: MakePair) -> None:
     for one in (first, second, third):
         pool.put(one.connection)
         assert len(pool) <= 2
-    # The one that waited longest went, with any key.
+    # The connection that was idle for the longest time is closed, with any key.
     assert not first.is_open()
     assert pool.take(0) is None
     assert pool.take(1) is second.connection
     assert pool.take(2) is third.connection
 
 
-async def test_max_idle_counts_who_waits(pair: MakePair) -> None:
+async def test_max_idle_counts_idle_connections_only(pair: MakePair) -> None:
     pool = make_pool(2, 10, LONG)
     first, second, third = pair(), pair(), pair()
     pool.put(first.connection)
@@ -192,7 +192,7 @@ async def test_max_idle_counts_who_waits(pair: MakePair) -> None:
     pool.put(third.connection)
     assert len(pool) == 2
     assert first.is_open()
-    # Having been used, it is the youngest.
+    # It was used last, so it is the first.
     assert pool.take("key") is third.connection
     assert pool.take("key") is first.connection
 
@@ -213,7 +213,7 @@ async def test_max_idle_per_key(pair: MakePair) -> None:
 
 
 @pytest.mark.parametrize(("max_idle", "max_idle_per_key"), [(0, 10), (10, 0), (0, 0)])
-async def test_nothing_is_kept(pair: MakePair, max_idle: int, max_idle_per_key: int) -> None:
+async def test_pool_with_max_idle_0(pair: MakePair, max_idle: int, max_idle_per_key: int) -> None:
     pool = make_pool(max_idle, max_idle_per_key, LONG)
     one = pair()
     pool.put(one.connection)
@@ -222,7 +222,7 @@ async def test_nothing_is_kept(pair: MakePair, max_idle: int, max_idle_per_key: 
     assert pool.take("key") is None
 
 
-# Time
+# Timeouts
 
 
 async def test_idle_timeout(pair: MakePair) -> None:
@@ -237,7 +237,7 @@ async def test_idle_timeout(pair: MakePair) -> None:
     assert pool.take("key") is None
 
 
-async def test_idle_timeout_of_each(pair: MakePair) -> None:
+async def test_idle_timeout_of_each_connection(pair: MakePair) -> None:
     pool = make_pool(10, 10, 0.05)
     pairs = [pair(number % 2) for number in range(3)]
     starts: list[float] = []
@@ -253,7 +253,7 @@ async def test_idle_timeout_of_each(pair: MakePair) -> None:
     assert len(pool) == 0
 
 
-async def test_idle_timeout_is_not_for_what_is_in_use(pair: MakePair) -> None:
+async def test_idle_timeout_does_not_apply_to_connections_in_use(pair: MakePair) -> None:
     pool = make_pool(10, 10, 0.02)
     used, idle = pair(), pair("other")
     pool.put(used.connection)
@@ -273,7 +273,7 @@ async def test_idle_timeout_begins_again_after_use(pair: MakePair) -> None:
     started = time.monotonic()
     pool.put(used.connection)
     await idle.closed()
-    # On a busy machine both times may be over by now.
+    # On a busy machine, both timeouts may have expired.
     if time.monotonic() - started < 0.09:
         assert used.is_open()
     if not used.connection.is_closed:
@@ -282,14 +282,14 @@ async def test_idle_timeout_begins_again_after_use(pair: MakePair) -> None:
     assert len(pool) == 0
 
 
-async def test_idle_timeout_works_again_when_all_were_gone(pair: MakePair) -> None:
+async def test_idle_timeout_after_the_pool_was_empty(pair: MakePair) -> None:
     pool = make_pool(10, 10, 0.02)
     for _ in range(2):
         one = pair()
         pool.put(one.connection)
         await one.closed()
         assert len(pool) == 0
-    # And when the timer found no connection.
+    # Also after the timer expired with an empty pool.
     one, other = pair(), pair()
     pool.put(one.connection)
     pool.take("key")
@@ -327,7 +327,7 @@ async def test_close_leaves_no_timer(pair: MakePair) -> None:
     assert all(timer.cancelled() for timer in left)
 
 
-# Connections that are over
+# Connections that the peer has ended
 
 
 def close(one: Pair) -> None:
@@ -357,13 +357,13 @@ OVER = [close, shut_down, send, send_and_close]
 
 
 @pytest.mark.parametrize("end", OVER)
-async def test_dropped_when_it_is_over(pair: MakePair, end: Callable[[Pair], None]) -> None:
+async def test_closed_connection_is_dropped(pair: MakePair, end: Callable[[Pair], None]) -> None:
     pool = make_pool(10, 10, LONG)
     one, other = pair(), pair()
     pool.put(one.connection)
     pool.put(other.connection)
     end(one)
-    # No call is needed.
+    # The pool drops it without a call.
     await one.closed()
     assert len(pool) == 1
     assert pool.take("key") is other.connection
@@ -371,7 +371,7 @@ async def test_dropped_when_it_is_over(pair: MakePair, end: Callable[[Pair], Non
 
 
 @pytest.mark.parametrize("end", OVER)
-async def test_take_sees_what_the_loop_has_not_seen(
+async def test_take_detects_events_that_the_loop_has_not_processed(
     pair: MakePair, end: Callable[[Pair], None]
 ) -> None:
     pool = make_pool(10, 10, LONG)
@@ -384,7 +384,7 @@ async def test_take_sees_what_the_loop_has_not_seen(
 
 
 @pytest.mark.parametrize("end", OVER)
-async def test_take_goes_on_to_the_next(pair: MakePair, end: Callable[[Pair], None]) -> None:
+async def test_take_skips_unusable_connections(pair: MakePair, end: Callable[[Pair], None]) -> None:
     pool = make_pool(10, 10, LONG)
     pairs = [pair() for _ in range(4)]
     for one in pairs:
@@ -397,7 +397,7 @@ async def test_take_goes_on_to_the_next(pair: MakePair, end: Callable[[Pair], No
 
 
 @pytest.mark.parametrize("waits", [False, True])
-async def test_reset(waits: bool) -> None:
+async def test_reset_connection_is_dropped(waits: bool) -> None:
     pool = make_pool(10, 10, LONG)
     one = tcp_pair()
     pool.put(one.connection)
@@ -410,7 +410,9 @@ async def test_reset(waits: bool) -> None:
 
 
 @pytest.mark.parametrize("end", OVER)
-async def test_put_of_what_is_over(pair: MakePair, end: Callable[[Pair], None]) -> None:
+async def test_put_of_a_connection_that_the_peer_closed(
+    pair: MakePair, end: Callable[[Pair], None]
+) -> None:
     pool = make_pool(10, 10, LONG)
     one = pair()
     end(one)
@@ -418,7 +420,7 @@ async def test_put_of_what_is_over(pair: MakePair, end: Callable[[Pair], None]) 
     assert pool.take("key") is None
     assert one.connection.is_closed
     assert len(pool) == 0
-    # Nor is it there later.
+    # The pool does not return it later either.
     other = pair()
     end(other)
     pool.put(other.connection)
@@ -437,7 +439,7 @@ async def test_put_of_a_closed_connection(pair: MakePair) -> None:
     assert pool.take("key") is None
 
 
-async def test_closed_by_somebody_else(pair: MakePair) -> None:
+async def test_connection_closed_outside_the_pool(pair: MakePair) -> None:
     pool = make_pool(10, 10, LONG)
     one = pair()
     pool.put(one.connection)
@@ -455,7 +457,7 @@ MakeTLS = Callable[[], Awaitable[tuple[Watched, IOStream]]]
 
 @pytest.fixture
 async def tls_pair(certificates: Certificates) -> AsyncIterator[MakeTLS]:
-    """Makes two ends of a TLS connection: the connection and the stream of its peer."""
+    """Create a TLS connection, and the stream of its peer."""
     context = ssl.create_default_context(cafile=certificates.ca)
     made: list[Watched | IOStream] = []
 
@@ -475,11 +477,11 @@ async def tls_pair(certificates: Certificates) -> AsyncIterator[MakeTLS]:
         one.close()
 
 
-async def test_tls(tls_pair: MakeTLS) -> None:
+async def test_tls_connection(tls_pair: MakeTLS) -> None:
     pool = make_pool(10, 10, LONG)
     connection, peer = await tls_pair()
     reader = Reader()
-    # The tickets that the peer sends after the handshake are for OpenSSL alone.
+    # OpenSSL processes the tickets that the peer sends after the handshake.
     for _ in range(3):
         pool.put(connection)
         await asyncio.sleep(0)
@@ -494,7 +496,9 @@ async def test_tls(tls_pair: MakeTLS) -> None:
 
 @pytest.mark.parametrize("act", ["close", "send"])
 @pytest.mark.parametrize("waits", [False, True])
-async def test_tls_that_is_over(tls_pair: MakeTLS, act: str, waits: bool) -> None:
+async def test_tls_connection_that_the_peer_closed(
+    tls_pair: MakeTLS, act: str, waits: bool
+) -> None:
     pool = make_pool(10, 10, LONG)
     connection, peer = await tls_pair()
     pool.put(connection)
@@ -502,7 +506,7 @@ async def test_tls_that_is_over(tls_pair: MakeTLS, act: str, waits: bool) -> Non
     if act == "close":
         peer.close()
     else:
-        # All of it is in the socket when this returns.
+        # The socket has all data when this returns.
         peer.write(b"x")
     if waits:
         await asyncio.wait_for(connection.closing.wait(), 10)
@@ -512,13 +516,13 @@ async def test_tls_that_is_over(tls_pair: MakeTLS, act: str, waits: bool) -> Non
 
 
 @pytest.mark.parametrize("before", ["put", "wait", "take"])
-async def test_tls_that_is_no_tls_any_more(tls_pair: MakeTLS, before: str) -> None:
+async def test_tls_connection_with_invalid_data(tls_pair: MakeTLS, before: str) -> None:
     pool = make_pool(10, 10, LONG)
     connection, peer = await tls_pair()
     if before != "put":
         pool.put(connection)
         await asyncio.sleep(0)
-    # Past the TLS of the peer.
+    # Bypasses the TLS of the peer.
     socket.socket.send(peer.socket, b"HTTP/1.1 408 Request Timeout\r\n\r\n")
     if before == "put":
         pool.put(connection)

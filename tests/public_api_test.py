@@ -1,4 +1,4 @@
-"""The public names, and their signatures, by an explicit list: a change of it is a decision."""
+"""The public names and their signatures, as an explicit list."""
 
 from __future__ import annotations
 

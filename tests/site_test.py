@@ -47,7 +47,7 @@ def test_all_pages_are_measured(measured: list[Measured]) -> None:
 
 
 def pages_of_docs() -> list[Path]:
-    folders = (ROOT / "docs", ROOT / "docs" / "guide")
+    folders = (ROOT / "docs" / name for name in (".", "guide", "migration"))
     return [path for folder in folders for path in folder.glob("*.md")]
 
 

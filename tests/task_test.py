@@ -24,7 +24,7 @@ Callback = Callable[..., None]
 
 
 class Worker:
-    """A thread that makes calls, one after the other."""
+    """A thread that runs calls, one after the other."""
 
     def __init__(self) -> None:
         self.calls: queue.Queue[Callable[[], None] | None] = queue.Queue()
@@ -66,7 +66,7 @@ async def test_turbo_convention_with_keywords() -> None:
     assert await task(add, 1, y=2) == 3
 
 
-async def test_callback_and_argument_are_what_is_added() -> None:
+async def test_turbo_convention_adds_callback_and_argument() -> None:
     seen: list[Any] = []
     future = task(lambda *args: seen.extend(args), 1, 2)
     assert seen[:2] == [1, 2]
@@ -75,7 +75,7 @@ async def test_callback_and_argument_are_what_is_added() -> None:
     assert await future == "result"
 
 
-async def test_callback_argument_is_no_result() -> None:
+async def test_argument_of_the_callback_is_not_a_result() -> None:
     # The first argument is not a result, even if the function changes it.
     assert await task(lambda cb, arg: cb("other", "result")) == "result"
 
@@ -89,7 +89,7 @@ async def test_keyword_convention() -> None:
     assert await future == 3
 
 
-async def test_callback_is_what_is_added() -> None:
+async def test_keyword_convention_adds_the_callback() -> None:
     seen: dict[str, Any] = {}
 
     def remember(*args: Any, callback: Callback, **kwargs: Any) -> None:
@@ -127,12 +127,12 @@ async def test_results(given: Callable[..., Future[Any]], results: Any, result: 
     assert await given(*results) == result
 
 
-async def test_no_argument_at_all() -> None:
-    # Such a function does not keep to the convention, but there is nothing to lose.
+async def test_callback_without_arguments() -> None:
+    # The function violates the convention, but its results are passed on.
     assert await task(lambda cb, arg: cb()) is None
 
 
-# Which convention: the signature
+# The convention by the signature
 
 
 class Methods:
@@ -159,7 +159,7 @@ def decorated(func: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class Unknown:
-    """Calls back by Turbo's convention, which its signature does not show."""
+    """Calls back by Turbo's convention, although its signature does not show it."""
 
     __signature__ = "unknown"
 
@@ -235,7 +235,7 @@ def shown(func: Any) -> str:
 
 
 def convention_of(func: Callable[..., Any]) -> str:
-    """Returns the convention by which `task` calls a function of this signature."""
+    """Return the convention by which `task` calls a function of this signature."""
     calls: list[str] = []
 
     def spy(*args: Any, **kwargs: Any) -> None:
@@ -263,7 +263,7 @@ async def test_signatures_of_the_keyword_convention(func: Callable[..., Any]) ->
 # An explicit convention
 
 
-async def test_keyword_said_outright() -> None:
+async def test_explicit_keyword_convention() -> None:
     def hidden(*args: Any, **kwargs: Any) -> None:
         assert args == (1,)
         kwargs["callback"]("result")
@@ -271,7 +271,7 @@ async def test_keyword_said_outright() -> None:
     assert await task(hidden, 1, convention="keyword") == "result"
 
 
-async def test_turbo_said_outright() -> None:
+async def test_explicit_turbo_convention() -> None:
     def misleading(x: int, data: Callback, callback: Any) -> None:
         data(callback, x)
 
@@ -293,7 +293,7 @@ def keep(callbacks: list[Callback], callback: Callback) -> None:
     callbacks.append(callback)
 
 
-async def test_called_now() -> None:
+async def test_function_is_called_at_once() -> None:
     calls: list[int] = []
     task(lambda x, cb, arg: calls.append(x), 1)
     assert calls == [1]
@@ -312,7 +312,7 @@ async def test_callback_from_another_thread(convention: Any, worker: Worker) -> 
         turbo_callback, *arg = args or (callback,)
         worker.calls.put(lambda: turbo_callback(*arg, threading.current_thread()))
 
-    # Only a wake-up of the loop can end the waiting.
+    # Only a wake-up of the loop can end the wait.
     result = await asyncio.wait_for(task(later, convention=convention), 10)
     assert result is worker.thread
 
@@ -355,7 +355,7 @@ async def test_second_call_from_another_thread_is_ignored(worker: Worker) -> Non
     future = task(thrice)
     assert await asyncio.wait_for(future, 10) == 0
     worker.join()
-    # The loop has the callback of the thread by now.
+    # The loop has received the callback of the thread.
     await asyncio.sleep(0)
     assert future.result() == 0
 
@@ -387,7 +387,7 @@ class Mistake(Exception):
 
 
 @pytest.mark.parametrize("convention", ["turbo", "keyword"])
-async def test_what_the_function_raises(convention: Any) -> None:
+async def test_exception_of_the_function_fails_the_future(convention: Any) -> None:
     def fail(*args: Any, **kwargs: Any) -> None:
         raise Mistake("as it was")
 
@@ -396,7 +396,7 @@ async def test_what_the_function_raises(convention: Any) -> None:
         await future
 
 
-async def test_arguments_that_do_not_fit() -> None:
+async def test_wrong_arguments_fail_the_future() -> None:
     def one(x: int, *, callback: Callback) -> None:
         raise AssertionError
 
@@ -436,7 +436,7 @@ async def test_generator_coroutine() -> None:
         task(old)
 
 
-async def test_what_is_no_exception_passes_through() -> None:
+async def test_base_exception_is_raised() -> None:
     def leave(callback: Callback) -> None:
         raise SystemExit(3)
 
@@ -468,7 +468,7 @@ class AsyncCallable:
         AsyncMethod().method,
         functools.partial(coroutine_function, 1),
         AsyncCallable(),
-        # With any signature: the coroutine would never run.
+        # With any signature, because the coroutine would never run.
         lambda callback, timeout=1: coroutine_function(callback),
         lambda cb, arg: coroutine_function(cb),
     ],
@@ -479,7 +479,7 @@ async def test_coroutine_functions(func: Callable[..., Any]) -> None:
         task(func)
 
 
-async def test_a_coroutine_function_is_named() -> None:
+async def test_message_names_the_coroutine_function() -> None:
     with pytest.raises(TypeError, match="coroutine_function"):
         task(coroutine_function)
 
@@ -487,12 +487,12 @@ async def test_a_coroutine_function_is_named() -> None:
 @pytest.mark.parametrize(
     "func", [None, 5, "add_timeout", object()], ids=lambda func: type(func).__name__
 )
-async def test_what_is_no_function(func: Any) -> None:
+async def test_function_that_is_not_callable(func: Any) -> None:
     with pytest.raises(TypeError, match="function"):
         task(func)
 
 
-async def test_a_returned_value_is_no_result() -> None:
+async def test_returned_value_is_not_a_result() -> None:
     def answer(cb: Callback, arg: object) -> str:
         IOLoop.current().add_callback(cb, arg, "called back")
         return "returned"

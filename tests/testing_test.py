@@ -54,7 +54,7 @@ def error_of(res: HTTPResponse) -> errors:
     return res.error.code
 
 
-# Which requests are answered
+# Matching
 
 MATCHES = [
     (URL, URL),
@@ -89,13 +89,13 @@ NO_MATCHES = [
 
 
 @pytest.mark.parametrize(("pattern", "url"), MATCHES)
-async def test_matches(pattern: Any, url: str, turbo_stub: StubTransport) -> None:
+async def test_pattern_matches(pattern: Any, url: str, turbo_stub: StubTransport) -> None:
     turbo_stub.get(pattern, status=299)
     assert (await fetch(url)).code == 299
 
 
 @pytest.mark.parametrize("pattern", ["latest", "api.test/latest", "", "ftp://api.test/", "/a b"])
-def test_a_pattern_that_fits_nothing_is_refused(pattern: str, turbo_stub: StubTransport) -> None:
+def test_pattern_that_cannot_match_raises(pattern: str, turbo_stub: StubTransport) -> None:
     with pytest.raises(
         ValueError, match=f"^'{pattern}' is neither a valid URL nor a path that begins with /"
     ):
@@ -103,7 +103,7 @@ def test_a_pattern_that_fits_nothing_is_refused(pattern: str, turbo_stub: StubTr
 
 
 @pytest.mark.parametrize(("pattern", "url"), NO_MATCHES)
-async def test_does_not_match(pattern: Any, url: str, turbo_stub: StubTransport) -> None:
+async def test_pattern_does_not_match(pattern: Any, url: str, turbo_stub: StubTransport) -> None:
     turbo_stub.get(re.compile(""), status=200)
     turbo_stub.get(pattern, status=299)
     assert (await fetch(url)).code == 200
@@ -119,7 +119,7 @@ async def test_methods(method: str, turbo_stub: StubTransport) -> None:
     assert (await fetch(method="OPTIONS")).code == 200
 
 
-async def test_the_last_that_fits_answers(turbo_stub: StubTransport) -> None:
+async def test_last_matching_route_answers(turbo_stub: StubTransport) -> None:
     first, last = turbo_stub.get(URL, body="first"), turbo_stub.get("/latest", body="last")
     turbo_stub.get("/other")
     assert (await fetch()).body == b"last"
@@ -130,12 +130,12 @@ async def test_the_last_that_fits_answers(turbo_stub: StubTransport) -> None:
     ("url", "kind"),
     [("latest", ValueError), ("ftp://api.test/", ValueError), ("", ValueError), (5, TypeError)],
 )
-def test_what_is_no_url(url: Any, kind: type[Exception]) -> None:
+def test_invalid_url_pattern(url: Any, kind: type[Exception]) -> None:
     with pytest.raises(kind):
         StubTransport().get(url)
 
 
-def test_what_is_no_method() -> None:
+def test_invalid_method() -> None:
     with pytest.raises(ValueError, match="method"):
         StubTransport().on("GET it", URL)
 
@@ -143,7 +143,7 @@ def test_what_is_no_method() -> None:
 # Answers
 
 
-async def test_nothing_said_is_an_empty_200(turbo_stub: StubTransport) -> None:
+async def test_default_answer_is_an_empty_200(turbo_stub: StubTransport) -> None:
     turbo_stub.get(URL)
     res = await fetch()
     assert (res.error, res.code, res.reason, res.body, res.url) == (None, 200, "OK", b"", URL)
@@ -171,7 +171,7 @@ def tornado_headers() -> TornadoHeaders:
 @pytest.mark.parametrize(
     "headers", [tornado_headers(), [("Set-Cookie", "a=1"), ("set-cookie", "b=2")]]
 )
-async def test_repeated_fields(headers: Any, turbo_stub: StubTransport) -> None:
+async def test_repeated_headers(headers: Any, turbo_stub: StubTransport) -> None:
     turbo_stub.get(URL, headers=headers)
     assert (await fetch()).headers.get_list("Set-Cookie") == ["a=1", "b=2"]
 
@@ -202,25 +202,25 @@ async def test_head(turbo_stub: StubTransport) -> None:
     assert (res.body, res.headers["Content-Length"]) == (b"", "5")
 
 
-async def test_answers_in_turn(turbo_stub: StubTransport) -> None:
+async def test_successive_answers(turbo_stub: StubTransport) -> None:
     turbo_stub.get(URL, Answer(503), Answer(error=errors.NO_HEADERS), lambda _: Answer(201))
     assert (await fetch()).code == 503
     assert error_of(await fetch()) is errors.NO_HEADERS
     assert [(await fetch()).code for _ in range(3)] == [201] * 3
 
 
-async def test_answers_in_turn_to_requests_at_the_same_time(turbo_stub: StubTransport) -> None:
+async def test_successive_answers_to_concurrent_requests(turbo_stub: StubTransport) -> None:
     turbo_stub.get(URL, *map(Answer, range(201, 211)))
     responses = await asyncio.gather(*(fetch() for _ in range(10)))
     assert sorted(res.code for res in responses) == list(range(201, 211))
 
 
-async def test_a_function(turbo_stub: StubTransport) -> None:
+async def test_answer_by_a_function(turbo_stub: StubTransport) -> None:
     turbo_stub.post(URL, lambda request: Answer(json=request.json() * 2))
     assert (await fetch(method="POST", body="21")).body == b"42"
 
 
-async def test_an_async_function(turbo_stub: StubTransport) -> None:
+async def test_answer_by_an_async_function(turbo_stub: StubTransport) -> None:
     arrived, go_on = asyncio.Event(), asyncio.Event()
 
     async def hold(request: StubRequest) -> Answer:
@@ -261,16 +261,18 @@ async def test_an_async_function(turbo_stub: StubTransport) -> None:
     ],
     ids=str,
 )
-def test_what_is_no_answer(answer: dict[str, Any], kind: type[Exception], words: str) -> None:
+def test_invalid_keywords_of_an_answer(
+    answer: dict[str, Any], kind: type[Exception], words: str
+) -> None:
     with pytest.raises(kind, match=words):
         StubTransport().get(URL, **answer)
 
 
-def test_what_is_no_answer_either() -> None:
+def test_invalid_answers() -> None:
     stub: Any = StubTransport()
     with pytest.raises(TypeError, match="not both"):
         stub.get(URL, Answer(), status=404)
-    with pytest.raises(TypeError, match="404 is neither"):
+    with pytest.raises(TypeError, match="function that returns one, not int"):
         stub.get(URL, 404)
 
 
@@ -321,7 +323,7 @@ async def test_redirect_of_a_streamed_body(turbo_stub: StubTransport) -> None:
 # Errors
 
 
-def test_every_code_can_be_had() -> None:
+def test_every_code_can_be_simulated() -> None:
     from turbo_tornado.testing.answers import _HOW_TO_CAUSE
 
     assert {*SIMULATED} | {*_HOW_TO_CAUSE} == set(errors)
@@ -331,7 +333,7 @@ def test_every_code_can_be_had() -> None:
 
 
 @pytest.mark.parametrize("code", SIMULATED)
-async def test_error(code: errors, turbo_stub: StubTransport) -> None:
+async def test_simulated_error(code: errors, turbo_stub: StubTransport) -> None:
     turbo_stub.get(URL, error=code)
     res = await fetch(connect_timeout=3, request_timeout=5)
     assert res.error is not None
@@ -343,7 +345,7 @@ async def test_error(code: errors, turbo_stub: StubTransport) -> None:
 
 
 @pytest.mark.parametrize("code", SIMULATED)
-def test_an_error_is_what_is_classified_so(code: errors) -> None:
+def test_simulated_error_is_classified(code: errors) -> None:
     failure = SIMULATED[code]("words")
     classified = classify(failure, "", 1, 2)
     assert classified is not None
@@ -351,12 +353,12 @@ def test_an_error_is_what_is_classified_so(code: errors) -> None:
 
 
 @pytest.mark.parametrize("code", sorted(set(errors) - {*SIMULATED}))
-def test_an_error_of_the_client(code: errors) -> None:
+def test_client_error_cannot_be_simulated(code: errors) -> None:
     with pytest.raises(ValueError, match=f"^{code.name} .*; to cause it, "):
         Answer(error=code)
 
 
-async def test_the_errors_of_the_client_as_they_are_caused(turbo_stub: StubTransport) -> None:
+async def test_client_errors_as_the_message_explains(turbo_stub: StubTransport) -> None:
     client = HTTPClient()
     turbo_stub.get(URL, status=302, headers={"Location": URL})
     turbo_stub.get("/url", status=302, headers={"Location": "http://a b/"})
@@ -372,7 +374,7 @@ async def test_the_errors_of_the_client_as_they_are_caused(turbo_stub: StubTrans
     assert len(turbo_stub.requests) == 7
 
 
-async def test_files_of_tls_are_looked_for(turbo_stub: StubTransport) -> None:
+async def test_missing_tls_files_are_an_error(turbo_stub: StubTransport) -> None:
     turbo_stub.get("/latest")
     client = HTTPClient({"ca_path": "/nowhere/ca.pem"})
     assert error_of(await client.fetch(URL)) is errors.SSL_ERROR
@@ -409,7 +411,7 @@ async def test_max_buffer_size(zipped: bool, turbo_stub: StubTransport) -> None:
     assert len((await HTTPClient(max_buffer_size=1001).fetch(URL)).body) == 1001
 
 
-async def test_a_body_that_is_cut(turbo_stub: StubTransport) -> None:
+async def test_incomplete_body(turbo_stub: StubTransport) -> None:
     turbo_stub.get(URL, body="1234", headers={"Content-Length": "5"})
     res = await fetch()
     assert error_of(res) is errors.SOCKET_ERROR
@@ -453,7 +455,7 @@ async def test_request_without_body_or_query(turbo_stub: StubTransport) -> None:
         request.json()
 
 
-async def test_each_hop_is_recorded(turbo_stub: StubTransport) -> None:
+async def test_each_redirect_is_recorded(turbo_stub: StubTransport) -> None:
     turbo_stub.post("http://api.test/old", status=303, headers={"Location": "//other.test/new"})
     turbo_stub.get("http://other.test/new", body="moved")
     res = await fetch("http://u:p@api.test/old", method="POST", params={"a": 1})
@@ -479,14 +481,14 @@ async def test_version(version: str, turbo_stub: StubTransport) -> None:
 
 
 class Foreign(AsyncHTTPClient):
-    """A client with Tornado's interface only."""
+    """A client that has only Tornado's interface."""
 
     def initialize(self, **arguments: Any) -> None:
         raise AssertionError("a test with a stub creates no other transport")
 
 
 def refusals() -> dict[str, tuple[Any, dict[str, Any], Any]]:
-    """Transport, arguments of `fetch`, and ``ssl_options`` that do not go together."""
+    """A transport, arguments of `fetch` and ``ssl_options`` that are incompatible."""
     context = ssl.create_default_context()
     curl = "turbo_tornado.transports.curl.CurlTransport"
     stock = "tornado.curl_httpclient.CurlAsyncHTTPClient"
@@ -505,7 +507,7 @@ def refusals() -> dict[str, tuple[Any, dict[str, Any], Any]]:
 
 
 @pytest.mark.parametrize("what", refusals())
-async def test_the_stub_refuses_what_its_transport_refuses(
+async def test_stub_rejects_the_same_requests_as_the_transport(
     what: str, turbo_stub: StubTransport
 ) -> None:
     transport, options, ssl_options = refusals()[what]
@@ -533,7 +535,7 @@ async def test_the_stub_refuses_what_its_transport_refuses(
         turbo_stub.install()
 
 
-async def test_a_stub_and_transports_that_have_no_refusal(turbo_stub: StubTransport) -> None:
+async def test_stub_instead_of_a_foreign_transport(turbo_stub: StubTransport) -> None:
     turbo_stub.get(URL)
     for transport in (Foreign, SimpleAsyncHTTPClient, AsyncHTTPClient, "simple"):
         res = await HTTPClient(transport=transport).fetch(URL, body=b"body")
@@ -558,7 +560,7 @@ async def test_missing_tls_files(turbo_stub: StubTransport) -> None:
         assert error_of(await client.fetch(URL)) is errors.SSL_ERROR
 
 
-def test_an_instance_of_another_loop(turbo_stub: StubTransport) -> None:
+def test_transport_instance_of_another_loop(turbo_stub: StubTransport) -> None:
     async def create() -> AsyncHTTPClient:
         return SimpleAsyncHTTPClient(force_instance=True)
 
@@ -570,18 +572,18 @@ def test_an_instance_of_another_loop(turbo_stub: StubTransport) -> None:
     asyncio.run(use(transport))
 
 
-async def test_a_closed_instance(turbo_stub: StubTransport) -> None:
+async def test_closed_transport_instance(turbo_stub: StubTransport) -> None:
     transport = SimpleAsyncHTTPClient(force_instance=True)
     transport.close()
     with pytest.raises(RuntimeError, match="closed"):
         HTTPClient(transport=transport).fetch(URL)
 
 
-# Time
+# Delays and timeouts
 
 
 @pytest.mark.parametrize("delay", [3600, math.inf])
-async def test_a_delay_that_is_not_allowed_ends_at_once(
+async def test_delay_over_the_timeout_fails_at_once(
     delay: float, turbo_stub: StubTransport
 ) -> None:
     turbo_stub.get(URL, delay=delay)
@@ -594,7 +596,7 @@ async def test_a_delay_that_is_not_allowed_ends_at_once(
     assert error_of(late) is errors.REQUEST_TIMEOUT
 
 
-async def test_a_delay_that_is_allowed_passes(turbo_stub: StubTransport) -> None:
+async def test_delay_within_the_timeout(turbo_stub: StubTransport) -> None:
     turbo_stub.get(URL, body="late", delay=0.02)
     started = IOLoop.current().time()
     assert (await fetch()).body == b"late"
@@ -602,7 +604,7 @@ async def test_a_delay_that_is_allowed_passes(turbo_stub: StubTransport) -> None
     assert IOLoop.current().time() - started >= 0.039
 
 
-async def test_a_delay_in_each_hop(turbo_stub: StubTransport) -> None:
+async def test_delay_of_each_redirect(turbo_stub: StubTransport) -> None:
     turbo_stub.get("/old", status=302, headers={"Location": "/new"}, delay=0.05)
     turbo_stub.get("/new", delay=59.96)
     assert error_of(await fetch("https://api.test/old")) is errors.REQUEST_TIMEOUT
@@ -614,7 +616,7 @@ async def never(request: StubRequest) -> Answer:
     raise AssertionError
 
 
-async def test_the_timer_is_real(turbo_stub: StubTransport) -> None:
+async def test_request_timeout_during_an_async_function(turbo_stub: StubTransport) -> None:
     turbo_stub.get(URL, never)
     assert error_of(await fetch(request_timeout=0.05)) is errors.REQUEST_TIMEOUT
     assert not turbo_stub.requests[0].cancelled
@@ -651,7 +653,7 @@ async def test_cancel_in_a_delay(turbo_stub: StubTransport) -> None:
     assert turbo_stub.requests[0].cancelled
 
 
-async def test_cancel_of_what_is_done(turbo_stub: StubTransport) -> None:
+async def test_cancel_after_the_end(turbo_stub: StubTransport) -> None:
     turbo_stub.get(URL)
     future = HTTPClient().fetch(URL)
     await future
@@ -662,7 +664,7 @@ async def test_cancel_of_what_is_done(turbo_stub: StubTransport) -> None:
 # Unexpected requests
 
 
-async def test_unexpected() -> None:
+async def test_unexpected_request() -> None:
     stub = StubTransport().install()
     stub.get(URL)
     client = HTTPClient()
@@ -715,7 +717,7 @@ async def test_unexpected() -> None:
         ),
     ],
 )
-async def test_the_message_says(
+async def test_message_lists_the_routes(
     register: Callable[[StubTransport], object], request_line: tuple[str, str], words: str
 ) -> None:
     method, url = request_line
@@ -731,7 +733,7 @@ def never_it(request: StubRequest) -> bool:
     return False
 
 
-async def test_the_message_counts() -> None:
+async def test_message_counts_the_requests() -> None:
     with pytest.raises(UnexpectedRequest) as raised, StubTransport() as stub:
         for name, times in (("/never", 0), ("/once", 1), ("/twice", 2)):
             stub.get(name)
@@ -745,13 +747,13 @@ async def test_the_message_counts() -> None:
     ]
 
 
-async def test_several_that_nobody_expects() -> None:
+async def test_several_unexpected_requests() -> None:
     with pytest.raises(UnexpectedRequest) as raised, StubTransport():
         await asyncio.gather(fetch(), fetch(URL + "/2"), return_exceptions=True)
     assert re.findall("request: (.+)", str(raised.value)) == [f"GET {URL}", f"GET {URL}/2"]
 
 
-async def test_why_a_test_failed_is_said_beside_how() -> None:
+async def test_exception_of_the_test_has_the_mistake_as_context() -> None:
     with pytest.raises(UnexpectedRequest) as raised, StubTransport():
         await asyncio.gather(fetch(), return_exceptions=True)
         raise KeyError("what the test failed with")
@@ -759,14 +761,14 @@ async def test_why_a_test_failed_is_said_beside_how() -> None:
 
 
 @pytest.mark.parametrize("leave", [KeyboardInterrupt, pytest.skip.Exception])
-async def test_what_ends_a_test_is_left_alone(leave: type[BaseException]) -> None:
+async def test_base_exception_of_the_test_is_not_replaced(leave: type[BaseException]) -> None:
     with pytest.raises(leave), StubTransport():
         await asyncio.gather(fetch(), return_exceptions=True)
         raise leave("now")
 
 
 @pytest.mark.parametrize("where", ["answer", "async answer", "pattern"])
-async def test_a_function_that_raises(where: str) -> None:
+async def test_function_that_raises(where: str) -> None:
     # An OSError, which would be SOCKET_ERROR for the handler and nothing for the test.
     def fails(request: StubRequest) -> Any:
         raise FileNotFoundError("fixture.json")
@@ -784,13 +786,13 @@ async def test_a_function_that_raises(where: str) -> None:
         await asyncio.gather(fetch(), return_exceptions=True)
 
 
-async def test_a_function_that_raises_goes_first() -> None:
+async def test_exception_of_a_function_is_raised_first() -> None:
     with pytest.raises(ZeroDivisionError), StubTransport() as stub:
         stub.get(URL, lambda request: Answer(1 // 0))
         await asyncio.gather(fetch(URL + "/2"), fetch(), return_exceptions=True)
 
 
-async def test_a_function_that_returns_no_answer() -> None:
+async def test_function_that_returns_another_type() -> None:
     says = "the function of GET /latest must return an Answer, not int"
     with pytest.raises(TypeError, match=says), StubTransport() as stub:
         stub.get("/latest", lambda request: 404)  # type: ignore[arg-type,return-value]
@@ -809,10 +811,10 @@ async def test_assert_all_requested(turbo_stub: StubTransport) -> None:
     turbo_stub.assert_all_requested()
 
 
-# Where it stands
+# Installation
 
 
-async def test_what_was_configured_is_left_alone(raw_peer: MakePeer) -> None:
+async def test_stub_does_not_change_the_configuration(raw_peer: MakePeer) -> None:
     peer = await raw_peer(response(b"real"))
     configure("simple", user_agent="Configured")
     try:
@@ -830,7 +832,7 @@ async def test_what_was_configured_is_left_alone(raw_peer: MakePeer) -> None:
 
 
 @pytest.mark.parametrize("given", ["name", "class", "instance"])
-async def test_clients_with_a_transport_of_their_own(given: str, turbo_stub: StubTransport) -> None:
+async def test_client_with_a_transport_uses_the_stub(given: str, turbo_stub: StubTransport) -> None:
     turbo_stub.get(URL, body="stub")
     instance = SimpleAsyncHTTPClient(force_instance=True)
     choice: Any = {"name": "simple", "class": SimpleAsyncHTTPClient, "instance": instance}[given]
@@ -838,7 +840,7 @@ async def test_clients_with_a_transport_of_their_own(given: str, turbo_stub: Stu
     instance.close()
 
 
-async def test_for_one_client(raw_peer: MakePeer) -> None:
+async def test_stub_for_one_client(raw_peer: MakePeer) -> None:
     peer = await raw_peer(response(b"real"))
     stub = StubTransport()
     stub.get("/", body="stub")
@@ -851,7 +853,7 @@ async def test_for_one_client(raw_peer: MakePeer) -> None:
         stub.check()
 
 
-async def test_of_several_the_last_one_answers(turbo_stub: StubTransport) -> None:
+async def test_last_installed_stub_answers(turbo_stub: StubTransport) -> None:
     turbo_stub.get(URL, body="outer")
     with StubTransport() as inner:
         inner.get(URL, body="inner")
@@ -867,7 +869,7 @@ async def test_of_several_the_last_one_answers(turbo_stub: StubTransport) -> Non
     assert (await fetch()).body == b"outer"
 
 
-def test_installed_once() -> None:
+def test_installing_twice_raises() -> None:
     with StubTransport() as stub, pytest.raises(RuntimeError, match="already installed"):
         stub.install()
     with stub:
@@ -875,7 +877,7 @@ def test_installed_once() -> None:
     assert registry._stubs == []
 
 
-def test_made_without_a_loop_for_several() -> None:
+def test_stub_created_without_a_loop() -> None:
     def in_a_thread() -> list[bytes]:
         with StubTransport() as stub:
             stub.get(URL, *(Answer(body=str(number)) for number in range(3)))
@@ -900,7 +902,7 @@ async def test_loops_in_threads(turbo_stub: StubTransport) -> None:
     assert sorted(codes) == list(range(201, 221))
 
 
-async def test_nothing_is_left_of_a_stub() -> None:
+async def test_uninstalled_stub_is_collected() -> None:
     with StubTransport() as stub:
         stub.get(URL)
         await fetch()
@@ -910,7 +912,7 @@ async def test_nothing_is_left_of_a_stub() -> None:
             if type(client) is stub.transport
         ]
     assert all(stub.transport not in of_loop for of_loop in registry._clients.values())
-    # It is closed by the loop that it served.
+    # Its loop closes it.
     await asyncio.sleep(0)
     with pytest.raises(RuntimeError, match="closed"):
         transport.fetch(URL)
@@ -921,7 +923,7 @@ async def test_nothing_is_left_of_a_stub() -> None:
     assert gone() is None
 
 
-async def test_what_is_under_way_when_the_stub_goes() -> None:
+async def test_uninstall_fails_the_fetches_in_progress() -> None:
     arrived = asyncio.Event()
 
     async def hold(request: StubRequest) -> Answer:
@@ -935,10 +937,10 @@ async def test_what_is_under_way_when_the_stub_goes() -> None:
     assert error_of(await future) is errors.SOCKET_ERROR
 
 
-# Tornado's own interface
+# Tornado's interface
 
 
-async def test_tornados_client(turbo_stub: StubTransport) -> None:
+async def test_async_http_client_with_the_stub(turbo_stub: StubTransport) -> None:
     turbo_stub.post("/old", status=303, headers={"Location": "/new"})
     turbo_stub.get("/new", body="body", headers={"X-Field": "value"})
     turbo_stub.get("/refused", error=errors.COULD_NOT_CONNECT)
@@ -967,7 +969,7 @@ async def test_tornados_client(turbo_stub: StubTransport) -> None:
         client.close()
 
 
-async def test_cancel_of_tornados_client(turbo_stub: StubTransport) -> None:
+async def test_cancel_of_async_http_client(turbo_stub: StubTransport) -> None:
     arrived = asyncio.Event()
 
     async def hold(request: StubRequest) -> Answer:
@@ -1027,7 +1029,7 @@ class TornadoHandler(RequestHandler):
 
 
 class TornadoHandlerTest(HandlerTest):
-    """The handler, too, uses Tornado's own interface."""
+    """The handler also uses Tornado's interface."""
 
     def get_app(self) -> Application:
         AsyncHTTPClient.configure(self.stub.transport)
@@ -1052,18 +1054,18 @@ def run_case(*names: str, case: type[HandlerTest] = HandlerTest) -> unittest.Tes
         return executor.submit(run).result()
 
 
-def test_in_a_test_case() -> None:
+def test_stub_in_a_test_case() -> None:
     result = run_case("passing", "passing")
     assert (result.testsRun, result.failures, result.errors) == (2, [], [])
 
 
-def test_a_handler_that_uses_tornados_client() -> None:
+def test_handler_with_async_http_client() -> None:
     result = run_case("passing", "passing", case=TornadoHandlerTest)
     assert (result.testsRun, result.failures, result.errors) == (2, [], [])
     assert len(run_case("unexpected", case=TornadoHandlerTest).failures) == 1
 
 
-def test_an_unexpected_request_of_a_handler_fails_its_test() -> None:
+def test_unexpected_request_of_a_handler_fails_the_test() -> None:
     [(_, said)] = run_case("unexpected").failures
     assert f"unexpected request: GET {URL}" in said
     assert "no answers are registered" in said
@@ -1071,7 +1073,7 @@ def test_an_unexpected_request_of_a_handler_fails_its_test() -> None:
     assert "(await HTTPClient().fetch(URL)).body" in said
 
 
-def test_both_what_failed_and_why_are_reported() -> None:
+def test_failure_and_mistake_are_reported() -> None:
     failures = [said for _, said in run_case("unexpected_and_failing", "passing").failures]
     assert len(failures) == 2
     assert "500 != 200" in failures[0]
@@ -1093,20 +1095,20 @@ def run_python(*argv: str | Path, cwd: Path) -> tuple[int, str]:
 
 
 def run_pytest(*argv: str | Path, cwd: Path) -> tuple[int, str]:
-    # Neither the configuration nor the options of this repository.
+    # Without the configuration and the options of this repository.
     settings = ["asyncio_mode=auto", "asyncio_default_fixture_loop_scope=function"]
     options = ["-c", os.devnull, "--rootdir", cwd, "-p", "no:cacheprovider", "-W", "error"]
     options += [option for setting in settings for option in ("-o", setting)]
     return run_python("-m", "pytest", *options, *argv, cwd=cwd)
 
 
-def test_the_plugin_is_registered() -> None:
+def test_plugin_is_registered() -> None:
     points = importlib.metadata.entry_points(group="pytest11", name="turbo_tornado")
     assert {point.value for point in points} == {"_turbo_tornado_pytest"}
 
 
-def test_the_plugin_does_not_import_the_package(tmp_path: Path) -> None:
-    # It would be imported in each run of each user, and before coverage is measured.
+def test_plugin_does_not_import_the_package(tmp_path: Path) -> None:
+    # The import would slow down every run of pytest, and coverage would not measure it.
     (tmp_path / "test_it.py").write_text(
         textwrap.dedent("""
             import sys
@@ -1124,7 +1126,7 @@ def test_the_plugin_does_not_import_the_package(tmp_path: Path) -> None:
     assert "2 passed" in said
 
 
-def test_the_fixture_fails_a_test(tmp_path: Path) -> None:
+def test_fixture_fails_the_test(tmp_path: Path) -> None:
     (tmp_path / "test_it.py").write_text(
         textwrap.dedent("""
             import asyncio
@@ -1145,7 +1147,7 @@ def test_the_fixture_fails_a_test(tmp_path: Path) -> None:
     assert "GET http://api.test/1 (never requested) <- did you mean this?" in said
 
 
-def test_the_example_under_pytest() -> None:
+def test_example_under_pytest() -> None:
     # pytest cannot make an instance of a test case of Tornado 6.4.0.
     case = ["test_case.py"] if tornado.version_info >= (6, 4, 1) else []
     code, said = run_pytest("test_functions.py", *case, cwd=EXAMPLE)
@@ -1153,7 +1155,7 @@ def test_the_example_under_pytest() -> None:
     assert f"{6 + 5 * len(case)} passed" in said
 
 
-def test_the_example_under_unittest() -> None:
+def test_example_under_unittest() -> None:
     code, said = run_python("-W", "error", "-m", "unittest", "test_case", cwd=EXAMPLE)
     assert code == 0, said
     assert "Ran 5 tests" in said
@@ -1166,7 +1168,7 @@ BLOCKS = re.findall(r"^```python\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
 
 
 @pytest.mark.parametrize("block", BLOCKS, ids=range(len(BLOCKS)))
-async def test_the_page(block: str, turbo_stub: StubTransport) -> None:
+async def test_examples_of_the_page(block: str, turbo_stub: StubTransport) -> None:
     names: dict[str, Any] = {
         "AsyncHTTPClient": AsyncHTTPClient,
         "Answer": Answer,

@@ -1,4 +1,4 @@
-"""``ssl_options`` without a connection: what is wrong with them, and the context they make."""
+"""The checks of ``ssl_options`` and the resulting context, without a connection."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from turbo_tornado.request.tls import TLS, system_trust
 
 
 @pytest.mark.parametrize("options", [None, {}, {"ca_path": None, "verify_ca": None}])
-def test_nothing_given(options: Any) -> None:
+def test_no_options(options: Any) -> None:
     assert TLS.from_options(options) == TLS(None, None, None, True)
     assert TLS.from_options(options).verify_ca is True
 
 
-def test_all_given() -> None:
+def test_all_options() -> None:
     options = {"priv_file": "k", "cert_file": "c", "ca_path": "a", "verify_ca": False}
     for given in (options, MappingProxyType(options)):
         tls = TLS.from_options(given)
@@ -51,7 +51,7 @@ def test_path_of_bytes() -> None:
     assert TLS.from_options({"ca_path": OfBytes()}).ca_path == "a/b.pem"
 
 
-KNOWN = "; known are ca_path, cert_file, priv_file, verify_ca$"
+KNOWN = "; the names are ca_path, cert_file, priv_file, verify_ca$"
 
 
 @pytest.mark.parametrize(
@@ -66,14 +66,14 @@ KNOWN = "; known are ca_path, cert_file, priv_file, verify_ca$"
 def test_unknown_name(name: Any, said: str) -> None:
     with pytest.raises(TypeError, match=said):
         HTTPClient({name: True})
-    # Even where there is nothing given.
+    # Even without a value.
     with pytest.raises(TypeError, match=said):
         HTTPClient({name: None})
 
 
 @pytest.mark.parametrize("name", [1, None])
-def test_a_name_that_is_no_str(name: Any) -> None:
-    with pytest.raises(TypeError, match=f"no name that is {type(name).__name__}, only str"):
+def test_name_of_another_type(name: Any) -> None:
+    with pytest.raises(TypeError, match=f"names in .* must be str, not {type(name).__name__}"):
         HTTPClient({name: True})
 
 
@@ -96,18 +96,18 @@ def test_wrong_type(name: str, value: Any, expected: str) -> None:
 @pytest.mark.parametrize(
     "options", ["ca.pem", 5, True, [("ca_path", "a")], ssl.SSLContext], ids=str
 )
-def test_no_mapping(options: Any) -> None:
+def test_options_of_another_type(options: Any) -> None:
     with pytest.raises(TypeError, match="ssl_options must be a mapping"):
         HTTPClient(options)
 
 
-def test_key_without_certificate() -> None:
+def test_priv_file_without_cert_file() -> None:
     for options in ({"priv_file": "k"}, {"priv_file": "k", "cert_file": None}):
         with pytest.raises(ValueError, match="cert_file"):
             HTTPClient(options)
 
 
-def test_files_are_not_looked_at_yet() -> None:
+def test_missing_files_are_not_checked_at_construction() -> None:
     HTTPClient({"ca_path": "missing", "cert_file": "missing", "priv_file": "missing"})
 
 
@@ -128,9 +128,7 @@ def test_context_without_verification(certificates: Certificates) -> None:
     assert not context.check_hostname
 
 
-def test_context_trusts_what_is_given_and_nothing_else(
-    certificates: Certificates, tmp_path: Path
-) -> None:
+def test_context_trusts_only_ca_path(certificates: Certificates, tmp_path: Path) -> None:
     context = TLS.from_options({"ca_path": certificates.ca}).context()
     assert context.cert_store_stats()["x509"] == 1
     # A directory is read when a certificate is verified.
@@ -148,7 +146,7 @@ def test_same_settings_share_a_context(certificates: Certificates) -> None:
     assert context(**given) is first
     assert context(ca_path=Path(certificates.ca)) is first
     assert context(verify_ca=True, cert_file=None, **given) is first
-    # It outlives those who use it.
+    # The context outlives its users.
     number = id(first)
     del first
     gc.collect()
@@ -175,7 +173,7 @@ def test_trust(certificates: Certificates, tmp_path: Path) -> None:
         trust(str(tmp_path / "missing.pem"))
 
 
-# Files that are not what they should be
+# Invalid files
 
 
 def encrypted(certificates: Certificates) -> bytes:
@@ -211,7 +209,7 @@ def bad_options(certificates: Certificates, bad: Path) -> dict[str, dict[str, An
         ("key of another", lambda certificates: Path(certificates.ca).read_bytes()),
     ],
 )
-async def test_bad_file(
+async def test_invalid_file(
     what: str,
     content: bytes | Callable[[Certificates], bytes] | None,
     certificates: Certificates,
@@ -226,7 +224,7 @@ async def test_bad_file(
     named = certificates.client_cert if what == "cert_file without its key" else str(bad)
     with pytest.raises(OSError, match=r"bad\.pem|client"):
         TLS.from_options(options).context()
-    # A fetch tells; nothing is asked on the terminal meanwhile.
+    # The fetch returns an error, and OpenSSL does not ask for a password on the terminal.
     res = await make_client(options).fetch(f"https://127.0.0.1:{closed_port}/")
     assert res.error is not None
     assert res.error.code is errors.SSL_ERROR
@@ -286,9 +284,7 @@ def test_list_of_directories(
 
 
 @pytest.mark.parametrize("kind", ["missing", "empty", "file"])
-def test_certifi_where_there_is_nothing(
-    kind: str, environment: Environment, tmp_path: Path
-) -> None:
+def test_certifi_without_a_trust_store(kind: str, environment: Environment, tmp_path: Path) -> None:
     directory = tmp_path / "directory"
     if kind == "empty":
         directory.mkdir()
@@ -308,7 +304,7 @@ def test_default_of_the_system(environment: Environment) -> None:
     assert cafile or capath
 
 
-def test_another_environment_is_seen(
+def test_changed_environment_is_used(
     environment: Environment, certificates: Certificates, tmp_path: Path
 ) -> None:
     default = TLS.from_options(None)
@@ -321,7 +317,7 @@ def test_another_environment_is_seen(
     assert default.context() is first
 
 
-def test_given_trust_is_not_that_of_the_system(
+def test_ca_path_replaces_the_trust_store_of_the_system(
     environment: Environment, certificates: Certificates
 ) -> None:
     environment(certificates.other_ca, certificates.ca_directory)

@@ -44,16 +44,16 @@ NORMAL = [
     ("http://[fe80::1%25eth0]/", "http://[fe80::1%25eth0]/", "fe80::1%eth0", 80),
     ("http://[fe80::1%251]:81/", "http://[fe80::1%251]:81/", "fe80::1%1", 81),
     ("http://[FE80::A%25Wlan-0.1]", "http://[fe80::a%25Wlan-0.1]", "fe80::a%Wlan-0.1", 80),
-    # Names that are not ASCII
+    # Names with other characters than ASCII
     ("http://bücher.example/", "http://xn--bcher-kva.example/", "xn--bcher-kva.example", 80),
     ("http://BÜCHER.example:81", "http://xn--bcher-kva.example:81", "xn--bcher-kva.example", 81),
     ("http://xn--bcher-kva.example", "http://xn--bcher-kva.example", "xn--bcher-kva.example", 80),
     ("http://例え.jp", "http://xn--r8jz45g.jp", "xn--r8jz45g.jp", 80),
-    # IDNA 2003 would make strasse.example of it, which is another host.
+    # IDNA 2003 would map it to strasse.example, which is another host.
     ("http://straße.example", "http://xn--strae-oqa.example", "xn--strae-oqa.example", 80),
     ("http://a。b", "http://a.b", "a.b", 80),
     ("http://ｈｏｓｔ", "http://host", "host", 80),
-    # Paths and queries are the caller's; only what is not ASCII is encoded.
+    # In paths and queries, only characters outside ASCII are encoded.
     ("http://host?query", "http://host?query", "host", 80),
     ("http://host/?", "http://host/?", "host", 80),
     ("http://host/a//b/./../c", "http://host/a//b/./../c", "host", 80),
@@ -63,12 +63,12 @@ NORMAL = [
     ("http://host/ü?ä=€", "http://host/%C3%BC?%C3%A4=%E2%82%AC", "host", 80),
     ("http://host/%C3%BCü", "http://host/%C3%BC%C3%BC", "host", 80),
     ("http://host/😀", "http://host/%F0%9F%98%80", "host", 80),
-    # Fragments go.
+    # Fragments are dropped.
     ("http://host#fragment", "http://host", "host", 80),
     ("http://host/#", "http://host/", "host", 80),
     ("http://host/a?b#c?d#e", "http://host/a?b", "host", 80),
     ("http://host?a#/b", "http://host?a", "host", 80),
-    # So does the user info.
+    # The user info is also dropped.
     ("http://user@host/", "http://host/", "host", 80),
     ("http://user:pass@host:81/", "http://host:81/", "host", 81),
     ("http://user:pass@[::1]:81/", "http://[::1]:81/", "::1", 81),
@@ -101,7 +101,7 @@ def test_parse_url(given: str, url: str, host: str, port: int) -> None:
         ("http://user:pass@host/", "host", "/", "host:80"),
     ],
 )
-def test_parts(given: str, netloc: str, target: str, place: str) -> None:
+def test_parts_of_a_url(given: str, netloc: str, target: str, place: str) -> None:
     parsed = parse_url(given)
     assert parsed.netloc == netloc
     assert parsed.target == target
@@ -134,7 +134,7 @@ def test_user_info(info: str, username: str | None, password: str | None) -> Non
 
 INVALID = {
     "": "empty",
-    # No scheme
+    # Without a scheme
     "host": "scheme",
     "/path": "scheme",
     "//host/": "scheme",
@@ -147,7 +147,7 @@ INVALID = {
     "1http://host": "scheme",
     "+http://host": "scheme",
     "httpſ://host": "scheme",
-    # No host
+    # Without a host
     "http": "scheme",
     "http:": "host",
     "http:/": "host",
@@ -162,7 +162,7 @@ INVALID = {
     "http://user:pass@/": "host",
     "http://user:pass@:80/": "host",
     "http:\\\\host": "host",
-    # Bad hosts
+    # Invalid hosts
     "http://a..b": "host",
     "http://.a": "host",
     "http://.": "host",
@@ -181,7 +181,7 @@ INVALID = {
     "http://a^b": "host",
     "http://a`b": "host",
     "http://*": "host",
-    # NFKC makes these into characters that end the host.
+    # NFKC maps these to characters that end the host.
     "http://a／b": "host",
     "http://a？b": "host",
     "http://a＃b": "host",
@@ -189,7 +189,7 @@ INVALID = {
     "http://a：80": "host",
     "http://℀.com": "host",
     "http://a\u3000b": "host",
-    # Bad IPv6 addresses
+    # Invalid IPv6 addresses
     "http://[]": "host",
     "http://[::1": "host",
     "http://::1/": "host",
@@ -207,11 +207,11 @@ INVALID = {
     "http://[fe80::1%25eth0%25]": "host",
     "http://[fe80::1%25/]": "host",
     "http://1.2.3.4%25eth0": "host",
-    # Characters that browsers take for a slash
+    # Characters that browsers treat as a slash
     "http://host\\@other/": "backslash",
     "http://host\\other": "backslash",
     "http://host:80\\": "backslash",
-    # Bad ports
+    # Invalid ports
     "http://host:0": "port",
     "http://host:65536": "port",
     "http://host:99999": "port",
@@ -227,7 +227,7 @@ INVALID = {
     "http://host:80:80": "port",
     "http://[::1]:http": "port",
     "http://user@host:pass@host:x": "port",
-    # Spaces and control characters, wherever they are
+    # Spaces and control characters
     " http://host": "space",
     "http://host ": "space",
     "http://host/a b": "space",
@@ -389,18 +389,18 @@ def test_parse_any_host(given: str, url: str, host: str, port: int) -> None:
     ],
     ids=ascii,
 )
-def test_hosts_that_no_resolver_gets(given: str) -> None:
+def test_hosts_that_are_not_passed_to_a_resolver(given: str) -> None:
     with pytest.raises(InvalidURL):
         parse_any_host(given)
 
 
 @pytest.mark.parametrize("given", ["ftp://host/", "h:5", "localhost:80/"])
-def test_schemes_that_no_resolver_gets(given: str) -> None:
+def test_schemes_that_are_not_passed_to_a_resolver(given: str) -> None:
     with pytest.raises(InvalidSchema):
         parse_any_host(given)
 
 
-def test_the_longest_host() -> None:
+def test_longest_host() -> None:
     assert parse_url("http://" + "a." * 127).host == "a." * 127
 
 
@@ -428,7 +428,7 @@ def test_server_name(given: str, name: str) -> None:
 
 # References
 
-# RFC 3986, section 5.4, without those that are not http URLs, and without fragments in the result.
+# RFC 3986, section 5.4, without the examples for other schemes, and without fragments.
 RFC_3986 = {
     **{"g": "a/b/c/g", "./g": "a/b/c/g", "g/": "a/b/c/g/", "/g": "a/g", "//g": "g"},
     **{"?y": "a/b/c/d;p?y", "g?y": "a/b/c/g?y", "#s": "a/b/c/d;p?q", "g#s": "a/b/c/g"},
@@ -554,7 +554,7 @@ def test_user_info_of_a_reference() -> None:
     ],
     ids=ascii,
 )
-def test_join_with_what_is_no_url(reference: str) -> None:
+def test_join_with_an_invalid_reference(reference: str) -> None:
     with pytest.raises(InvalidURL):
         parse_url(BASE).join(reference)
 
@@ -626,7 +626,7 @@ def test_any_text_for_a_resolver(text: str) -> None:
     assert parse_any_host(parsed.url) == parsed._replace(username=None, password=None)
 
 
-def test_a_peer_does_not_evict_a_url_from_the_cache() -> None:
+def test_peer_does_not_evict_a_url_from_the_cache() -> None:
     url = "http://host/of/the/caller"
     base, any_base = parse_url(url), parse_any_host(url)
     for number in range(3000):
@@ -637,7 +637,7 @@ def test_a_peer_does_not_evict_a_url_from_the_cache() -> None:
     assert parse_any_host(url) is any_base
 
 
-def test_a_peer_does_not_fill_the_cache() -> None:
+def test_peer_does_not_fill_the_cache() -> None:
     base = parse_url("http://host/")
     tracemalloc.start()
     for number in range(2000):

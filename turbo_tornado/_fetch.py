@@ -20,11 +20,11 @@ from .transports.classify import classify
 
 
 class ActiveFetch:
-    """A fetch in progress: follows redirects until there is a response or an error.
+    """A fetch in progress, which follows redirects until its response or error.
 
     :arg on_end: called when the fetch ends, before its future is resolved.
-    :arg observer: calls the hooks. It is called when the future is done, so that a hook can
-        fetch with the same client, and cannot cancel the future any more.
+    :arg observer: calls the hooks. It is called when the future is done: a hook can then fetch
+        with the same client, and cannot cancel the future.
     """
 
     __slots__ = (
@@ -61,7 +61,7 @@ class ActiveFetch:
         self.future.abort = self.abort
 
     def start(self) -> None:
-        """Sends the first request.
+        """Send the first request.
 
         :raises ValueError: for a request that the transport does not support.
         """
@@ -77,13 +77,13 @@ class ActiveFetch:
         if self._observer is not None:
             self._observer.on_request(self._request)
             if self.future.done():
-                # A hook has cancelled it.
+                # A hook has cancelled the fetch.
                 self._observer.on_end(asyncio.CancelledError())
                 return
         self._abort_request = self._transport.send(self._request, self._on_done)
 
     def abort(self) -> None:
-        """Aborts the request; the future has been cancelled."""
+        """Abort the request after the future was cancelled."""
         log.cancelled(self._request, self._milliseconds())
         self._end()
         if self._abort_request is not None:
@@ -108,7 +108,7 @@ class ActiveFetch:
                     # A hook ends the program.
                     raise
             return
-        # The response refers to the request, and should not keep its body.
+        # The response refers to the request. Without this, it would keep the body in memory.
         self._request.body = None
         if self._request.body_producer is not None:
             self._request.drop_body()
@@ -134,7 +134,7 @@ class ActiveFetch:
             self._send()
 
     def _fail(self, error: BaseException) -> bool:
-        """Ends the fetch with a failure; returns false for any other exception."""
+        """End the fetch with a failure. Return false for any other exception."""
         options = self._options
         fetch_error = classify(
             error,
@@ -149,7 +149,7 @@ class ActiveFetch:
 
     def _fail_or_raise(self, error: BaseException) -> None:
         if isinstance(error, CallerError):
-            # It can have the type of a failure, and is not one.
+            # Not classified: its type can be that of a failure.
             error = error.error
         elif self._fail(error):
             return

@@ -40,7 +40,7 @@ DEFAULT_MAX_BUFFER_SIZE = 128 * 1024 * 1024
 
 
 def _lists_keywords(function: _F) -> _F:
-    """Makes the runtime signature of ``function`` list the keywords of `FetchKeywords`.
+    """Add the keywords of `FetchKeywords` to the runtime signature of ``function``.
 
     IPython and jedi complete by the runtime signature, which does not show a ``TypedDict``.
     """
@@ -62,7 +62,7 @@ def configure(
     on_response: Hook | None = None,
     **fetch_defaults: Unpack[FetchKeywords],
 ) -> None:
-    """Sets the transport and the default keywords of every fetch, and adds hooks.
+    """Set the transport and the default keywords of every fetch, and add hooks.
 
     An omitted argument stays as it is. `reset` restores the built-in defaults.
 
@@ -93,7 +93,7 @@ def configure(
 
 
 def reset() -> None:
-    """Restores the built-in transport and the default of every keyword, and removes hooks.
+    """Restore the built-in transport and default keywords, and remove hooks.
 
     Only the hooks of `configure` are removed. Those of a client or an instrumentor stay.
 
@@ -157,7 +157,7 @@ class HTTPClient:
         elif isinstance(max_buffer_size, bool) or not isinstance(max_buffer_size, int):
             raise TypeError(f"max_buffer_size must be an int, not {type(max_buffer_size).__name__}")
         elif max_buffer_size < 1:
-            raise ValueError("max_buffer_size must be at least 1")
+            raise ValueError("max_buffer_size must be at least 1 byte")
         self._tls = DEFAULT_TLS if ssl_options is None else check_ssl_options(ssl_options)
         self._io_loop = io_loop
         self._max_buffer_size = max_buffer_size
@@ -171,7 +171,7 @@ class HTTPClient:
     def fetch(
         self, url: str, kwargs: FetchKeywords | None = None, **options: Unpack[FetchKeywords]
     ) -> Future[HTTPResponse]:
-        """Fetches ``url``.
+        """Fetch ``url``.
 
         Network failures do not raise. The response has either an ``error`` or a status,
         headers and a body. Cancelling the future aborts the transfer and closes its
@@ -189,10 +189,11 @@ class HTTPClient:
         :raises ValueError: for an invalid value: a CR, LF or NUL in a header, an invalid
             method, a negative timeout, an invalid ``proxy``, an unknown ``http_version``, or
             an ``http_version`` or ``proxy`` that the transport does not support.
-        :raises RuntimeError: when called in a thread other than the thread of the loop.
+        :raises RuntimeError: when called in a thread other than the thread of the loop, for a
+            closed loop or transport, or for a transport instance of another loop.
 
-        An exception of ``on_headers`` passes through. After any of these exceptions the
-        client is free.
+        An exception of ``on_headers`` is raised unchanged. After any exception, the client can
+        fetch again.
 
         Equivalent to ``turbo.async.HTTPClient:fetch(url, kwargs)``.
         """
@@ -202,7 +203,7 @@ class HTTPClient:
         try:
             if self._busy:
                 raise ClientBusy("this client has a fetch in progress")
-            # Set before `on_headers` is called, which could fetch as well.
+            # Set first, because `on_headers` can fetch as well.
             self._busy = True
             try:
                 request = build_request(url, fetch_options, self._tls, self._max_buffer_size)

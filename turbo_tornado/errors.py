@@ -28,7 +28,7 @@ class errors(enum.IntEnum):
     NOT_SENT: ClassVar[frozenset[errors]]
     TIMEOUTS: ClassVar[frozenset[errors]]
 
-    #: Not a str, empty, no host, a bad port, a space or control character.
+    #: The URL is not a str, is empty, has no host, an invalid port, or an invalid character.
     INVALID_URL = -1
     #: A well-formed URL that is not http or https.
     INVALID_SCHEMA = -2
@@ -52,7 +52,7 @@ class errors(enum.IntEnum):
     SSL_ERROR = -11
     #: The client has a fetch in progress.
     BUSY = -12
-    #: One more redirect than allowed.
+    #: The response is one more redirect than ``max_redirects``.
     REDIRECT_MAX = -13
 
 
@@ -70,9 +70,9 @@ errors.TIMEOUTS = frozenset({errors.CONNECT_TIMEOUT, errors.REQUEST_TIMEOUT})
 
 
 class FetchError(Exception):
-    """``response.error``: the reason why a fetch has no response.
+    """The reason why a fetch has no response: ``response.error``.
 
-    An exception that you can raise, copy and pickle. Two errors with the same code and message
+    You can raise, copy and pickle this exception. Two errors with the same code and message
     are equal.
 
     :arg errors code: the kind of failure.
@@ -83,7 +83,7 @@ class FetchError(Exception):
 
     #: The kind of failure.
     code: errors
-    #: A description for people: host and port, the limit, the words of the system.
+    #: A description for people: host and port, the limit, the message of the system.
     message: str
 
     def __init__(self, code: errors, message: str) -> None:
@@ -101,14 +101,3 @@ class FetchError(Exception):
 
     def __hash__(self) -> int:
         return hash(self.args)
-
-
-def printable(text: str) -> str:
-    """Returns ``text`` with its control characters escaped.
-
-    A message can quote the peer, and a log reader would take a line break in it for the end
-    of the entry.
-    """
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -1,8 +1,8 @@
-"""The ways in which a request fails, one exception type for each.
+"""The failures of a request: one exception type for each kind.
 
-A transport reports a failed request as one of these, so that the type alone tells what
-happened. They derive from Tornado's exceptions, with the code 599, for users of a transport
-as a plain `AsyncHTTPClient`.
+A transport reports a failed request as one of these, and the type alone identifies the kind.
+They derive from Tornado's exceptions, with the code 599, for users of a transport as a plain
+`AsyncHTTPClient`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from tornado.simple_httpclient import HTTPStreamClosedError, HTTPTimeoutError
 class Picklable(Exception):
     """A Tornado exception that can be copied and pickled.
 
-    Tornado's pass other arguments to `Exception` than their constructors take.
+    Tornado's exceptions pass arguments to `Exception` that their constructors do not accept.
     """
 
     message: str
@@ -36,7 +36,7 @@ copyreg.pickle(HTTPTimeoutError, _reduce)
 
 
 class InvalidURL(ValueError):
-    """The text is not a URL that a request can be sent to."""
+    """The text is not the URL of an HTTP server."""
 
 
 class InvalidSchema(ValueError):
@@ -44,7 +44,7 @@ class InvalidSchema(ValueError):
 
 
 class BodyRequired(Exception):
-    """A method that needs a body has neither a body nor params."""
+    """A method that requires a body has neither a body nor params."""
 
 
 class InvalidBody(Exception):
@@ -52,9 +52,9 @@ class InvalidBody(Exception):
 
 
 class CallerError(Exception):
-    """An exception of the caller's code, such as a callback: it is raised unchanged.
+    """An exception of the caller's code, such as a callback, raised unchanged.
 
-    It can have any type, also that of a failure of the network.
+    It can have any type, including the type of a network failure.
 
     .. attribute:: error
 
@@ -107,7 +107,7 @@ class BrokenConnection(Picklable, HTTPStreamClosedError):
 
 
 class BodyError(Picklable, HTTPStreamClosedError):
-    """The response body is over its limit, badly chunked, or invalid gzip."""
+    """The response body is over its limit, or its chunks or gzip data are invalid."""
 
 
 class ClientClosed(Picklable, HTTPStreamClosedError):

@@ -13,18 +13,20 @@ from typing import Any
 from tornado import httputil
 from tornado.httputil import HTTPInputError
 
+from .messages import quoted
+
 __all__ = ["HTTPHeaders", "HTTPInputError"]
 
 #: A token (RFC 9110, section 5.6.2), such as a method or a header name.
 TOKEN = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 
-_NOT_IN_A_FIELD = re.compile(r"[^\t\x20-\x7e\x80-\xff]")
-_NOT_IN_A_LINE = re.compile(r"[^\x21-\x7e]")
+_INVALID_IN_VALUE = re.compile(r"[^\t\x20-\x7e\x80-\xff]")
+_INVALID_IN_REQUEST_LINE = re.compile(r"[^\x21-\x7e]")
 _TOKEN = re.compile(TOKEN)
 
 
 def _split(block: bytes) -> Iterable[tuple[str, str]]:
-    """Yields the name and the value of each header line.
+    """Yield the name and the value of each header line.
 
     :arg bytes block: valid header lines, each ended by CR LF or LF.
     """
@@ -61,7 +63,7 @@ class HTTPHeaders(httputil.HTTPHeaders):
 
     @classmethod
     def deferred(cls, block: bytes) -> HTTPHeaders:
-        """Returns the headers in ``block``, which the first access parses.
+        """Return the headers in ``block``, which the first access parses.
 
         :arg bytes block: valid header lines, each ended by CR LF or LF.
         """
@@ -76,9 +78,9 @@ class HTTPHeaders(httputil.HTTPHeaders):
         block = attributes.get("_deferred")
         if block is not None:
             parsed = httputil.HTTPHeaders()
-            for field, value in _split(block):
-                parsed.add(field, value)
-            # In one step, because another thread can read the headers as well.
+            for header, value in _split(block):
+                parsed.add(header, value)
+            # In one step, because another thread can read the headers at the same time.
             attributes.update(parsed.__dict__)
             attributes.pop("_deferred", None)
         try:
@@ -89,11 +91,11 @@ class HTTPHeaders(httputil.HTTPHeaders):
             ) from None
 
     def get(self, key: str, default: Any = None, *, caseinsensitive: bool | None = None) -> Any:
-        """Returns the value of a header, or a default.
+        """Return the value of a header, or a default.
 
         :arg str key: name of the header.
-        :arg default: returned if the header is missing. A bool is Turbo's ``caseinsensitive``
-            flag and not a default; a missing header then returns ``None``.
+        :arg default: the result for a missing header. Default: ``None``. A bool is Turbo's
+            ``caseinsensitive`` flag, which has no effect: the result is then ``None``.
         :arg bool caseinsensitive: Turbo's flag as a keyword; has no effect.
         :rtype: str or None
 
@@ -105,7 +107,7 @@ class HTTPHeaders(httputil.HTTPHeaders):
             return None if isinstance(default, bool) else default
 
     def add(self, name: str, value: str | int, **kwargs: Any) -> None:
-        """Adds a header and keeps those with the same name.
+        """Add a header and keep those with the same name.
 
         :arg str name: name of the header.
         :arg value: a str, or a number, as Turbo allows.
@@ -122,7 +124,7 @@ class HTTPHeaders(httputil.HTTPHeaders):
         super().__setitem__(check_name(name), check_header_value(name, value))
 
     def set(self, key: str, value: str | int, caseinsensitive: bool | None = None) -> None:
-        """Sets a header and replaces all that have the same name.
+        """Set a header and replace those with the same name.
 
         :arg str key: name of the header.
         :arg value: a str or a number.
@@ -135,7 +137,7 @@ class HTTPHeaders(httputil.HTTPHeaders):
         self[key] = value
 
     def remove(self, key: str, caseinsensitive: bool | None = None) -> None:
-        """Removes all headers with this name; does nothing if there is no such header.
+        """Remove all headers with this name; does nothing if there is no such header.
 
         :arg str key: name of the header.
         :arg bool caseinsensitive: Turbo's flag; has no effect.
@@ -145,7 +147,7 @@ class HTTPHeaders(httputil.HTTPHeaders):
         self.pop(key, None)
 
     def get_method(self) -> str | None:
-        """Returns the request method, ``None`` for a response.
+        """Return the request method, ``None`` for a response.
 
         :rtype: str or None
 
@@ -154,7 +156,7 @@ class HTTPHeaders(httputil.HTTPHeaders):
         return self._method
 
     def set_method(self, method: str) -> None:
-        """Sets the request method. In ``on_headers``, the client sends this method.
+        """Set the request method. In ``on_headers``, the client sends this method.
 
         :arg str method: a token such as ``"GET"``.
         :raises TypeError: for any other type.
@@ -164,7 +166,7 @@ class HTTPHeaders(httputil.HTTPHeaders):
         self._method = _text("method", method)
 
     def get_uri(self) -> str | None:
-        """Returns the request target (path and query), ``None`` for a response.
+        """Return the request target (path and query), ``None`` for a response.
 
         :rtype: str or None
 
@@ -173,7 +175,7 @@ class HTTPHeaders(httputil.HTTPHeaders):
         return self._uri
 
     def set_uri(self, uri: str) -> None:
-        """Sets the request target. In ``on_headers``, the client sends this target.
+        """Set the request target. In ``on_headers``, the client sends this target.
 
         :arg str uri: path and query.
         :raises TypeError: for any other type.
@@ -183,7 +185,7 @@ class HTTPHeaders(httputil.HTTPHeaders):
         self._uri = _text("uri", uri)
 
     def get_version(self) -> str | None:
-        """Returns the HTTP version, such as ``"HTTP/1.1"``.
+        """Return the HTTP version, such as ``"HTTP/1.1"``.
 
         :rtype: str or None
 
@@ -192,7 +194,7 @@ class HTTPHeaders(httputil.HTTPHeaders):
         return self._version
 
     def set_version(self, version: str) -> None:
-        """Sets the HTTP version. In ``on_headers``, the client sends this version.
+        """Set the HTTP version. In ``on_headers``, the client sends this version.
 
         :arg str version: such as ``"HTTP/1.1"``.
         :raises TypeError: for any other type.
@@ -202,7 +204,7 @@ class HTTPHeaders(httputil.HTTPHeaders):
         self._version = _text("version", version)
 
     def get_status_code(self) -> int | None:
-        """Returns the status code of a response, ``None`` for a request.
+        """Return the status code of a response, ``None`` for a request.
 
         :rtype: int or None
 
@@ -211,7 +213,7 @@ class HTTPHeaders(httputil.HTTPHeaders):
         return self._status_code
 
     def set_status_code(self, code: int) -> None:
-        """Sets the status code of a response.
+        """Set the status code of a response.
 
         :arg int code: such as 200.
         :raises TypeError: for any other type.
@@ -223,7 +225,7 @@ class HTTPHeaders(httputil.HTTPHeaders):
         self._status_code = code
 
     def stringify_as_request(self) -> str:
-        """Returns the request head: request line, headers and the empty line.
+        """Return the request head: request line, headers and the empty line.
 
         :rtype: str
         :raises ValueError: for a method, uri or version that is missing or has white space, or
@@ -233,12 +235,14 @@ class HTTPHeaders(httputil.HTTPHeaders):
         """
         line = (self._method, self._uri, self._version)
         for part in line:
-            if not part or _NOT_IN_A_LINE.search(part):
-                raise ValueError("method, uri and version must be set, without white space")
+            if not part or _INVALID_IN_REQUEST_LINE.search(part):
+                raise ValueError(
+                    "method, uri and version must be set, to printable ASCII without spaces"
+                )
         return "{} {} {}\r\n{}\r\n".format(*line, header_lines(self))
 
     def copy(self) -> HTTPHeaders:
-        """Returns an independent copy, with the method, uri, version and status code.
+        """Return an independent copy, with the method, uri, version and status code.
 
         :rtype: HTTPHeaders
 
@@ -253,7 +257,7 @@ class HTTPHeaders(httputil.HTTPHeaders):
 
 
 def exact_text(value: str | int | float) -> str:
-    """Returns the text of a str or a number.
+    """Return the text of a str or a number.
 
     Unlike ``str()``, it ignores the methods of a subclass, whose result can differ between
     the check and the use of the text. An enum returns its value.
@@ -264,7 +268,7 @@ def exact_text(value: str | int | float) -> str:
 
 
 def header_lines(headers: httputil.HTTPHeaders) -> str:
-    """Returns the header lines of ``headers``, each ended by CR LF.
+    """Return the header lines of ``headers``, each ended by CR LF.
 
     Checks every header again: a caller can bypass the checks of the mapping, for example by
     changing a list that Tornado's ``get_list`` has returned.
@@ -274,13 +278,13 @@ def header_lines(headers: httputil.HTTPHeaders) -> str:
     lines = []
     for name, value in headers.get_all():
         lines.append(
-            f"{check_name(name)}: {check_value(f'header {name!r}', exact_text(value))}\r\n"
+            f"{check_name(name)}: {check_value(f'header {quoted(name)}', exact_text(value))}\r\n"
         )
     return "".join(lines)
 
 
 def check_name(name: object) -> str:
-    """Checks a header name and returns it.
+    """Check a header name and return it.
 
     :raises TypeError: for any type other than str.
     :raises ValueError: for a name that is not a token.
@@ -290,7 +294,7 @@ def check_name(name: object) -> str:
     text = exact_text(name)
     if not _TOKEN.fullmatch(text):
         # A caller can pass a whole header line by mistake, and its value can be secret.
-        raise ValueError(f"{text.partition(':')[0]!r} is not a valid header name")
+        raise ValueError(f"{quoted(text.partition(':')[0])} is not a valid header name")
     return text
 
 
@@ -301,28 +305,28 @@ def _text(what: str, value: str) -> str:
 
 
 def check_header_value(name: str, value: object) -> str:
-    """Checks the value of a header and returns its text.
+    """Check the value of a header and return its text.
 
     :arg str name: the name of the header, for the message.
-    :raises TypeError: for anything but a str or a number.
+    :raises TypeError: for any type other than str and number.
     :raises ValueError: as `check_value`.
     """
     if not isinstance(value, (str, int, float)) or isinstance(value, bool):
         raise TypeError(
-            f"value of header {name!r} must be a str or a number, not {type(value).__name__}"
+            f"value of header {quoted(name)} must be a str or a number, not {type(value).__name__}"
         )
-    return check_value(f"value of header {name!r}", exact_text(value).strip(" \t"))
+    return check_value(f"value of header {quoted(name)}", exact_text(value).strip(" \t"))
 
 
 def check_value(what: str, text: str) -> str:
-    """Checks a header value and returns it without the white space around it.
+    """Check a header value and return it without the white space around it.
 
-    That is not part of the value (RFC 9110, section 5.5), and no receiver keeps it.
+    White space around a value is not part of it (RFC 9110, section 5.5).
 
     :arg str what: the name of the value in the message.
     :raises ValueError: for a control character, such as CR, LF or NUL, or a character outside
         Latin-1.
     """
-    if bad := _NOT_IN_A_FIELD.search(text):
+    if bad := _INVALID_IN_VALUE.search(text):
         raise ValueError(f"{what} has {bad[0]!r}, which is invalid in a header")
     return text.strip(" \t")

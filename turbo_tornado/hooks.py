@@ -1,4 +1,4 @@
-"""The hooks ``on_request`` and ``on_response``, and the `RequestEvent` that they receive."""
+"""The hooks ``on_request`` and ``on_response``, and their `RequestEvent`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _FRAMING = ("Content-Length", "Transfer-Encoding")
 
 
 class RequestEvent:
-    """One request of a fetch, as the hooks ``on_request`` and ``on_response`` receive it.
+    """One request of a fetch: the argument of ``on_request`` and ``on_response``.
 
     A fetch has one event for its first request and one for each redirect that it follows. Both
     hooks receive the same object.
@@ -34,8 +34,8 @@ class RequestEvent:
 
     .. attribute:: headers
 
-       `HTTPHeaders`: the headers of the request. Changes by ``on_request`` are sent, with this
-       request only. In ``on_response``, the headers that were sent.
+       `HTTPHeaders`: the headers of the request. The changes of ``on_request`` are sent, but
+       not after a redirect. In ``on_response``, the headers that were sent.
 
     .. attribute:: redirects
 
@@ -113,7 +113,7 @@ class RequestEvent:
         self.state: dict[Any, Any] = {}
 
     def __repr__(self) -> str:
-        # Without the query, which can be secret.
+        # The query can be secret.
         outcome = self.code if self.error is None else type(self.error).__name__
         return f"<RequestEvent {self.method} {self.url.partition('?')[0]} {outcome}>"
 
@@ -133,7 +133,7 @@ class Hooks:
         self.on_response = on_response
 
     def __add__(self, other: Hooks) -> Hooks:
-        """Returns the hooks of both; a function that is in both is called once."""
+        """Return the hooks of both; a function that is in both is called once."""
         return Hooks(
             tuple(dict.fromkeys(self.on_request + other.on_request)),
             tuple(dict.fromkeys(self.on_response + other.on_response)),
@@ -141,7 +141,7 @@ class Hooks:
 
 
 def check_hooks(on_request: Hook | None, on_response: Hook | None) -> Hooks | None:
-    """Returns the hooks of a caller, or ``None`` without hooks.
+    """Return the hooks of a caller, or ``None`` if there are none.
 
     :raises TypeError: for a value that is not callable, and for a coroutine function.
     """
@@ -153,21 +153,21 @@ def check_hooks(on_request: Hook | None, on_response: Hook | None) -> Hooks | No
     )
 
 
-# Those of an instrumentor, which `reset` does not remove, and those of `configure`.
+# Separate, because `reset` removes the hooks of `configure` only.
 _instrumentation: Hooks | None = None
 _configured: Hooks | None = None
 _all: Hooks | None = None
 
 
 def set_instrumentation(hooks: Hooks | None) -> None:
-    """Sets or removes the hooks of an instrumentor. They are called before all others."""
+    """Set or remove the hooks of an instrumentor. They are called before all others."""
     global _instrumentation
     _instrumentation = hooks
     _combine()
 
 
 def add(hooks: Hooks | None) -> None:
-    """Adds hooks for the fetches of all clients."""
+    """Add hooks for the fetches of all clients."""
     global _configured
     if hooks is not None:
         _configured = hooks if _configured is None else _configured + hooks
@@ -175,7 +175,7 @@ def add(hooks: Hooks | None) -> None:
 
 
 def clear() -> None:
-    """Removes the hooks that `add` has added."""
+    """Remove the hooks that `add` has added."""
     global _configured
     _configured = None
     _combine()
@@ -188,7 +188,7 @@ def _combine() -> None:
 
 
 def observer(client_hooks: Hooks | None) -> RequestObserver | None:
-    """Returns the observer of a fetch, or ``None`` if there are no hooks.
+    """Return the observer of a fetch, or ``None`` if there are no hooks.
 
     :arg client_hooks: the hooks of the client, which are called after those of all clients.
     """
@@ -198,7 +198,7 @@ def observer(client_hooks: Hooks | None) -> RequestObserver | None:
 
 
 class RequestObserver:
-    """Calls the hooks of one fetch for each of its requests.
+    """The hooks of one fetch, called for each of its requests.
 
     The methods log the exceptions of a hook. They raise only those that end the program.
     """
@@ -213,7 +213,7 @@ class RequestObserver:
         self._unchanged = (b"", True)
 
     def on_request(self, request: Request) -> None:
-        """Calls ``on_request``, and applies its changes to ``request``."""
+        """Call ``on_request``, and apply its changes to ``request``."""
         self._redirects += 1
         event = RequestEvent(request, self._redirects)
         self._unchanged = (request.header_block, request.keep_alive)
@@ -231,18 +231,18 @@ class RequestObserver:
         self._event = event
 
     def on_result(self, response: Response) -> None:
-        """Records the response to the request."""
+        """Record the response to the request."""
         event = self._event
         if event is not None:
             event.code, event.reason = response.code, response.reason
             event.response_headers, event.time_info = response.headers, response.time_info
 
     def undo(self, request: Request) -> None:
-        """Removes the changes of the hooks, which are not for the request after a redirect."""
+        """Remove the changes of the hooks before a redirect uses the request."""
         request.header_block, request.keep_alive = self._unchanged
 
     def on_end(self, error: BaseException | None) -> None:
-        """Calls ``on_response``, once for each call of `on_request`."""
+        """Call ``on_response``, once for each call of `on_request`."""
         event, self._event = self._event, None
         if event is None:
             return
@@ -264,7 +264,7 @@ def _apply_headers(request: Request, headers: HTTPHeaders) -> None:
         return
     for name in _FRAMING:
         if headers.get_list(name) != unchanged.get_list(name):
-            raise ValueError(f"on_request cannot change {name}")
+            raise ValueError(f"on_request cannot change {name}, which the client sets")
     check_one_host("on_request", headers)
     block = header_block(headers)
     apply_connection(request, headers)

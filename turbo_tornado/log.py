@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import logging
 
-from .errors import printable
+from .messages import printable
 from .request.request import Request
 from .response import HTTPResponse
 
@@ -22,8 +22,8 @@ logger = logging.getLogger("turbo_tornado")
 
 
 def fetched(request: Request | None, response: HTTPResponse) -> None:
-    """Logs the result of a fetch; ``request`` is ``None`` if no request was built."""
-    # Checked first, so that a fetch that is not logged does not pay for the line.
+    """Log the result of a fetch; ``request`` is ``None`` if no request was built."""
+    # Checked first: to build the line costs time.
     if not logger.isEnabledFor(logging.INFO):
         return
     error = response.error
@@ -38,7 +38,7 @@ def fetched(request: Request | None, response: HTTPResponse) -> None:
 
 
 def cancelled(request: Request, milliseconds: float) -> None:
-    """Logs a fetch that was cancelled."""
+    """Log a fetch that was cancelled."""
     if logger.isEnabledFor(logging.INFO):
         logger.info("%s => cancelled %.0fms", _where(request), milliseconds)
 

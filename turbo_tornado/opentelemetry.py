@@ -34,9 +34,9 @@ _METRIC_ATTRIBUTES = (
 
 
 class TurboTornadoInstrumentor(BaseInstrumentor):
-    """The instrumentor of OpenTelemetry for `turbo_tornado.HTTPClient`.
+    """The OpenTelemetry instrumentor for `turbo_tornado.HTTPClient`.
 
-    ``opentelemetry-instrument`` finds and applies it. In a program::
+    ``opentelemetry-instrument`` applies it automatically. In a program, call::
 
         TurboTornadoInstrumentor().instrument()
 
@@ -45,13 +45,13 @@ class TurboTornadoInstrumentor(BaseInstrumentor):
     :arg tracer_provider: the provider of the spans. Default: the global one.
     :arg meter_provider: the provider of the metrics. Default: the global one.
 
-    ``uninstrument()`` ends it. Requests in progress still end their spans.
+    ``uninstrument()`` removes it. Requests in progress still end their spans.
 
     Turbo has no equivalent.
     """
 
     def instrumentation_dependencies(self) -> Collection[str]:
-        """Returns the requirement of the instrumented package.
+        """Return the requirement of the instrumented package.
 
         Turbo has no equivalent.
         """
@@ -66,7 +66,7 @@ class TurboTornadoInstrumentor(BaseInstrumentor):
 
 
 class _Tracing:
-    """The hooks."""
+    """The hooks, which create the spans and record the metrics."""
 
     def __init__(
         self,
@@ -81,7 +81,7 @@ class _Tracing:
             description="Duration of HTTP client requests.",
             explicit_bucket_boundaries_advisory=_BOUNDARIES,
         )
-        # The variable of the conventions. It replaces the whole list.
+        # The conventions define this variable. It replaces the whole list.
         known = os.environ.get("OTEL_INSTRUMENTATION_HTTP_KNOWN_METHODS") or _KNOWN_METHODS
         self._known_methods = frozenset(known.split(","))
 
@@ -98,7 +98,7 @@ class _Tracing:
         )
         event.state[self] = (span, attributes)
         event._request.is_traced = True
-        # Without an SDK, older versions have an invalid span, and the caller's span is sent.
+        # Without an SDK, older versions return an invalid span. The caller's span is then sent.
         is_valid = span.get_span_context().is_valid
         propagate.inject(event.headers, trace.set_span_in_context(span) if is_valid else None)
 
@@ -123,7 +123,7 @@ class _Tracing:
         )
 
     def _attributes(self, event: RequestEvent) -> dict[str, str | int]:
-        """Returns the attributes that a sampler sees."""
+        """Return the attributes that a sampler receives."""
         url = event._request.url
         attributes: dict[str, str | int] = {
             "http.request.method": event.method,
@@ -163,7 +163,7 @@ def _outcome(event: RequestEvent) -> Mapping[str, str | int]:
 
 
 def _description(error: BaseException | None) -> str | None:
-    # The conventions want none for a status code.
+    # The conventions do not allow a description for a status code.
     if error is None:
         return None
     return error.message if isinstance(error, FetchError) else str(error)

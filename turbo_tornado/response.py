@@ -19,8 +19,8 @@ if sys.version_info >= (3, 11):
 elif TYPE_CHECKING:
     from typing_extensions import Self
 
-# Not every codec of Python: idna and punycode take quadratic time, and Python keeps the name of
-# each codec that it has not found.
+# Other codecs are unsafe: idna and punycode take quadratic time. Python also caches the name of
+# each unknown codec.
 _CHARSETS = frozenset({*aliases, *aliases.values(), "koi8_u"})
 _CHARSET = re.compile(r";\s*charset\s*=\s*[\"']?([\w.:+-]{1,40})", re.ASCII | re.IGNORECASE)
 
@@ -38,7 +38,7 @@ class HTTPResponse:
 
     .. attribute:: request
 
-       `HTTPHeaders`: the request as it was sent; after redirects, the last one.
+       `HTTPHeaders`: the request as it was sent. After redirects, the last request.
 
     .. attribute:: code
 
@@ -46,7 +46,7 @@ class HTTPResponse:
 
     .. attribute:: reason
 
-       str: the reason phrase as received, or the standard one if it is empty.
+       str: the reason phrase as received. If it is empty, the standard phrase.
 
     .. attribute:: headers
 
@@ -58,9 +58,9 @@ class HTTPResponse:
 
     .. attribute:: text
 
-       str: the body, decoded by the charset of the Content-Type header. Without a charset, or
-       with an unknown one, UTF-8. Invalid bytes become U+FFFD. Raises ``error`` if it is set.
-       Turbo has no equivalent.
+       str: the body, decoded by the charset of the Content-Type header. Default: UTF-8, also
+       for an unknown charset. Invalid bytes become U+FFFD. Raises ``error`` if it is set. Turbo
+       has no equivalent.
 
     .. attribute:: url
 
@@ -131,7 +131,7 @@ class HTTPResponse:
         # the response. A reference back to the raised error would be a cycle.
         return FetchError(*self._error.args)
 
-    # Computed on demand, because most callers look at neither.
+    # Computed on demand, because most callers use neither.
 
     @property
     def request(self) -> HTTPHeaders:
@@ -150,17 +150,17 @@ class HTTPResponse:
         try:
             return self.body.decode(charset, "replace")
         except (LookupError, UnicodeError):
-            # A codec of Python that is not an encoding of text, such as hex.
+            # Some codecs of Python are not text encodings, such as hex.
             return self.body.decode("utf-8", "replace")
 
     def json(self) -> Any:
-        """Returns the value of a JSON body, in UTF-8, UTF-16 or UTF-32.
+        """Return the value of a JSON body, in UTF-8, UTF-16 or UTF-32.
 
         The status code and the Content-Type are not checked.
 
+        :rtype: any JSON value
         :raises FetchError: ``error``, if it is set.
-        :raises ValueError: for a body that is not valid JSON. A body that is nested too deeply
-            is such a body.
+        :raises ValueError: for invalid JSON, or JSON that is nested too deeply.
 
         Turbo has no equivalent.
         """
@@ -171,17 +171,17 @@ class HTTPResponse:
             raise ValueError("the JSON body is nested too deeply") from None
 
     def raise_for_error(self) -> Self:
-        """Raises ``error`` if it is set, and returns the response otherwise.
+        """Raise ``error`` if it is set, and return the response otherwise.
 
         A status code of 400 or above is not an error.
 
         :rtype: HTTPResponse
-        :raises FetchError: ``error``.
+        :raises FetchError: ``error``, if it is set.
 
         Turbo has no equivalent.
         """
         if self._error is not None:
-            # Without a local variable, which would be a cycle.
+            # A local variable would be a reference cycle with the traceback.
             raise FetchError(*self._error.args)
         return self
 

@@ -11,6 +11,8 @@ from tornado import gen
 from tornado.concurrent import Future
 from tornado.ioloop import IOLoop
 
+from .messages import quoted
+
 Convention = Literal["turbo", "keyword"]
 
 
@@ -20,7 +22,7 @@ def task(
     convention: Convention | None = None,
     **kwargs: Any,
 ) -> Future[Any]:
-    """Calls ``func`` at once with a callback, and returns a future of its results.
+    """Call ``func`` at once with a callback, and return a future of its results.
 
     :arg func: a function that takes a callback.
     :arg args: arguments of ``func``.
@@ -50,7 +52,7 @@ def task(
     if inspect.iscoroutinefunction(func) or gen.is_coroutine_function(func):
         raise TypeError(f"{_name(func)} is a coroutine function; await it instead of task()")
     if convention not in (None, "turbo", "keyword"):
-        raise ValueError(f"convention must be 'turbo' or 'keyword', not {convention!r}")
+        raise ValueError(f"convention must be 'turbo' or 'keyword', not {quoted(convention)}")
     loop = IOLoop.current().asyncio_loop  # type: ignore[attr-defined]
     future: Future[Any] = Future(loop=loop)
     thread = threading.get_ident()

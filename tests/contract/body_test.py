@@ -1,4 +1,4 @@
-"""The keyword ``body`` as an open file or an iterable, and ``files`` sent from the disk."""
+"""The keyword ``body`` as an open file or an iterable, and files on disk."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ async def test_file_from_its_position(sent: Sent, file: BinaryIO) -> None:
     assert (request.body, request.field("Content-Length")) == (b"", "0")
 
 
-async def test_same_bytes_on_the_wire_as_from_memory(sent: Sent, file: BinaryIO) -> None:
+async def test_file_is_sent_like_bytes(sent: Sent, file: BinaryIO) -> None:
     options: dict[str, Any] = {"method": "POST", "headers": {"Content-Type": "a/b", "X-A": "1"}}
     from_file, from_memory = await sent(body=file, **options), await sent(body=DATA, **options)
     assert from_file.raw == from_memory.raw
@@ -192,7 +192,7 @@ async def test_chunks_on_the_wire(fetch: Fetch, raw_peer: MakePeer) -> None:
     assert received == [b"3\r\none\r\n11\r\n" + b"x" * 17 + b"\r\n0\r\n\r\n"]
 
 
-async def test_blocks_are_sent_as_they_come(fetch: Fetch, raw_peer: MakePeer) -> None:
+async def test_blocks_are_sent_immediately(fetch: Fetch, raw_peer: MakePeer) -> None:
     async def script(conn: Connection) -> None:
         await conn.reader.readuntil(b"first\r\n")
         arrived.set()
@@ -327,14 +327,14 @@ async def test_invalid_file(
     assert (await client.fetch(peer.url())).body == b"ok"
 
 
-async def test_used_up_generator(make_client: MakeClient, peer: RawPeer) -> None:
+async def test_exhausted_generator(make_client: MakeClient, peer: RawPeer) -> None:
     async_body, body = blocks(b"a"), generator()
     for iterable in (async_body, body):
         client = make_client()
         assert (await client.fetch(peer.url(), method="POST", body=iterable)).error is None
         error = (await client.fetch(peer.url(), method="POST", body=iterable)).error
         assert error is not None and error.code is errors.INVALID_BODY
-        assert "used up" in error.message
+        assert "exhausted" in error.message
 
 
 class Shrinking(io.BytesIO):
@@ -513,7 +513,7 @@ async def test_generator_is_closed(
         peer.url(),
         method="POST",
         body=async_body() if is_async else body(),
-        request_timeout=0.5 if by == "timeout" else 0,
+        request_timeout=1.0 if by == "timeout" else 0,
     )
     await arrived.wait()
     if by == "cancel":
@@ -546,7 +546,7 @@ def redirecting(code: int) -> Callable[[Connection], Any]:
 
 
 @pytest.mark.parametrize("code", [307, 308])
-async def test_redirect_sends_a_file_again(
+async def test_redirect_repeats_a_file(
     fetch: Fetch, raw_peer: MakePeer, file: BinaryIO, code: int
 ) -> None:
     peer = await raw_peer(redirecting(code))
@@ -612,7 +612,7 @@ async def test_closed_idle_connection(fetch: Fetch, raw_peer: MakePeer, path: Pa
 
 
 @pytest.mark.kept
-async def test_iterable_is_not_sent_twice(fetch: Fetch, raw_peer: MakePeer) -> None:
+async def test_request_with_an_iterable_is_not_retried(fetch: Fetch, raw_peer: MakePeer) -> None:
     async def script(conn: Connection) -> None:
         await conn.read_request()
         await conn.send(response(b"ok"))

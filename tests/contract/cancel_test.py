@@ -1,4 +1,4 @@
-"""A cancelled fetch: stopped at once, in any phase, without a trace."""
+"""A cancelled fetch stops at once, in any phase, and leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ MUCH = 20_000_000
 
 @pytest.fixture(autouse=True)
 def silent(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
-    """Fails a test in which an error is logged."""
+    """Fail a test in which an error is logged."""
     yield
     assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
 
 
 class Peer:
-    """A peer that lets a fetch come to a phase, and sees the client leave.
+    """A peer that lets a fetch reach a phase, and detects the disconnect of the client.
 
-    From its second connection on it answers properly.
+    It responds on its second and later connections.
     """
 
     def __init__(self, phase: str) -> None:
@@ -85,7 +85,7 @@ class Peer:
         else:
             head = OK + b"Content-Length: %d\r\n\r\n" % (2 * MUCH)
         await conn.send(head)
-        # All of it is sent only when the client has read most of it.
+        # The peer has sent everything only when the client has read most of it.
         await conn.send(bytes(MUCH))
 
     async def was_left(self) -> None:
@@ -156,7 +156,7 @@ each_way = pytest.mark.parametrize("cancel", [by_future, by_wait_for, by_task])
 
 
 async def tasks_beyond(before: set[asyncio.Task[Any]]) -> set[asyncio.Task[Any]]:
-    """Returns the tasks that are there and not in ``before``, and do not end."""
+    """Return the tasks that are not in ``before`` and do not end."""
     for _ in range(1000):
         beyond = {task for task in asyncio.all_tasks() - before if not task.done()}
         if not beyond:
@@ -176,7 +176,7 @@ async def assert_works(client: HTTPClient, server: Server) -> None:
 async def test_cancel(peer: Peer, cancel: Cancel, make_client: MakeClient, server: Server) -> None:
     client = make_client({"verify_ca": False})
     await cancel(client.fetch(peer.url, **options(peer)), peer.reached.wait())
-    # Free in the same turn of the loop, not when the transport has noticed.
+    # The client is free in the same iteration of the loop.
     again = client.fetch(server.url("/echo"))
     await peer.was_left()
     res = await again
@@ -196,7 +196,7 @@ async def test_connection_is_not_pooled(peer: Peer, make_client: MakeClient) -> 
 
 @each_phase
 @pytest.mark.kept
-async def test_no_task_is_left(peer: Peer, make_client: MakeClient) -> None:
+async def test_cancel_leaves_no_task(peer: Peer, make_client: MakeClient) -> None:
     before = asyncio.all_tasks()
     client = make_client({"verify_ca": False})
     await by_future(client.fetch(peer.url, **options(peer)), peer.reached.wait())
@@ -205,8 +205,8 @@ async def test_no_task_is_left(peer: Peer, make_client: MakeClient) -> None:
 
 
 def connecting_to(port: int) -> set[str]:
-    """Returns the connections of this process to ``port`` that are in SYN-SENT."""
-    # Those of another process may be to a port that was closed, and is reused by now.
+    """Return the connections of this process to ``port`` that are in SYN-SENT."""
+    # Connections of another process can have the same port, if it was closed and reused.
     own = set()
     for descriptor in Path("/proc/self/fd").iterdir():
         with contextlib.suppress(FileNotFoundError):
@@ -265,7 +265,9 @@ async def test_cancel_one_of_many(make_client: MakeClient, server: Server) -> No
         assert (outcome.error, outcome.body) == (None, b"late")
 
 
-async def test_cancelled_gather_cancels_each(make_client: MakeClient, raw_peer: MakePeer) -> None:
+async def test_cancelled_gather_cancels_each_fetch(
+    make_client: MakeClient, raw_peer: MakePeer
+) -> None:
     left = 0
     all_left = asyncio.Event()
 
@@ -286,7 +288,7 @@ async def test_cancelled_gather_cancels_each(make_client: MakeClient, raw_peer: 
     await asyncio.wait_for(all_left.wait(), 10)
 
 
-async def test_cancel_of_a_busy_answer_leaves_the_first_alone(
+async def test_cancel_of_a_busy_fetch_does_not_affect_the_first(
     make_client: MakeClient, server: Server
 ) -> None:
     client = make_client()
@@ -298,9 +300,7 @@ async def test_cancel_of_a_busy_answer_leaves_the_first_alone(
 
 
 @pytest.mark.kept
-async def test_cancel_after_the_end_changes_nothing(
-    make_client: MakeClient, server: Server
-) -> None:
+async def test_cancel_after_the_end_has_no_effect(make_client: MakeClient, server: Server) -> None:
     client = make_client()
     fetching = client.fetch(server.url("/echo"))
     res = await fetching
@@ -308,7 +308,7 @@ async def test_cancel_after_the_end_changes_nothing(
     assert fetching.result() is res
     res = await client.fetch(server.url("/echo"))
     assert res.error is None
-    # The idle connection has not been taken for the cancelled one.
+    # The client has not closed the idle connection instead of the cancelled one.
     assert server.connections == 1
 
 

@@ -14,7 +14,7 @@ async def peer(raw_peer: MakePeer) -> RawPeer:
 
 @pytest.fixture
 def sent(fetch: Fetch, peer: RawPeer) -> Sent:
-    """Fetches from the peer; returns the request that arrived."""
+    """Fetch from the peer; return the request that arrived."""
 
     async def sent(path: str = "/", kwargs: Any = None, **options: Any) -> Request:
         res = await fetch(peer.url(path), kwargs, **options)
@@ -27,7 +27,7 @@ def sent(fetch: Fetch, peer: RawPeer) -> Sent:
 
 @pytest.fixture
 def refused(make_client: MakeClient, peer: RawPeer) -> Refused:
-    """Fetches, expecting that the call itself raises, sends nothing and frees the client."""
+    """Expect that a call of fetch raises, sends nothing and frees the client."""
 
     async def refused(
         error: type[BaseException], kwargs: Any = None, **options: Any

@@ -1,4 +1,4 @@
-"""Fetches while the process has no file descriptor left."""
+"""Fetches of a process that has used all of its file descriptors."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ asyncio.run(main())
 
 @pytest.mark.kept
 @pytest.mark.skipif(sys.platform != "linux", reason="needs the limit of Linux")
-async def test_no_descriptor_is_left(
+async def test_closing_leaves_no_descriptor_open(
     transport: str, raw_peer: MakePeer, run_python: RunPython
 ) -> None:
     peer = await raw_peer(response(b"good"))

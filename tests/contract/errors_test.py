@@ -1,4 +1,4 @@
-"""Every row of the table of errors, by every cause that it names."""
+"""Every error code, with every cause in the documentation."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from tests.support.certificates import Certificates
 from tests.support.server import Server
 from turbo_tornado import HTTPClient, HTTPResponse, errors
 
-# Far above what any failure here takes, far below the timeouts: a failure that is
-# reported only when a timeout expires fails the test.
+# Much longer than any failure here takes, and much shorter than the timeouts. A failure that
+# is reported only when a timeout expires fails the test.
 TIMEOUTS: dict[str, Any] = {"request_timeout": 30, "connect_timeout": 30}
 PROMPT = 10_000.0
 
@@ -36,7 +36,7 @@ CLOSE, RESET = Act.CLOSE, Act.RESET
 
 
 def peer_that(*acts: bytes | Act) -> Script:
-    """Returns the script of a peer that reads a request and then does ``acts``.
+    """Return the script of a peer that reads a request and then does ``acts``.
 
     Where the last act is neither a close nor a reset, the peer stalls.
     """
@@ -83,7 +83,7 @@ AssertFails = Callable[..., Awaitable[None]]
 
 @pytest.fixture
 def assert_fails(make_client: MakeClient, fetch: Fetch, server: Server) -> AssertFails:
-    """Fetches what fails with a code and words, by a client that is free thereafter."""
+    """Expect an error with a code and words, and a free client afterwards."""
 
     async def assert_fails(url: Any, code: errors, *words: str, **options: Any) -> None:
         client = make_client()
@@ -93,7 +93,7 @@ def assert_fails(make_client: MakeClient, fetch: Fetch, server: Server) -> Asser
     return assert_fails
 
 
-def test_values() -> None:
+def test_values_of_the_codes() -> None:
     assert {member.name: member.value for member in errors} == {
         "INVALID_URL": -1,
         "INVALID_SCHEMA": -2,
@@ -175,22 +175,22 @@ async def test_message_has_no_user_info(path: str, fetch: Fetch, closed_port: in
 # Connecting
 
 
-async def test_refused(assert_fails: AssertFails, closed_port: int) -> None:
+async def test_connection_refused(assert_fails: AssertFails, closed_port: int) -> None:
     words = ("127.0.0.1", str(closed_port), os.strerror(errno.ECONNREFUSED))
     await assert_fails(f"http://127.0.0.1:{closed_port}/", errors.COULD_NOT_CONNECT, *words)
 
 
-async def test_refused_by_each_address(fetch: Fetch, closed_port: int) -> None:
+async def test_connection_refused_by_each_address(fetch: Fetch, closed_port: int) -> None:
     res = await fetch(f"http://localhost:{closed_port}/", **TIMEOUTS)
     assert_failed(res, errors.COULD_NOT_CONNECT, "localhost", str(closed_port))
 
 
-async def test_refused_with_tls(fetch: Fetch, closed_port: int) -> None:
+async def test_connection_refused_with_tls(fetch: Fetch, closed_port: int) -> None:
     res = await fetch(f"https://127.0.0.1:{closed_port}/", **TIMEOUTS)
     assert_failed(res, errors.COULD_NOT_CONNECT, "127.0.0.1", str(closed_port))
 
 
-async def test_refused_on_ipv6(fetch: Fetch) -> None:
+async def test_connection_refused_on_ipv6(fetch: Fetch) -> None:
     try:
         bound = socket.socket(socket.AF_INET6)
         bound.bind(("::1", 0))
@@ -202,13 +202,13 @@ async def test_refused_on_ipv6(fetch: Fetch) -> None:
     assert_failed(res, errors.COULD_NOT_CONNECT, "::1", str(port))
 
 
-async def test_unreachable(assert_fails: AssertFails) -> None:
-    # The kernel itself refuses TCP to the broadcast address: nothing is sent.
+async def test_unreachable_host(assert_fails: AssertFails) -> None:
+    # The kernel refuses TCP to the broadcast address without sending anything.
     words = ("255.255.255.255", "9", os.strerror(errno.ENETUNREACH))
     await assert_fails("http://255.255.255.255:9/", errors.COULD_NOT_CONNECT, *words)
 
 
-async def test_no_such_host(assert_fails: AssertFails) -> None:
+async def test_unknown_host(assert_fails: AssertFails) -> None:
     name = "no-such-host.invalid"
     await assert_fails(f"http://{name}/", errors.COULD_NOT_CONNECT, name)
 
@@ -393,7 +393,7 @@ CUT = {
 
 @pytest.mark.parametrize("act", [CLOSE, RESET])
 @pytest.mark.parametrize("data", CUT.values(), ids=CUT)
-async def test_broken_off(
+async def test_connection_closed_within_the_response(
     data: bytes, act: Act, transport: str, raw_peer: MakePeer, assert_fails: AssertFails
 ) -> None:
     peer = await raw_peer(peer_that(data, act))
@@ -457,8 +457,10 @@ BAD_BODIES = {
 
 
 @pytest.mark.parametrize("data", BAD_BODIES.values(), ids=BAD_BODIES)
-async def test_bad_body(data: bytes, raw_peer: MakePeer, assert_fails: AssertFails) -> None:
-    # The peer keeps the connection open: the bytes alone must tell.
+async def test_invalid_body_of_a_response(
+    data: bytes, raw_peer: MakePeer, assert_fails: AssertFails
+) -> None:
+    # The peer keeps the connection open, so that only the bytes show the error.
     peer = await raw_peer(peer_that(data))
     await assert_fails(peer.url(), errors.SOCKET_ERROR)
     assert len(peer.requests) == 1
@@ -469,7 +471,7 @@ async def test_cut_gzip_until_close(fetch: Fetch, raw_peer: MakePeer) -> None:
     assert_failed(await fetch(peer.url(), **TIMEOUTS), errors.SOCKET_ERROR)
 
 
-async def test_bad_gzip_is_a_body_when_gzip_is_off(fetch: Fetch, raw_peer: MakePeer) -> None:
+async def test_invalid_gzip_without_use_gzip_is_returned(fetch: Fetch, raw_peer: MakePeer) -> None:
     peer = await raw_peer(peer_that(BAD_BODIES["no gzip"]))
     res = await fetch(peer.url(), use_gzip=False)
     assert (res.error, res.body) == (None, b"not gzipped")
@@ -548,7 +550,7 @@ async def test_redirect_max(
         ("/a\tb", errors.INVALID_URL),
     ],
 )
-async def test_redirect_to_nowhere(
+async def test_redirect_to_an_unknown_host(
     location: str, code: errors, raw_peer: MakePeer, assert_fails: AssertFails
 ) -> None:
     peer = await raw_peer(response(b"", f"Location: {location}", status="302 Found"))
@@ -556,7 +558,7 @@ async def test_redirect_to_nowhere(
     assert len(peer.requests) == 1
 
 
-async def test_failure_of_a_later_hop(
+async def test_failure_after_a_redirect(
     assert_fails: AssertFails, server: Server, closed_port: int
 ) -> None:
     url = server.url(f"/redirect-to?url=http://127.0.0.1:{closed_port}/")
@@ -564,7 +566,7 @@ async def test_failure_of_a_later_hop(
 
 
 @pytest.mark.parametrize("code", [400, 404, 500, 503, 599])
-async def test_a_status_code_is_no_error(code: int, fetch: Fetch, server: Server) -> None:
+async def test_status_code_is_not_an_error(code: int, fetch: Fetch, server: Server) -> None:
     res = await fetch(server.url(f"/status/{code}"))
     assert (res.error, res.code, res.body) == (None, code, str(code).encode())
 

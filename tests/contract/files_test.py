@@ -1,4 +1,4 @@
-"""The keyword ``files``, as Tornado's own parser reads it."""
+"""The keyword ``files``, checked by Tornado's parser."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ async def test_no_files(sent: Sent) -> None:
     ("name", "sent_name"),
     [('a"b', "a%22b"), ("é€", "é€"), ("a\\b", "a\\b"), ("a; filename=b", "a; filename=b")],
 )
-async def test_names(sent: Sent, name: str, sent_name: str) -> None:
+async def test_names_of_fields_and_files(sent: Sent, name: str, sent_name: str) -> None:
     request = await sent(method="POST", files={name: (name, b"x")})
     line = f'Content-Disposition: form-data; name="{sent_name}"; filename="{sent_name}"\r\n'
     assert line.encode() in request.body
@@ -178,8 +178,8 @@ async def test_redirect(fetch: Fetch, raw_peer: MakePeer, path: Path, code: int)
         (b"data", TypeError, "files must be a mapping or pairs"),
         ([b"data"], TypeError, "files must be a mapping or pairs"),
         ({1: b""}, TypeError, "a field name must be a str, not int"),
-        ({"f": "report.csv"}, TypeError, "files['f'] cannot be a str; use a pathlib.Path"),
-        ({"f": ("a", "text")}, TypeError, "files['f'] cannot be a str"),
+        ({"f": "report.csv"}, TypeError, "files['f'] must not be a str; pass a pathlib.Path"),
+        ({"f": ("a", "text")}, TypeError, "files['f'] must not be a str"),
         ({"f": io.StringIO("x")}, TypeError, "open it in binary mode"),
         ({"f": 5}, TypeError, "files['f'] must be bytes, a binary file"),
         ({"f": None}, TypeError, "files['f'] must be bytes"),
@@ -242,7 +242,7 @@ UNREADABLE: dict[str, tuple[Callable[[Path], Any], str]] = {
 
 
 @pytest.mark.parametrize(("content", "words"), UNREADABLE.values(), ids=UNREADABLE)
-async def test_unreadable(
+async def test_unreadable_files(
     fetch: Fetch, peer: RawPeer, path: Path, content: Callable[[Path], Any], words: str
 ) -> None:
     res = await fetch(peer.url(), method="POST", files={"f": ("name", content(path))})

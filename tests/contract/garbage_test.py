@@ -1,4 +1,4 @@
-"""Fetches of every kind leave nothing that needs the cyclic garbage collector."""
+"""Fetches do not create reference cycles."""
 
 from __future__ import annotations
 
@@ -186,7 +186,7 @@ def fetcher(
 
 
 @pytest.mark.parametrize("kind", KINDS)
-async def test_nothing_waits_for_the_collector(
+async def test_fetch_leaves_no_reference_cycle(
     kind: str,
     make_client: MakeClient,
     certificates: Certificates,
@@ -202,5 +202,5 @@ async def test_nothing_waits_for_the_collector(
         await fetch()
     await asyncio.sleep(0.01)
     found = gc.collect()
-    # One cycle for each fetch would be more.
+    # One cycle for each fetch would exceed this.
     assert found < FETCHES, f"{found} objects were garbage after {FETCHES} fetches"

@@ -44,13 +44,13 @@ def test_read_in_several_threads() -> None:
         sys.setswitchinterval(interval)
 
 
-def test_is_tornados() -> None:
+def test_is_a_tornado_mapping() -> None:
     assert issubclass(HTTPHeaders, httputil.HTTPHeaders)
 
 
 @pytest.mark.parametrize("key", ["Content-Type", "content-type", "CONTENT-TYPE"])
 @pytest.mark.parametrize("flag", [(), (True,), (False,), ("other",), (None,)])
-def test_get_finds_whatever_the_case(headers: HTTPHeaders, key: str, flag: tuple[Any, ...]) -> None:
+def test_get_ignores_case(headers: HTTPHeaders, key: str, flag: tuple[Any, ...]) -> None:
     assert headers.get(key, *flag) == "text/plain"
 
 
@@ -69,7 +69,7 @@ def test_get_finds_whatever_the_case(headers: HTTPHeaders, key: str, flag: tuple
         ((1,), 1),
     ],
 )
-def test_get_of_a_missing_field(
+def test_get_of_a_missing_header(
     headers: HTTPHeaders, second: tuple[Any, ...], result: object
 ) -> None:
     found = headers.get("X-Missing", *second)
@@ -77,43 +77,43 @@ def test_get_of_a_missing_field(
     assert type(found) is type(result)
 
 
-def test_get_joins_repeated_fields(headers: HTTPHeaders) -> None:
+def test_get_joins_repeated_headers(headers: HTTPHeaders) -> None:
     assert headers.get("set-cookie", True) == "a=1,b=2"
     assert headers.get_list("set-cookie") == ["a=1", "b=2"]
 
 
-def test_add_keeps_what_is_there(headers: HTTPHeaders) -> None:
+def test_add_keeps_existing_values(headers: HTTPHeaders) -> None:
     headers.add("content-type", "text/html")
     assert headers.get_list("Content-Type") == ["text/plain", "text/html"]
 
 
 @pytest.mark.parametrize("flag", [(), (True,), (False,)])
-def test_set_replaces_all_of_the_name(headers: HTTPHeaders, flag: tuple[bool, ...]) -> None:
+def test_set_replaces_all_values(headers: HTTPHeaders, flag: tuple[bool, ...]) -> None:
     headers.set("set-COOKIE", "c=3", *flag)
     assert headers.get_list("Set-Cookie") == ["c=3"]
 
 
-def test_set_of_a_new_field(headers: HTTPHeaders) -> None:
+def test_set_of_a_new_header(headers: HTTPHeaders) -> None:
     headers.set("X-New", "1")
     assert headers["x-new"] == "1"
 
 
 @pytest.mark.parametrize("flag", [(), (True,), (False,)])
-def test_remove_takes_all_of_the_name(headers: HTTPHeaders, flag: tuple[bool, ...]) -> None:
+def test_remove_removes_all_values(headers: HTTPHeaders, flag: tuple[bool, ...]) -> None:
     headers.remove("set-cookie", *flag)
     assert "Set-Cookie" not in headers
     assert headers.get_list("Set-Cookie") == []
     assert list(headers.get_all()) == [("Content-Type", "text/plain")]
 
 
-def test_remove_of_a_missing_field_does_nothing(headers: HTTPHeaders) -> None:
+def test_remove_of_a_missing_header_does_nothing(headers: HTTPHeaders) -> None:
     headers.remove("X-Missing")
     assert len(headers) == 2
 
 
 @pytest.mark.parametrize("method", ["add", "set"])
 @pytest.mark.parametrize(("number", "text"), [(0, "0"), (42, "42"), (-1, "-1"), (1.5, "1.5")])
-def test_a_number_becomes_text(method: str, number: float, text: str) -> None:
+def test_number_becomes_text(method: str, number: float, text: str) -> None:
     headers = HTTPHeaders()
     getattr(headers, method)("X-Number", number)
     assert headers["X-Number"] == text
@@ -122,7 +122,7 @@ def test_a_number_becomes_text(method: str, number: float, text: str) -> None:
 
 @pytest.mark.parametrize("method", ["add", "set"])
 @pytest.mark.parametrize("value", [None, True, b"bytes", ["list"], {}])
-def test_a_value_of_the_wrong_type(headers: HTTPHeaders, method: str, value: object) -> None:
+def test_value_of_the_wrong_type(headers: HTTPHeaders, method: str, value: object) -> None:
     with pytest.raises(TypeError):
         getattr(headers, method)("X-Value", value)
     assert "X-Value" not in headers
@@ -130,21 +130,23 @@ def test_a_value_of_the_wrong_type(headers: HTTPHeaders, method: str, value: obj
 
 @pytest.mark.parametrize("method", ["add", "set"])
 @pytest.mark.parametrize("name", [None, 1, b"X-Name"])
-def test_a_name_of_the_wrong_type(headers: HTTPHeaders, method: str, name: object) -> None:
+def test_name_of_the_wrong_type(headers: HTTPHeaders, method: str, name: object) -> None:
     with pytest.raises(TypeError):
         getattr(headers, method)(name, "value")
 
 
 @pytest.mark.parametrize("method", ["add", "set"])
 @pytest.mark.parametrize("value", ["a\r\nX-B: 1", "a\n", "\ra", "a\0b"])
-def test_a_value_that_would_end_its_line(headers: HTTPHeaders, method: str, value: str) -> None:
+def test_value_with_a_control_character_raises(
+    headers: HTTPHeaders, method: str, value: str
+) -> None:
     with pytest.raises(ValueError):
         getattr(headers, method)("X-Value", value)
     assert "X-Value" not in headers
 
 
 @pytest.mark.parametrize("name", ["", "X Y", "X\r\nY", "X:Y", "X\0", "Ü"])
-def test_add_refuses_a_name_that_is_no_token(headers: HTTPHeaders, name: str) -> None:
+def test_name_that_is_not_a_token_raises(headers: HTTPHeaders, name: str) -> None:
     with pytest.raises(ValueError):
         headers.add(name, "value")
 
@@ -163,7 +165,7 @@ def test_line_accessors(headers: HTTPHeaders, what: str, value: object) -> None:
 
 @pytest.mark.parametrize("what", ["method", "uri", "version"])
 @pytest.mark.parametrize("value", [None, 1, b"GET"])
-def test_line_accessors_want_text(headers: HTTPHeaders, what: str, value: object) -> None:
+def test_line_setters_require_a_str(headers: HTTPHeaders, what: str, value: object) -> None:
     with pytest.raises(TypeError):
         getattr(headers, f"set_{what}")(value)
 
@@ -187,7 +189,7 @@ def test_stringify_as_request(headers: HTTPHeaders) -> None:
     )
 
 
-def test_stringify_as_request_without_fields() -> None:
+def test_stringify_as_request_without_headers() -> None:
     headers = HTTPHeaders()
     headers.set_method("OPTIONS")
     headers.set_uri("*")
@@ -196,7 +198,7 @@ def test_stringify_as_request_without_fields() -> None:
 
 
 @pytest.mark.parametrize("missing", ["method", "uri", "version"])
-def test_stringify_as_request_without_its_line(missing: str) -> None:
+def test_stringify_as_request_with_an_invalid_request_line(missing: str) -> None:
     headers = HTTPHeaders()
     for what, value in {"method": "GET", "uri": "/", "version": "HTTP/1.1"}.items():
         if what != missing:
@@ -245,7 +247,7 @@ def test_copy(headers: HTTPHeaders, duplicate: Callable[[HTTPHeaders], HTTPHeade
     ],
     ids=["mapping", "pairs", "keywords", "tornado", "text"],
 )
-def test_made_as_tornados_are(made: HTTPHeaders) -> None:
+def test_constructor_accepts_the_arguments_of_tornado(made: HTTPHeaders) -> None:
     assert type(made) is HTTPHeaders
     assert list(made.get_all()) == [("A", "1"), ("B", "2")]
 
@@ -287,7 +289,7 @@ RECEIVED = [("Content-Type", "text/plain"), ("X-A", "1"), ("X-A", "2"), ("Conten
         (lambda h: hasattr(h, "no_such_attribute"), False),
     ],
 )
-async def test_received_headers_are_there_at_first_use(
+async def test_received_headers_are_parsed_on_first_use(
     fetch: Fetch, raw_peer: MakePeer, first_use: Callable[[Any], object], result: object
 ) -> None:
     peer = await raw_peer(response(b"ok", "Content-Type: text/plain", "X-A: 1", "x-a: 2"))
@@ -295,7 +297,7 @@ async def test_received_headers_are_there_at_first_use(
     assert first_use(res.headers) == result
 
 
-async def test_received_headers_know_their_status(fetch: Fetch, raw_peer: MakePeer) -> None:
+async def test_received_headers_have_the_status_line(fetch: Fetch, raw_peer: MakePeer) -> None:
     peer = await raw_peer(response(status="404 Not Found"))
     res = await fetch(peer.url())
     assert res.headers.get_status_code() == 404

@@ -34,7 +34,7 @@ def configuration() -> Iterator[None]:
 
 
 class Recorder:
-    """Keeps the events, and the text of each call."""
+    """Stores the events, and the text of each call."""
 
     def __init__(self) -> None:
         self.calls: list[str] = []
@@ -87,7 +87,9 @@ def by_path(**answers: bytes) -> Script:
 # The attributes of an event
 
 
-async def test_a_response(transport: str, recorder: Recorder, raw_peer: MakePeer) -> None:
+async def test_attributes_of_a_response(
+    transport: str, recorder: Recorder, raw_peer: MakePeer
+) -> None:
     peer = await raw_peer(response(b"body", "X-A: b", status="404 Gone"))
     url = peer.url("/a?b=c")
     res = await recorder.client(transport).fetch(
@@ -124,7 +126,7 @@ async def test_each_redirect(transport: str, recorder: Recorder, server: Server)
         ("http://a:0/", errors.INVALID_URL),
     ],
 )
-async def test_a_redirect_that_is_not_followed(
+async def test_redirect_that_is_not_followed(
     transport: str, recorder: Recorder, raw_peer: MakePeer, location: str, code: errors
 ) -> None:
     peer = await raw_peer(redirect(location))
@@ -136,7 +138,7 @@ async def test_a_redirect_that_is_not_followed(
     assert len(recorder.calls) == 2 * len(recorder.events)
 
 
-async def test_an_error(transport: str, recorder: Recorder, closed_port: int) -> None:
+async def test_attributes_of_an_error(transport: str, recorder: Recorder, closed_port: int) -> None:
     res = await recorder.client(transport).fetch(f"http://127.0.0.1:{closed_port}/")
     assert recorder.calls == ["request", "response"]
     [event] = recorder.events
@@ -145,7 +147,7 @@ async def test_an_error(transport: str, recorder: Recorder, closed_port: int) ->
     assert (event.code, event.reason, event.response_headers, event.time_info) == (None,) * 4
 
 
-async def test_an_error_before_the_transport_sends(
+async def test_error_before_the_transport_sends(
     transport: str, recorder: Recorder, server: Server
 ) -> None:
     client = HTTPClient(
@@ -160,14 +162,16 @@ async def test_an_error_before_the_transport_sends(
     assert res.error.code is errors.SSL_ERROR
 
 
-async def test_a_request_that_the_transport_refuses(recorder: Recorder, server: Server) -> None:
+async def test_request_that_the_transport_does_not_support(
+    recorder: Recorder, server: Server
+) -> None:
     with pytest.raises(ValueError) as raised:
         recorder.client("simple").fetch(server.url(), http_version="HTTP/2")
     assert recorder.calls == ["request", "response"]
     assert recorder.events[0].error is raised.value
 
 
-async def test_a_cancelled_fetch(transport: str, recorder: Recorder, raw_peer: MakePeer) -> None:
+async def test_cancelled_fetch(transport: str, recorder: Recorder, raw_peer: MakePeer) -> None:
     peer = await raw_peer(b"")
     future = recorder.client(transport).fetch(peer.url())
     await peer.received()
@@ -176,7 +180,9 @@ async def test_a_cancelled_fetch(transport: str, recorder: Recorder, raw_peer: M
     assert isinstance(recorder.events[0].error, asyncio.CancelledError)
 
 
-async def test_no_request_no_event(transport: str, recorder: Recorder, raw_peer: MakePeer) -> None:
+async def test_no_event_without_a_request(
+    transport: str, recorder: Recorder, raw_peer: MakePeer
+) -> None:
     peer = await raw_peer(b"")
     client = recorder.client(transport)
     for url, options in [("ftp://a/", {}), ("", {}), (peer.url(), {"method": "POST"})]:
@@ -211,7 +217,7 @@ def adding(name: str, value: Any) -> Hook:
     return lambda event: event.headers.add(name, value)
 
 
-async def test_changes_are_sent(transport: str, raw_peer: MakePeer) -> None:
+async def test_changed_headers_are_sent(transport: str, raw_peer: MakePeer) -> None:
     peer = await raw_peer(response(b""))
 
     def change(event: RequestEvent) -> None:
@@ -233,8 +239,10 @@ async def test_changes_are_sent(transport: str, raw_peer: MakePeer) -> None:
 
 
 @pytest.mark.kept
-async def test_changes_are_for_one_request(transport: str, raw_peer: MakePeer) -> None:
-    """A hook that chooses its header by the URL does not send it to another host."""
+async def test_changed_headers_are_not_sent_after_a_redirect(
+    transport: str, raw_peer: MakePeer
+) -> None:
+    """A header that a hook sets for one host is not sent to another host."""
     peer = await raw_peer(by_path(first=redirect("/second")))
 
     def change(event: RequestEvent) -> None:
@@ -252,7 +260,7 @@ async def test_changes_are_for_one_request(transport: str, raw_peer: MakePeer) -
     assert second.field("User-Agent") is not None and second.field("Connection") is None
 
 
-async def test_a_hook_that_only_reads(transport: str, raw_peer: MakePeer) -> None:
+async def test_hook_without_changes(transport: str, raw_peer: MakePeer) -> None:
     peer = await raw_peer(response(b""))
     given = {"x-lower": "1", "User-Agent": "a"}
     await HTTPClient(transport=transport).fetch(peer.url(), headers=given)
@@ -261,7 +269,7 @@ async def test_a_hook_that_only_reads(transport: str, raw_peer: MakePeer) -> Non
     assert peer.requests[0].raw == peer.requests[1].raw
 
 
-async def test_connection_close_closes(transport: str, raw_peer: MakePeer) -> None:
+async def test_connection_close_closes_the_connection(transport: str, raw_peer: MakePeer) -> None:
     peer = await raw_peer(response(b""))
     client = HTTPClient(transport=transport, on_request=adding("Connection", "close"))
     for _ in range(2):
@@ -309,7 +317,7 @@ async def test_invalid_headers(
     assert line.startswith("Exception in the hook test_invalid_headers.<locals>.change: ")
 
 
-async def test_a_header_past_the_checks(
+async def test_header_that_bypasses_the_checks(
     transport: str, raw_peer: MakePeer, caplog: pytest.LogCaptureFixture
 ) -> None:
     peer = await raw_peer(response(b""))
@@ -327,7 +335,7 @@ async def test_a_header_past_the_checks(
 # Which hooks are called, where, and when
 
 
-async def test_hooks_add_up(transport: str, server: Server) -> None:
+async def test_hooks_are_called_in_order(transport: str, server: Server) -> None:
     calls: list[str] = []
 
     def noting(name: str) -> Hook:
@@ -350,7 +358,7 @@ async def test_hooks_add_up(transport: str, server: Server) -> None:
 
 
 @pytest.mark.parametrize("name", ["on_request", "on_response"])
-def test_bad_hooks(name: str) -> None:
+def test_invalid_hooks(name: str) -> None:
     async def coroutine(event: RequestEvent) -> None: ...
 
     for value in ("text", coroutine):
@@ -360,7 +368,7 @@ def test_bad_hooks(name: str) -> None:
             configure(user_agent="not set", **{name: value})  # type: ignore[arg-type]
 
 
-async def test_a_bad_keyword_adds_no_hook(server: Server) -> None:
+async def test_configure_with_an_invalid_keyword_does_not_add_hooks(server: Server) -> None:
     calls: list[RequestEvent] = []
     with pytest.raises(TypeError):
         configure(on_request=calls.append, keep_alive="no")  # type: ignore[arg-type]
@@ -369,7 +377,7 @@ async def test_a_bad_keyword_adds_no_hook(server: Server) -> None:
 
 
 @pytest.mark.parametrize("kind", [asyncio.CancelledError, GeneratorExit])
-async def test_an_exception_is_logged(
+async def test_exception_of_a_hook_is_logged(
     transport: str,
     server: Server,
     recorder: Recorder,
@@ -388,13 +396,13 @@ async def test_an_exception_is_logged(
     res = await client.fetch(server.url("/redirect/1"))
     assert res.code == 200 and res.request.get("X-Lost") is None
     assert recorder.calls == ["request", "response"] * 2
-    where = "Exception in the hook test_an_exception_is_logged.<locals>."
+    where = "Exception in the hook test_exception_of_a_hook_is_logged.<locals>."
     assert log_of(caplog) == [f"{where}bad_request: first", f"{where}bad_response: second"] * 2
     assert {record.levelno for record in caplog.records} == {logging.ERROR}
 
 
 @pytest.mark.parametrize("hook", ["on_request", "on_response"])
-async def test_a_hook_that_ends_the_program(
+async def test_hook_that_ends_the_program(
     hook: str, transport: str, server: Server, run_python: RunPython
 ) -> None:
     program = """
@@ -412,34 +420,35 @@ def hook(event):
 
 client = HTTPClient(transport=transport, **{name: hook})
 
-async def main():
-    global future
-    future = client.fetch(url, request_timeout=0)
-    await asyncio.wait([future])
+futures = []
+
+async def fetch():
+    futures.append(client.fetch(url, request_timeout=0))
+    await asyncio.wait(futures)
 
 loop = asyncio.new_event_loop()
-task = loop.create_task(main())
+task = loop.create_task(fetch())
 try:
     loop.run_until_complete(task)
 except SystemExit:
     calls += range(10)
 assert len(calls) > 10
 loop.run_until_complete(task)
-assert type(future.exception()) is SystemExit
-loop.run_until_complete(main())
-assert future.result().code == 200
+assert type(futures.pop().exception()) is SystemExit
+loop.run_until_complete(fetch())
+assert futures[0].result().code == 200
 loop.close()
 """
     await run_python(program, server.url("/redirect/1"), transport, hook)
 
 
 @pytest.mark.parametrize("outcome", ["response", "cancel"])
-async def test_context(transport: str, server: Server, outcome: str) -> None:
+async def test_context_variables_of_a_hook(transport: str, server: Server, outcome: str) -> None:
     seen: list[str] = []
 
     def note(event: RequestEvent) -> None:
         seen.append(user.get())
-        # Not seen by the caller.
+        # The caller does not receive this change.
         user.set("hook")
 
     async def fetch(name: str) -> None:
@@ -459,7 +468,7 @@ async def test_context(transport: str, server: Server, outcome: str) -> None:
 
 
 @pytest.mark.parametrize("when", ["on_request", "on_response"])
-async def test_a_hook_that_cancels(
+async def test_hook_that_cancels_the_fetch(
     transport: str, raw_peer: MakePeer, recorder: Recorder, when: str
 ) -> None:
     peer = await raw_peer(by_path(first=redirect("/second"), second=redirect("/third")))
@@ -480,7 +489,7 @@ async def test_a_hook_that_cancels(
     assert isinstance(error, asyncio.CancelledError) == (when == "on_request")
 
 
-async def test_a_hook_that_cancels_the_caller_after_the_end(transport: str, server: Server) -> None:
+async def test_hook_that_cancels_the_caller_after_the_end(transport: str, server: Server) -> None:
     tasks: list[asyncio.Task[int]] = []
     client = HTTPClient(transport=transport, on_response=lambda event: tasks[0].cancel())
 
@@ -492,7 +501,7 @@ async def test_a_hook_that_cancels_the_caller_after_the_end(transport: str, serv
         await tasks[0]
 
 
-async def test_a_hook_that_fetches(transport: str, server: Server) -> None:
+async def test_hook_that_fetches(transport: str, server: Server) -> None:
     inner: list[asyncio.Future[Any]] = []
 
     def refresh(event: RequestEvent) -> None:

@@ -1,4 +1,4 @@
-"""Every keyword of ``fetch``: its default, its edges, and what is refused."""
+"""Every keyword of ``fetch``: its default, its limits and its invalid values."""
 
 from __future__ import annotations
 
@@ -95,9 +95,9 @@ async def test_method_is_a_token(refused: Refused, method: str) -> None:
 
 
 @pytest.mark.parametrize("method", ["CONNECT", "connect"])
-async def test_connect_is_refused(refused: Refused, method: str) -> None:
+async def test_method_connect_raises(refused: Refused, method: str) -> None:
     raised = await refused(ValueError, method=method)
-    assert "tunnel" in str(raised)
+    assert "unsupported" in str(raised)
     await refused(ValueError, on_headers=lambda headers: headers.set_method(method))
 
 
@@ -169,9 +169,7 @@ async def test_params_are_a_form(sent: Sent, method: str) -> None:
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "GET"])
 @pytest.mark.parametrize("body", [b"data", ""])
-async def test_params_beside_a_body_are_the_query(
-    sent: Sent, method: str, body: bytes | str
-) -> None:
+async def test_params_with_a_body_are_the_query(sent: Sent, method: str, body: bytes | str) -> None:
     request = await sent("/p", method=method, params={"a": 1}, body=body)
     assert request.target == "/p?a=1"
     assert request.body == (b"data" if body else b"")
@@ -240,7 +238,9 @@ async def test_cookie(sent: Sent, cookie: Any, field: str | None) -> None:
     assert (await sent(cookie=cookie)).field("Cookie") == field
 
 
-async def test_no_cookie_jar(fetch: Fetch, raw_peer: MakePeer, make_client: MakeClient) -> None:
+async def test_cookies_are_not_stored(
+    fetch: Fetch, raw_peer: MakePeer, make_client: MakeClient
+) -> None:
     peer = await raw_peer(response(b"", "Set-Cookie: a=1; Path=/"))
     client = make_client()
     for _ in range(2):
@@ -267,7 +267,7 @@ async def test_unknown_http_version(refused: Refused, version: str) -> None:
     await refused(ValueError, http_version=version)
 
 
-async def test_http_2_is_refused_where_the_transport_cannot(
+async def test_http_2_raises_if_the_transport_does_not_support_it(
     refused: Refused, transport: str
 ) -> None:
     if transport == "curl":
@@ -360,7 +360,7 @@ async def test_on_headers_is_called_once_before_anything_is_sent(
     assert headers.get_method() == "POST"
     assert headers.get_uri() == "/p?x=y"
     assert headers.get_version() == "HTTP/1.1"
-    # complete: what arrived is what was shown
+    # The peer has received the headers that the function has received.
     (request,) = peer.requests
     assert list(headers.get_all()) == request.fields
     assert {name for name, _ in request.fields} == {
@@ -418,7 +418,7 @@ async def test_on_headers_shows_the_form(sent: Sent) -> None:
         (lambda h: h.set("Referer", "http://example.test/"), "Referer", "http://example.test/"),
     ],
 )
-async def test_what_on_headers_changes_is_sent(
+async def test_changes_of_on_headers_are_sent(
     sent: Sent, change: Callable[[HTTPHeaders], None], name: str, value: str | None
 ) -> None:
     request = await sent(on_headers=change)
@@ -427,7 +427,7 @@ async def test_what_on_headers_changes_is_sent(
     )
 
 
-async def test_on_headers_repeats_a_field(sent: Sent) -> None:
+async def test_on_headers_repeats_a_header(sent: Sent) -> None:
     def on_headers(headers: HTTPHeaders) -> None:
         headers.add("X-Twice", "1")
         headers.add("X-Twice", "2")
@@ -456,7 +456,7 @@ async def test_on_headers_changes_the_request_line(sent: Sent) -> None:
         lambda h: h.remove("Content-Length"),
     ],
 )
-async def test_content_length_is_always_ours(
+async def test_content_length_is_set_by_the_client(
     sent: Sent, peer: RawPeer, method: str, change: Callable[[HTTPHeaders], None]
 ) -> None:
     body = b"data" if method == "POST" else None
@@ -464,13 +464,15 @@ async def test_content_length_is_always_ours(
     lengths = [value for name, value in request.fields if name.lower() == "content-length"]
     assert lengths == (["4"] if body else [])
     assert request.body == (body or b"")
-    # the connection is not out of step
+    # The connection can be reused.
     assert (await sent("/next")).target == "/next"
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
 @pytest.mark.parametrize("value", ["chunked", "identity", ""])
-async def test_transfer_encoding_cannot_be_set(refused: Refused, method: str, value: str) -> None:
+async def test_on_headers_cannot_set_transfer_encoding(
+    refused: Refused, method: str, value: str
+) -> None:
     raised = await refused(
         ValueError,
         method=method,
@@ -485,7 +487,7 @@ class OwnError(Exception):
 
 
 @pytest.mark.parametrize("error", [OwnError, ValueError, KeyError, OSError])
-async def test_an_exception_of_on_headers_passes_through(
+async def test_exception_of_on_headers_is_raised_unchanged(
     refused: Refused, error: type[Exception]
 ) -> None:
     mine = error("mine")
@@ -549,7 +551,7 @@ async def test_injection_through_on_headers(
         lambda h: h.__setitem__("X-Field", "€"),
     ],
 )
-async def test_on_headers_makes_no_request(
+async def test_on_headers_with_an_invalid_request_line_raises(
     refused: Refused, change: Callable[[HTTPHeaders], None]
 ) -> None:
     await refused(ValueError, on_headers=change)
@@ -648,11 +650,11 @@ async def test_defaults_of_the_timeouts(peer: RawPeer, transport: str) -> None:
 
 @pytest.mark.parametrize("name", ["request_timeout", "connect_timeout"])
 @pytest.mark.parametrize("seconds", [0, 0.0, None, 30, 30.5, 10**9, 1e308])
-async def test_timeouts_that_do_not_run_out(sent: Sent, name: str, seconds: float) -> None:
+async def test_timeouts_that_do_not_expire(sent: Sent, name: str, seconds: float) -> None:
     await sent(**{name: seconds})
 
 
-async def test_zero_is_no_timeout(fetch: Fetch, server: Any) -> None:
+async def test_zero_disables_a_timeout(fetch: Fetch, server: Any) -> None:
     res = await fetch(server.url("/slow/0.3"), request_timeout=0, connect_timeout=0)
     assert res.body == b"late"
 
@@ -664,7 +666,7 @@ async def test_connect_timeout_ends_with_the_connection(fetch: Fetch, server: An
 
 @pytest.mark.parametrize("name", ["request_timeout", "connect_timeout"])
 @pytest.mark.parametrize("seconds", [-1, -0.001, -math.inf, math.nan])
-async def test_impossible_timeouts(refused: Refused, name: str, seconds: float) -> None:
+async def test_invalid_timeouts(refused: Refused, name: str, seconds: float) -> None:
     raised = await refused(ValueError, **{name: seconds})
     assert name in str(raised)
 
@@ -683,7 +685,7 @@ async def test_impossible_timeouts(refused: Refused, name: str, seconds: float) 
         ({"auth_username": "u" * 200, "auth_password": "p" * 200}, "u" * 200 + ":" + "p" * 200),
     ],
 )
-async def test_auth_is_sent_at_once(
+async def test_auth_is_sent_with_the_first_request(
     sent: Sent, peer: RawPeer, options: dict[str, str], credentials: str
 ) -> None:
     assert (await sent(**options)).field("Authorization") == basic(credentials)
@@ -727,7 +729,7 @@ async def test_user_info_is_auth(
     assert res.url == peer.url("/p")
 
 
-async def test_user_info_is_in_no_message(
+async def test_messages_do_not_contain_user_info(
     fetch: Fetch, closed_port: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
@@ -751,7 +753,7 @@ async def test_user_agent(sent: Sent) -> None:
     assert (await sent(user_agent="mine/1.0 (é)")).field("User-Agent") == "mine/1.0 (é)"
 
 
-# what the calling code must not do
+# mistakes of the caller
 
 
 @pytest.mark.parametrize(
@@ -826,7 +828,7 @@ def test_advice_names_keywords() -> None:
 
 
 @pytest.mark.parametrize("options", [{}, {"method": "POST", "body": ""}])
-async def test_a_request_of_tornado(
+async def test_http_request_as_url_raises(
     make_client: MakeClient, peer: RawPeer, options: dict[str, Any]
 ) -> None:
     client = make_client()
@@ -843,12 +845,12 @@ async def test_unknown_key_of_the_table(refused: Refused, value: object) -> None
 
 
 @pytest.mark.parametrize("name", ["", "xyzzy", 1, None])
-async def test_unknown_key_without_a_neighbour(refused: Refused, name: object) -> None:
+async def test_unknown_key_without_a_similar_name(refused: Refused, name: object) -> None:
     await refused(TypeError, {name: "value"})
 
 
 @pytest.mark.parametrize("kwargs", [1, "method", [("method", "GET")], {"method"}, object()])
-async def test_the_table_is_a_mapping(refused: Refused, kwargs: object) -> None:
+async def test_table_must_be_a_mapping(refused: Refused, kwargs: object) -> None:
     await refused(TypeError, kwargs)
 
 
@@ -899,14 +901,14 @@ async def test_injection(refused: Refused, options: Callable[[str], dict[str, An
 @pytest.mark.parametrize(
     "options", [{"user_agent": "€"}, {"cookie": "a=€"}, {"cookie": {"a": "€"}}]
 )
-async def test_a_field_is_latin_1(refused: Refused, options: dict[str, Any]) -> None:
+async def test_header_is_latin_1(refused: Refused, options: dict[str, Any]) -> None:
     await refused(ValueError, **options)
 
 
 # the table and the keywords
 
 
-async def test_keywords_win_over_the_table(sent: Sent) -> None:
+async def test_keywords_take_precedence_over_the_table(sent: Sent) -> None:
     request = await sent(
         "/p",
         {"method": "PUT", "body": b"table", "user_agent": "table", "cookie": "a=table"},
@@ -919,13 +921,13 @@ async def test_keywords_win_over_the_table(sent: Sent) -> None:
     assert request.field("User-Agent") == "table"
 
 
-async def test_none_is_not_given(sent: Sent) -> None:
+async def test_none_means_the_default(sent: Sent) -> None:
     request = await sent("/", {"user_agent": "table", "cookie": None}, user_agent=None)
     assert request.field("User-Agent") == "table"
     assert request.field("Cookie") is None
 
 
-async def test_the_table_is_not_changed_and_can_be_used_again(sent: Sent, peer: RawPeer) -> None:
+async def test_table_is_not_changed(sent: Sent, peer: RawPeer) -> None:
     table = {
         "method": "post",
         "params": {"a": [1, 2]},
@@ -943,7 +945,7 @@ async def test_the_table_is_not_changed_and_can_be_used_again(sent: Sent, peer: 
     assert first.body == second.body == third.body == b"a=1&a=2"
 
 
-async def test_any_mapping_is_a_table(sent: Sent) -> None:
+async def test_table_can_be_any_mapping(sent: Sent) -> None:
     request = await sent("/", MappingProxyType({"user_agent": "mine"}))
     assert request.field("User-Agent") == "mine"
 
@@ -980,7 +982,7 @@ async def test_busy(make_client: MakeClient, raw_peer: MakePeer) -> None:
     assert (await client.fetch(peer.url("/third"))).body == b"answer"
 
 
-async def test_busy_from_the_moment_of_the_call(make_client: MakeClient, peer: RawPeer) -> None:
+async def test_busy_as_soon_as_fetch_is_called(make_client: MakeClient, peer: RawPeer) -> None:
     client = make_client()
     first, second = client.fetch(peer.url("/first")), client.fetch(peer.url("/second"))
     assert_error(await second, errors.BUSY)
@@ -993,7 +995,7 @@ async def test_other_clients_are_not_busy(make_client: MakeClient, peer: RawPeer
     assert [res.code for res in await asyncio.gather(*fetches)] == [200] * 30
 
 
-async def test_what_comes_before_busy_and_after(make_client: MakeClient, peer: RawPeer) -> None:
+async def test_order_of_busy_and_other_checks(make_client: MakeClient, peer: RawPeer) -> None:
     client = make_client()
     first = client.fetch(peer.url())
     with pytest.raises(TypeError):
@@ -1127,7 +1129,7 @@ async def test_host_is_idna(make_client: MakeClient, url: str, host: str) -> Non
 
     def on_headers(headers: HTTPHeaders) -> None:
         seen.append(headers["Host"])
-        # such a host could only be looked up outside
+        # Such a host would need DNS.
         raise OwnError
 
     with pytest.raises(OwnError):

@@ -1,4 +1,4 @@
-"""max_buffer_size: bytes of decoded body, enforced while the body arrives."""
+"""The limit ``max_buffer_size``, which is enforced while the body arrives."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ PROMPT = 10_000.0
 LIMIT = 1000
 OK = b"HTTP/1.1 200 OK\r\n"
 
-# A peer sends this until it is not read any more, and so much of it the
-# buffers of both sides, and one read of the client, may take.
+# A peer sends this until the client stops reading. The limit covers the buffers of both sides
+# and one read of the client.
 ENDLESS = 400_000_000
 BUFFERED = 80_000_000
 
@@ -35,7 +35,7 @@ def assert_over(res: HTTPResponse, limit: int) -> None:
 
 
 def framed(body: bytes, framing: str, *fields: bytes) -> bytes:
-    """Returns a response with ``body``, whose end is marked by ``framing``."""
+    """Return a response with ``body``, whose end is marked by ``framing``."""
     head = b"".join([OK, *(field + b"\r\n" for field in fields)])
     if framing == "length":
         return head + b"Content-Length: %d\r\n\r\n" % len(body) + body
@@ -63,7 +63,7 @@ def peer_with(data: bytes) -> Any:
 @each_framing
 @pytest.mark.parametrize("zipped", [False, True], ids=["plain", "gzip"])
 @pytest.mark.parametrize("more", [-1, 0, 1, 500])
-async def test_at_the_limit(
+async def test_body_at_the_limit(
     more: int,
     zipped: bool,
     framing: str,
@@ -72,7 +72,7 @@ async def test_at_the_limit(
     raw_peer: MakePeer,
     server: Server,
 ) -> None:
-    # Random bytes: compressed, they are longer than the limit, which counts decoded ones.
+    # Random bytes become longer when compressed, and the limit counts decoded bytes.
     body = os.urandom(LIMIT + more)
     fields = (b"Content-Encoding: gzip",) if zipped else ()
     data = framed(gzip.compress(body) if zipped else body, framing, *fields)
@@ -87,7 +87,7 @@ async def test_at_the_limit(
 
 
 @pytest.mark.parametrize("use_gzip", [True, False])
-async def test_undecoded_body_counts_as_received(
+async def test_undecoded_body_counts_encoded_bytes(
     use_gzip: bool, make_client: MakeClient, raw_peer: MakePeer
 ) -> None:
     body = b"a" * 100_000
@@ -101,7 +101,7 @@ async def test_undecoded_body_counts_as_received(
         assert (res.error, res.body) == (None, packed)
 
 
-async def test_length_over_the_limit_is_not_waited_for(
+async def test_length_over_the_limit_fails_before_the_body(
     make_client: MakeClient, raw_peer: MakePeer
 ) -> None:
     peer = await raw_peer(OK + b"Content-Length: %d\r\n\r\n" % (LIMIT + 1))
@@ -115,7 +115,7 @@ async def test_default_limit(make_client: MakeClient, raw_peer: MakePeer) -> Non
     assert_over(await make_client().fetch(peer.url(), **TIMEOUTS), default)
 
 
-async def test_length_at_the_default_limit_is_waited_for(
+async def test_length_at_the_default_limit_is_accepted(
     make_client: MakeClient, raw_peer: MakePeer
 ) -> None:
     peer = await raw_peer(OK + b"Content-Length: %d\r\n\r\n" % (128 * 1024 * 1024))
@@ -124,7 +124,7 @@ async def test_length_at_the_default_limit_is_waited_for(
     assert res.error.code is errors.REQUEST_TIMEOUT
 
 
-async def test_length_beyond_every_integer(fetch: Fetch, raw_peer: MakePeer) -> None:
+async def test_length_with_thousands_of_digits(fetch: Fetch, raw_peer: MakePeer) -> None:
     peer = await raw_peer(OK + b"Content-Length: " + b"9" * 30 + b"\r\n\r\nhello")
     res = await fetch(peer.url(), **TIMEOUTS)
     assert res.error is not None
@@ -132,18 +132,20 @@ async def test_length_beyond_every_integer(fetch: Fetch, raw_peer: MakePeer) -> 
     assert res.request_time < PROMPT
 
 
-async def test_length_without_body_is_no_body(make_client: MakeClient, raw_peer: MakePeer) -> None:
+async def test_length_of_a_response_without_body_is_not_limited(
+    make_client: MakeClient, raw_peer: MakePeer
+) -> None:
     peer = await raw_peer(OK + b"Content-Length: 1000000000\r\n\r\n")
     res = await make_client(max_buffer_size=LIMIT).fetch(peer.url(), method="HEAD")
     assert (res.error, res.code, res.body) == (None, 200, b"")
     assert res.headers["Content-Length"] == "1000000000"
 
 
-# Stopped as soon as it is over
+# Bodies over the limit are stopped at once
 
 
 class Endless:
-    """A peer that sends for as long as it is listened to, and counts."""
+    """A peer that sends until the client stops reading, and counts the bytes."""
 
     def __init__(self, head: bytes, piece: bytes) -> None:
         self.head = head
@@ -188,7 +190,7 @@ async def test_endless_body(
     assert (await client.fetch(server.url("/bytes/10"))).body == b"x" * 10
 
 
-async def test_one_endless_chunk(make_client: MakeClient, raw_peer: MakePeer) -> None:
+async def test_endless_chunk(make_client: MakeClient, raw_peer: MakePeer) -> None:
     script = Endless(OK + b"Transfer-Encoding: chunked\r\n\r\n7fffffff\r\n", PIECE)
     peer = await raw_peer(script)
     res = await make_client(max_buffer_size=5_000_000).fetch(peer.url(), **TIMEOUTS)
@@ -197,7 +199,7 @@ async def test_one_endless_chunk(make_client: MakeClient, raw_peer: MakePeer) ->
 
 
 def bomb(size: int) -> bytes:
-    """Returns gzip that is a thousandth of the zeros that it stands for."""
+    """Return the gzip data of many zeros, a thousandth of their size."""
     packer = zlib.compressobj(9, zlib.DEFLATED, 31)
     zeros = bytes(1_000_000)
     return b"".join([*(packer.compress(zeros) for _ in range(size // len(zeros))), packer.flush()])
@@ -223,14 +225,16 @@ async def test_compression_bomb(
     assert peak < 10_000_000
 
 
-async def test_bomb_of_many_members(make_client: MakeClient, raw_peer: MakePeer) -> None:
+async def test_compression_bomb_of_many_members(
+    make_client: MakeClient, raw_peer: MakePeer
+) -> None:
     packed = gzip.compress(bytes(1000)) * 50_000
     peer = await raw_peer(response(packed, "Content-Encoding: gzip"))
     res = await make_client(max_buffer_size=LIMIT).fetch(peer.url(), **TIMEOUTS)
     assert_over(res, LIMIT)
 
 
-# Whose limit it is
+# The limit of a client
 
 
 async def test_limit_belongs_to_the_client(make_client: MakeClient, raw_peer: MakePeer) -> None:
@@ -255,7 +259,7 @@ async def test_limit_of_an_error_response(make_client: MakeClient, raw_peer: Mak
     assert_over(await make_client(max_buffer_size=LIMIT).fetch(peer.url(), **TIMEOUTS), LIMIT)
 
 
-async def test_limit_says_nothing_about_the_request(
+async def test_limit_does_not_apply_to_the_request(
     make_client: MakeClient, raw_peer: MakePeer
 ) -> None:
     peer = await raw_peer(response(b"ok"))
@@ -265,7 +269,7 @@ async def test_limit_says_nothing_about_the_request(
     assert len(peer.requests[0].body) == 1_000_000
 
 
-async def test_limit_says_nothing_about_the_head(
+async def test_limit_does_not_apply_to_the_head(
     make_client: MakeClient, raw_peer: MakePeer
 ) -> None:
     peer = await raw_peer(response(b"ok", "X-Long: " + "x" * 5000))
@@ -274,7 +278,7 @@ async def test_limit_says_nothing_about_the_head(
 
 
 @pytest.mark.parametrize("limit", [0, -1])
-def test_limit_that_cannot_be(limit: int) -> None:
+def test_invalid_limit(limit: int) -> None:
     with pytest.raises(ValueError, match="max_buffer_size"):
         HTTPClient(max_buffer_size=limit)
 

@@ -59,7 +59,7 @@ async def test_headers(fetch: Fetch, peer: RawPeer, headers: Any, lines: list[st
         ("Content-Type", {"method": "POST", "params": {"a": 1}}),
     ],
 )
-async def test_headers_replace_the_clients_own(
+async def test_headers_replace_the_default_headers(
     fetch: Fetch, peer: RawPeer, name: str, options: dict[str, Any]
 ) -> None:
     await fetch(peer.url(), **options)
@@ -74,7 +74,7 @@ async def test_headers_replace_the_clients_own(
     ("options", "length"),
     [({}, None), ({"method": "POST", "body": "abc"}, "3"), ({"method": "POST", "body": ""}, "0")],
 )
-async def test_content_length_is_the_clients(
+async def test_content_length_in_headers_is_replaced(
     sent: Sent, options: dict[str, Any], length: str | None
 ) -> None:
     request = await sent(headers={"Content-Length": 77}, **options)
@@ -100,7 +100,7 @@ async def test_keep_alive_in_headers(fetch: Fetch, raw_peer: MakePeer) -> None:
     assert peer.connections == 5
 
 
-async def test_headers_come_before_on_headers(sent: Sent) -> None:
+async def test_headers_are_set_before_on_headers(sent: Sent) -> None:
     seen = []
 
     def on_headers(headers: HTTPHeaders) -> None:
@@ -143,7 +143,7 @@ async def test_invalid_headers(
     assert words in str(await refused(error, headers=headers))
 
 
-async def test_a_default_of_headers(sent: Sent) -> None:
+async def test_default_headers(sent: Sent) -> None:
     configure(headers={"X-A": "1"})
     try:
         assert (await sent()).field("X-A") == "1"
@@ -153,7 +153,7 @@ async def test_a_default_of_headers(sent: Sent) -> None:
         reset()
 
 
-async def test_on_headers_cannot_add_a_host(refused: Refused) -> None:
+async def test_on_headers_cannot_add_a_second_host(refused: Refused) -> None:
     raised = await refused(ValueError, on_headers=lambda headers: headers.add("Host", "b"))
     assert "on_headers can have only one Host" in str(raised)
 
@@ -243,7 +243,7 @@ async def test_json_with_a_content_type_of_headers(sent: Sent) -> None:
     assert request.raw.count(b"Content-Type") == 1
 
 
-async def test_json_none_is_omitted(sent: Sent, fetch: Fetch, peer: RawPeer) -> None:
+async def test_json_none_means_no_body(sent: Sent, fetch: Fetch, peer: RawPeer) -> None:
     request = await sent(json=None)
     assert (request.body, request.field("Content-Type")) == (b"", None)
     res = await fetch(peer.url(), method="POST", json=None)

@@ -1,4 +1,4 @@
-"""The keyword ``proxy``, on loopback proxies of which every byte is chosen."""
+"""The keyword ``proxy``, with loopback proxies that send chosen bytes."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def assert_not_connected(res: HTTPResponse, proxy: RawPeer, words: str = "") -> 
 
 @pytest.mark.parametrize("user_info", ["", f"user:{SECRET}@"])
 @pytest.mark.kept
-async def test_http(fetch: Fetch, raw_peer: MakePeer, user_info: str) -> None:
+async def test_forwarded_http_request(fetch: Fetch, raw_peer: MakePeer, user_info: str) -> None:
     proxy = await raw_peer(response(b"forwarded"))
     for host in ("one.test", "two.test:81"):
         res = await fetch(f"http://{host}/p?a=b", proxy=at(proxy, user_info))
@@ -62,13 +62,13 @@ async def test_http(fetch: Fetch, raw_peer: MakePeer, user_info: str) -> None:
         sent = res.request.stringify_as_request()
         assert request.raw.decode() == f"{sent[:-2]}{own}\r\n"
         assert request.field("Host") == host
-    # The proxy connects to each host by itself.
+    # The proxy opens the connection to each host.
     assert proxy.connections == 1
 
 
 @pytest.mark.parametrize("user_info", ["", f"user:{SECRET}@"])
 @pytest.mark.kept
-async def test_https(
+async def test_https_request_through_a_tunnel(
     client: HTTPClient, origin: RawPeer, raw_peer: MakePeer, user_info: str
 ) -> None:
     proxy = await raw_peer(relay)
@@ -105,7 +105,7 @@ async def test_ipv6_proxy(fetch: Fetch, raw_peer: MakePeer) -> None:
     assert res.body == b"ok"
 
 
-async def test_server_name_is_not_the_proxys(
+async def test_server_name_is_the_origin(
     client: HTTPClient, raw_peer: MakePeer, certificates: Certificates
 ) -> None:
     origin = await raw_peer(response(b"ok"), ssl_context=certificates.server_context("wrong-host"))
@@ -166,7 +166,7 @@ async def test_closed_tunnel_is_replaced(
     closing.set()
     await closed.wait()
     assert (await client.fetch(origin.url(), proxy=at(proxy))).body == b"ok"
-    # libcurl can open a tunnel for a repetition that is then refused.
+    # libcurl can open a tunnel to repeat a request, which the transport then prevents.
     assert proxy.connections in (2, 3)
     assert len(origin.requests) == 2
 
@@ -205,7 +205,7 @@ async def test_407_of_the_origin(
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
-async def test_no_proxy_listens(fetch: Fetch, scheme: str, closed_port: int) -> None:
+async def test_proxy_that_does_not_listen(fetch: Fetch, scheme: str, closed_port: int) -> None:
     res = await fetch(f"{scheme}://one.test/", proxy=f"http://u:{SECRET}@127.0.0.1:{closed_port}")
     assert res.error is not None
     assert res.error.code == errors.COULD_NOT_CONNECT
@@ -227,7 +227,9 @@ async def test_no_proxy_listens(fetch: Fetch, scheme: str, closed_port: int) -> 
     ],
     ids=range(8),
 )
-async def test_odd_proxy(client: HTTPClient, raw_peer: MakePeer, answer: bytes) -> None:
+async def test_invalid_response_of_a_proxy(
+    client: HTTPClient, raw_peer: MakePeer, answer: bytes
+) -> None:
     async def script(conn: Connection) -> None:
         await conn.read_request()
         await conn.send(answer)
@@ -240,7 +242,7 @@ async def test_odd_proxy(client: HTTPClient, raw_peer: MakePeer, answer: bytes) 
     assert_not_connected(res, proxy)
 
 
-async def test_head_of_the_tunnel_in_pieces(
+async def test_response_to_connect_in_pieces(
     client: HTTPClient, origin: RawPeer, raw_peer: MakePeer
 ) -> None:
     async def script(conn: Connection) -> None:
@@ -352,7 +354,7 @@ async def test_redirect_chooses_the_proxy_again(
     environment.setenv("http_proxy", at(proxy, f"user:{SECRET}@"))
     environment.setenv("no_proxy", "127.0.0.1")
     res = await fetch("http://one.test/", proxy="environment")
-    # From the origin, not from a proxy.
+    # The response is from the origin, not from a proxy.
     assert res.code == 407
     request = direct.requests[0]
     assert (request.target, request.field("Proxy-Authorization")) == ("/to", None)
@@ -431,7 +433,7 @@ async def test_foreign_transport(raw_peer: MakePeer) -> None:
     assert (await client.fetch(peer.url())).body == b"ok"
 
 
-async def test_stub_ignores_it() -> None:
+async def test_stub_ignores_the_proxy() -> None:
     with StubTransport() as stub:
         stub.get("http://one.test/p", body="ok")
         res = await HTTPClient().fetch("http://one.test/p", proxy="http://127.0.0.1:1")

@@ -1,4 +1,4 @@
-"""Redirects: followed by the client, one by one, by the same rules on every transport."""
+"""Redirects, which the client follows by the same rules on every transport."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def redirect(location: str | None, code: int = 302, body: bytes = b"") -> bytes:
 
 
 def site(answers: Mapping[str, bytes]) -> Script:
-    """Answers by path; with a body of b"end" for other paths."""
+    """Respond by path, with the body b"end" for other paths."""
 
     async def script(conn: Connection) -> None:
         while True:
@@ -54,14 +54,16 @@ def basic(credentials: str) -> str:
     return "Basic " + base64.b64encode(credentials.encode()).decode()
 
 
-# which, and with what
+# status codes, methods and bodies
 
 
 @pytest.mark.parametrize("code", [301, 302, 303, 307, 308])
 @pytest.mark.parametrize(
     "method", ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "PURGE"]
 )
-async def test_method_and_body(fetch: Fetch, raw_peer: MakePeer, code: int, method: str) -> None:
+async def test_method_and_body_after_a_redirect(
+    fetch: Fetch, raw_peer: MakePeer, code: int, method: str
+) -> None:
     peer = await raw_peer(site({"/start": redirect("/end", code)}))
     with_body = method not in ("GET", "HEAD", "OPTIONS")
     options = {"body": b"data"} if with_body else {}
@@ -89,7 +91,7 @@ async def test_method_and_body(fetch: Fetch, raw_peer: MakePeer, code: int, meth
 
 
 @pytest.mark.parametrize("code", [301, 302, 303])
-async def test_a_form_is_dropped_with_its_fields(
+async def test_form_is_dropped_with_its_headers(
     fetch: Fetch, raw_peer: MakePeer, code: int
 ) -> None:
     peer = await raw_peer(site({"/start": redirect("/end", code)}))
@@ -102,7 +104,7 @@ async def test_a_form_is_dropped_with_its_fields(
 
 @pytest.mark.parametrize("code", [307, 308])
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
-async def test_a_form_is_kept_with_its_fields(
+async def test_form_is_repeated_with_its_headers(
     fetch: Fetch, raw_peer: MakePeer, method: str, code: int
 ) -> None:
     peer = await raw_peer(site({"/start": redirect("/end", code)}))
@@ -114,14 +116,14 @@ async def test_a_form_is_kept_with_its_fields(
     assert second.fields == first.fields
 
 
-async def test_params_in_the_query_are_not_repeated(fetch: Fetch, raw_peer: MakePeer) -> None:
+async def test_params_are_not_added_after_a_redirect(fetch: Fetch, raw_peer: MakePeer) -> None:
     peer = await raw_peer(site({"/start?a=1": redirect("/end?b=2")}))
     res = await fetch(peer.url("/start"), params={"a": 1})
     assert peer.requests[1].target == "/end?b=2"
     assert res.url == peer.url("/end?b=2")
 
 
-async def test_a_large_body_is_sent_again(fetch: Fetch, raw_peer: MakePeer) -> None:
+async def test_large_body_is_repeated(fetch: Fetch, raw_peer: MakePeer) -> None:
     peer = await raw_peer(site({"/start": redirect("/end", 307)}))
     body = bytes(range(256)) * 8192
     res = await fetch(peer.url("/start"), method="PUT", body=body)
@@ -131,7 +133,9 @@ async def test_a_large_body_is_sent_again(fetch: Fetch, raw_peer: MakePeer) -> N
 
 
 @pytest.mark.parametrize("code", [200, 201, 300, 304, 305, 306, 309, 399, 401, 404, 500])
-async def test_other_codes_are_the_response(fetch: Fetch, raw_peer: MakePeer, code: int) -> None:
+async def test_other_status_codes_are_not_followed(
+    fetch: Fetch, raw_peer: MakePeer, code: int
+) -> None:
     peer = await raw_peer(site({"/start": redirect("/end", code)}))
     res = await fetch(peer.url("/start"))
     assert res.code == code
@@ -142,7 +146,7 @@ async def test_other_codes_are_the_response(fetch: Fetch, raw_peer: MakePeer, co
 
 @pytest.mark.parametrize("code", [301, 302, 303, 307, 308])
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST"])
-async def test_without_location_the_3xx_is_the_response(
+async def test_redirect_without_location_is_the_response(
     fetch: Fetch, raw_peer: MakePeer, method: str, code: int
 ) -> None:
     peer = await raw_peer(site({"/start": redirect(None, code, b"nowhere")}))
@@ -156,7 +160,9 @@ async def test_without_location_the_3xx_is_the_response(
 
 
 @pytest.mark.parametrize("code", [301, 302, 303, 307, 308])
-async def test_not_allowed(fetch: Fetch, raw_peer: MakePeer, code: int) -> None:
+async def test_redirect_is_the_response_without_allow_redirects(
+    fetch: Fetch, raw_peer: MakePeer, code: int
+) -> None:
     answers: dict[str, bytes] = {}
     peer = await raw_peer(site(answers))
     for location in ("/end", "ftp://host/", "http://", "http://host:bad/"):
@@ -172,7 +178,9 @@ async def test_not_allowed(fetch: Fetch, raw_peer: MakePeer, code: int) -> None:
             assert len(peer.requests) == 1
 
 
-async def test_the_response_is_that_of_the_last_hop(fetch: Fetch, raw_peer: MakePeer) -> None:
+async def test_response_has_the_attributes_of_the_last_request(
+    fetch: Fetch, raw_peer: MakePeer
+) -> None:
     peer = await raw_peer(
         site(
             {
@@ -191,7 +199,7 @@ async def test_the_response_is_that_of_the_last_hop(fetch: Fetch, raw_peer: Make
     assert [request.target for request in peer.requests] == ["/start", "/next", "/end"]
 
 
-# where to
+# locations
 
 
 @pytest.mark.parametrize(
@@ -211,7 +219,7 @@ async def test_the_response_is_that_of_the_last_hop(fetch: Fetch, raw_peer: Make
         ("..", "/"),
         ("/a:b", "/a:b"),
         ("/%C3%BC", "/%C3%BC"),
-        # what servers send although they should not: UTF-8
+        # UTF-8, which is invalid but common
         ("/\xc3\xbc", "/%C3%BC"),
         ("{origin}/abs", "/abs"),
         ("{origin}", "/"),
@@ -222,7 +230,9 @@ async def test_the_response_is_that_of_the_last_hop(fetch: Fetch, raw_peer: Make
         ("http://user:pass@{host}/abs", "/abs"),
     ],
 )
-async def test_location(fetch: Fetch, raw_peer: MakePeer, location: str, target: str) -> None:
+async def test_location_is_resolved(
+    fetch: Fetch, raw_peer: MakePeer, location: str, target: str
+) -> None:
     answers: dict[str, bytes] = {}
     peer = await raw_peer(site(answers))
     location = location.format(origin=peer.url(""), host=f"127.0.0.1:{peer.port}")
@@ -248,7 +258,9 @@ async def test_location(fetch: Fetch, raw_peer: MakePeer, location: str, target:
         "data:,text",
     ],
 )
-async def test_another_scheme(make_client: MakeClient, raw_peer: MakePeer, location: str) -> None:
+async def test_location_with_another_scheme(
+    make_client: MakeClient, raw_peer: MakePeer, location: str
+) -> None:
     peer = await raw_peer(site({"/start": redirect(location)}))
     client = make_client()
     assert_error(await client.fetch(peer.url("/start")), errors.INVALID_SCHEMA)
@@ -274,9 +286,7 @@ async def test_another_scheme(make_client: MakeClient, raw_peer: MakePeer, locat
         "http://user@/",
     ],
 )
-async def test_an_unparsable_location(
-    make_client: MakeClient, raw_peer: MakePeer, location: str
-) -> None:
+async def test_invalid_location(make_client: MakeClient, raw_peer: MakePeer, location: str) -> None:
     peer = await raw_peer(site({"/start": redirect(location)}))
     client = make_client()
     assert_error(await client.fetch(peer.url("/start")), errors.INVALID_URL)
@@ -295,7 +305,7 @@ async def test_an_unparsable_location(
         (b"/%7e%2e%2E/", "/%7e%2e%2E/"),
     ],
 )
-async def test_the_bytes_of_a_location(
+async def test_bytes_of_a_location(
     fetch: Fetch, raw_peer: MakePeer, location: bytes, target: str
 ) -> None:
     async def script(conn: Connection) -> None:
@@ -313,14 +323,14 @@ async def test_the_bytes_of_a_location(
     assert res.url == peer.url(target)
 
 
-async def test_a_hop_that_fails(fetch: Fetch, raw_peer: MakePeer, closed_port: int) -> None:
+async def test_failure_after_a_redirect(fetch: Fetch, raw_peer: MakePeer, closed_port: int) -> None:
     peer = await raw_peer(site({"/start": redirect(f"http://127.0.0.1:{closed_port}/")}))
     res = await fetch(peer.url("/start"))
     assert_error(res, errors.COULD_NOT_CONNECT)
     assert str(closed_port) in res.error.message
 
 
-# what goes with it, and what does not
+# headers and credentials
 
 
 def credentials_of(peer: RawPeer, number: int = -1) -> list[str | None]:
@@ -351,7 +361,7 @@ GIVEN: dict[str, tuple[str, dict[str, Any], list[str | None]]] = {
 
 @pytest.fixture(params=GIVEN)
 def go(fetch: Fetch, request: pytest.FixtureRequest) -> Go:
-    """Fetches with credentials, and with other headers."""
+    """Fetch with credentials, and with other headers."""
     user_info, options, _ = GIVEN[request.param]
 
     async def go(url: str, **more: Any) -> HTTPResponse:
@@ -375,7 +385,9 @@ def go(fetch: Fetch, request: pytest.FixtureRequest) -> Go:
 
 
 @pytest.mark.parametrize("code", [301, 302, 303, 307, 308])
-async def test_credentials_stay_at_the_origin(go: Any, raw_peer: MakePeer, code: int) -> None:
+async def test_credentials_are_sent_to_the_same_origin(
+    go: Any, raw_peer: MakePeer, code: int
+) -> None:
     answers: dict[str, bytes] = {}
     peer = await raw_peer(site(answers))
     for location in ("/end", peer.url("/end"), f"//127.0.0.1:{peer.port}/end"):
@@ -388,7 +400,7 @@ async def test_credentials_stay_at_the_origin(go: Any, raw_peer: MakePeer, code:
 
 
 @pytest.mark.parametrize("code", [301, 302, 303, 307, 308])
-async def test_credentials_do_not_go_to_another_port(
+async def test_credentials_are_not_sent_to_another_port(
     go: Any, raw_peer: MakePeer, code: int
 ) -> None:
     other = await raw_peer(site({}))
@@ -403,7 +415,7 @@ async def test_credentials_do_not_go_to_another_port(
     assert res.request.stringify_as_request().encode("latin-1") == other.requests[0].raw
 
 
-async def test_credentials_do_not_go_to_another_host(go: Any, raw_peer: MakePeer) -> None:
+async def test_credentials_are_not_sent_to_another_host(go: Any, raw_peer: MakePeer) -> None:
     answers: dict[str, bytes] = {}
     peer = await raw_peer(site(answers))
     answers["/start"] = redirect(f"http://localhost:{peer.port}/end")
@@ -413,7 +425,7 @@ async def test_credentials_do_not_go_to_another_host(go: Any, raw_peer: MakePeer
     assert peer.requests[1].field("Host") == f"localhost:{peer.port}"
 
 
-async def test_the_case_of_a_host_is_no_other_origin(go: Any, raw_peer: MakePeer) -> None:
+async def test_case_of_a_host_does_not_change_the_origin(go: Any, raw_peer: MakePeer) -> None:
     answers: dict[str, bytes] = {}
     peer = await raw_peer(site(answers))
     answers["/start"] = redirect(f"HTTP://LOCALHOST:{peer.port}/end")
@@ -421,7 +433,7 @@ async def test_the_case_of_a_host_is_no_other_origin(go: Any, raw_peer: MakePeer
     assert credentials_of(peer, 0) == credentials_of(peer, 1) == go.expected
 
 
-async def test_credentials_do_not_come_back(go: Any, raw_peer: MakePeer) -> None:
+async def test_credentials_are_not_restored_by_a_redirect_back(go: Any, raw_peer: MakePeer) -> None:
     answers: dict[str, bytes] = {}
     other = await raw_peer(site(answers))
     peer = await raw_peer(site({"/start": redirect(other.url("/back"), 307)}))
@@ -433,7 +445,7 @@ async def test_credentials_do_not_come_back(go: Any, raw_peer: MakePeer) -> None
 
 
 @pytest.mark.parametrize("down", [False, True])
-async def test_credentials_do_not_go_to_another_scheme(
+async def test_credentials_are_not_sent_to_another_scheme(
     make_client: MakeClient, raw_peer: MakePeer, certificates: Any, down: bool
 ) -> None:
     context = certificates.server_context()
@@ -450,7 +462,7 @@ async def test_credentials_do_not_go_to_another_scheme(
     assert credentials_of(last) == [None, None]
 
 
-async def test_credentials_stay_at_a_tls_origin(
+async def test_credentials_are_sent_to_the_same_tls_origin(
     make_client: MakeClient, raw_peer: MakePeer, certificates: Any
 ) -> None:
     peer = await raw_peer(
@@ -462,7 +474,7 @@ async def test_credentials_stay_at_a_tls_origin(
     assert credentials_of(peer, 0) == credentials_of(peer, 1) == [basic("user:pass"), "c=1"]
 
 
-async def test_a_host_that_on_headers_set_stays_at_the_origin(
+async def test_host_header_of_on_headers_is_sent_to_the_same_origin(
     fetch: Fetch, raw_peer: MakePeer
 ) -> None:
     other = await raw_peer(site({}))
@@ -472,18 +484,18 @@ async def test_a_host_that_on_headers_set_stays_at_the_origin(
     assert other.requests[0].field("Host") == f"127.0.0.1:{other.port}"
 
 
-async def test_cookies_of_the_redirect_are_not_taken(fetch: Fetch, raw_peer: MakePeer) -> None:
+async def test_cookies_of_a_redirect_are_not_stored(fetch: Fetch, raw_peer: MakePeer) -> None:
     first = response(b"", "Location: /end", "Set-Cookie: c=1; Path=/", status="302 Found")
     peer = await raw_peer(site({"/start": first}))
     await fetch(peer.url("/start"))
     assert peer.requests[1].field("Cookie") is None
 
 
-# how many
+# the number of redirects
 
 
 @pytest.mark.parametrize(("limit", "given"), [(0, True), (1, True), (4, True), (4, False)])
-async def test_one_redirect_too_many(
+async def test_one_redirect_over_max_redirects(
     make_client: MakeClient, server: Any, limit: int, given: bool
 ) -> None:
     client = make_client()
@@ -492,7 +504,7 @@ async def test_one_redirect_too_many(
     assert_error(res, errors.REDIRECT_MAX)
     assert str(limit) in res.error.message
     assert len(server.requests) == limit + 1
-    # the client is free, and counts anew
+    # The client is free, and the count starts again.
     if limit:
         res = await client.fetch(server.url(f"/redirect/{limit}"), **options)
         assert res.url == server.url("/echo")
@@ -500,22 +512,22 @@ async def test_one_redirect_too_many(
 
 
 @pytest.mark.parametrize("code", [301, 302, 303, 307, 308])
-async def test_every_code_counts(fetch: Fetch, server: Any, code: int) -> None:
+async def test_every_status_code_counts_as_a_redirect(fetch: Fetch, server: Any, code: int) -> None:
     assert (await fetch(server.url(f"/redirect/4?code={code}"))).code == 200
     assert_error(await fetch(server.url(f"/redirect/5?code={code}")), errors.REDIRECT_MAX)
 
 
-async def test_a_circle(fetch: Fetch, raw_peer: MakePeer) -> None:
+async def test_redirect_loop(fetch: Fetch, raw_peer: MakePeer) -> None:
     peer = await raw_peer(redirect("/again"))
     assert_error(await fetch(peer.url("/start")), errors.REDIRECT_MAX)
     assert [request.target for request in peer.requests] == ["/start", *["/again"] * 4]
 
 
-# on which connection, and for how long
+# connections and timeouts
 
 
 @pytest.mark.kept
-async def test_hops_at_one_origin_share_a_connection(fetch: Fetch, raw_peer: MakePeer) -> None:
+async def test_redirect_reuses_the_connection(fetch: Fetch, raw_peer: MakePeer) -> None:
     peer = await raw_peer(
         site({"/a": redirect("/b", body=b"x" * 100_000), "/b": redirect("/c", 307, b"moved")})
     )
@@ -523,7 +535,7 @@ async def test_hops_at_one_origin_share_a_connection(fetch: Fetch, raw_peer: Mak
     assert [request.connection for request in peer.requests] == [1, 1, 1]
 
 
-async def test_hops_without_keep_alive(fetch: Fetch, raw_peer: MakePeer) -> None:
+async def test_redirect_without_keep_alive(fetch: Fetch, raw_peer: MakePeer) -> None:
     peer = await raw_peer(site({"/a": redirect("/b"), "/b": redirect("/c")}))
     assert (await fetch(peer.url("/a"), keep_alive=False)).body == b"end"
     assert [request.connection for request in peer.requests] == [1, 2, 3]
@@ -538,7 +550,7 @@ async def test_hops_without_keep_alive(fetch: Fetch, raw_peer: MakePeer) -> None
         "HTTP/1.1 302 Found\r\nLocation: /end\r\nConnection: close\r\nContent-Length: 0\r\n\r\n",
     ],
 )
-async def test_a_redirect_that_ends_its_connection(
+async def test_redirect_that_closes_its_connection(
     fetch: Fetch, raw_peer: MakePeer, head: str
 ) -> None:
     async def script(conn: Connection) -> None:
@@ -555,14 +567,14 @@ async def test_a_redirect_that_ends_its_connection(
 
 
 @pytest.mark.kept
-async def test_a_chunked_redirect(fetch: Fetch, raw_peer: MakePeer) -> None:
+async def test_chunked_redirect(fetch: Fetch, raw_peer: MakePeer) -> None:
     head = b"HTTP/1.1 302 Found\r\nLocation: /end\r\nTransfer-Encoding: chunked\r\n\r\n"
     peer = await raw_peer(site({"/start": head + b"5\r\nmoved\r\n0\r\n\r\n"}))
     assert (await fetch(peer.url("/start"))).body == b"end"
     assert [request.connection for request in peer.requests] == [1, 1]
 
 
-async def test_the_deadline_is_one_for_all_hops(fetch: Fetch, raw_peer: MakePeer) -> None:
+async def test_request_timeout_applies_to_all_redirects(fetch: Fetch, raw_peer: MakePeer) -> None:
     async def script(conn: Connection) -> None:
         while True:
             await conn.read_request()
@@ -570,7 +582,7 @@ async def test_the_deadline_is_one_for_all_hops(fetch: Fetch, raw_peer: MakePeer
             await conn.send(redirect("/again"))
 
     peer = await raw_peer(script)
-    # one redirect would be in time, and all that are allowed take ten times as long
+    # One redirect would be in time. All allowed redirects take ten times as long.
     res = await fetch(peer.url("/start"), request_timeout=0.3, max_redirects=60)
     assert_error(res, errors.REQUEST_TIMEOUT)
     assert res.request_time >= 270
@@ -584,7 +596,9 @@ async def in_two_slow_hops(conn: Connection) -> None:
         await conn.send(redirect("/end") if request.target == "/start" else response())
 
 
-async def test_a_hop_has_what_is_left_of_the_time(raw_peer: MakePeer, transport: str) -> None:
+async def test_request_after_a_redirect_has_the_remaining_timeout(
+    raw_peer: MakePeer, transport: str
+) -> None:
     peer = await raw_peer(in_two_slow_hops)
     Watched, hops = watched(transport)
     res = await HTTPClient(transport=Watched).fetch(peer.url("/start"), request_timeout=30)
@@ -595,13 +609,13 @@ async def test_a_hop_has_what_is_left_of_the_time(raw_peer: MakePeer, transport:
     assert first.connect_timeout == second.connect_timeout == 20
 
 
-async def test_request_time_is_that_of_all_hops(fetch: Fetch, raw_peer: MakePeer) -> None:
+async def test_request_time_includes_redirects(fetch: Fetch, raw_peer: MakePeer) -> None:
     peer = await raw_peer(in_two_slow_hops)
     assert (await fetch(peer.url("/start"))).request_time >= 200
 
 
 @pytest.mark.kept
-async def test_busy_between_hops(make_client: MakeClient, raw_peer: MakePeer) -> None:
+async def test_busy_during_a_redirect(make_client: MakeClient, raw_peer: MakePeer) -> None:
     go_on = asyncio.Event()
 
     async def script(conn: Connection) -> None:

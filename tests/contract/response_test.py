@@ -1,4 +1,4 @@
-"""Every field of a response, and the ways in which a body arrives."""
+"""Every attribute of a response, and the framings of a body."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TEXT = b"compressed " * 1000
 
 
 def gzipped(data: bytes, level: int = 9) -> bytes:
-    # Without the time of day: parameters must be the same in every process.
+    # Without a timestamp, because the parameters must be the same in every process.
     return gzip.compress(data, level, mtime=0)
 
 
@@ -52,10 +52,10 @@ def byte_by_byte(data: bytes) -> Any:
     return script
 
 
-# fields
+# attributes
 
 
-async def test_every_field(fetch: Fetch, raw_peer: MakePeer) -> None:
+async def test_attributes_of_a_response(fetch: Fetch, raw_peer: MakePeer) -> None:
     peer = await raw_peer(response(b"body", "X-Field: value", status="201 Made"))
     before = time.monotonic()
     res = await fetch(peer.url("/p?x=y#fragment"))
@@ -74,7 +74,7 @@ async def test_every_field(fetch: Fetch, raw_peer: MakePeer) -> None:
     assert type(res.request_time) is float and 0 < res.request_time <= elapsed
 
 
-async def test_every_field_of_an_error(fetch: Fetch, closed_port: int) -> None:
+async def test_attributes_of_an_error(fetch: Fetch, closed_port: int) -> None:
     before = time.monotonic()
     res = await fetch(f"http://127.0.0.1:{closed_port}/")
     elapsed = (time.monotonic() - before) * 1000
@@ -97,7 +97,7 @@ async def test_every_field_of_an_error(fetch: Fetch, closed_port: int) -> None:
         ("http://127.0.0.1/", {"body": 1}),
     ],
 )
-async def test_request_time_is_set_although_nothing_was_sent(
+async def test_request_time_of_an_unsent_request(
     fetch: Fetch, url: str, options: dict[str, Any]
 ) -> None:
     res = await fetch(url, **options)
@@ -105,7 +105,7 @@ async def test_request_time_is_set_although_nothing_was_sent(
     assert type(res.request_time) is float and 0 <= res.request_time < 10_000
 
 
-async def test_request_time_has_the_wait_in_it(fetch: Fetch, server: Any) -> None:
+async def test_request_time_includes_waiting(fetch: Fetch, server: Any) -> None:
     before = time.monotonic()
     res = await fetch(server.url("/slow/0.2"))
     assert 200 <= res.request_time <= (time.monotonic() - before) * 1000
@@ -115,7 +115,7 @@ async def test_request_time_has_the_wait_in_it(fetch: Fetch, server: Any) -> Non
     "code", [200, 201, 202, 206, 226, 299, 400, 401, 403, 404, 418, 429, 451, 500, 503, 599, 999]
 )
 @pytest.mark.kept
-async def test_every_status_is_a_response(fetch: Fetch, raw_peer: MakePeer, code: int) -> None:
+async def test_every_status_code_is_a_response(fetch: Fetch, raw_peer: MakePeer, code: int) -> None:
     peer = await raw_peer(response(b"body", status=f"{code} Words"))
     for _ in range(2):
         res = await fetch(peer.url())
@@ -148,7 +148,9 @@ async def test_reason(fetch: Fetch, raw_peer: MakePeer, status: str, reason: str
 
 
 @pytest.mark.parametrize("status", ["299 ", "799"])
-async def test_no_reason_and_no_standard_one(fetch: Fetch, raw_peer: MakePeer, status: str) -> None:
+async def test_unknown_status_code_without_reason(
+    fetch: Fetch, raw_peer: MakePeer, status: str
+) -> None:
     peer = await raw_peer(response(status=status))
     res = await fetch(peer.url())
     assert res.code == int(status)
@@ -179,7 +181,7 @@ async def test_url(fetch: Fetch, raw_peer: MakePeer, given: str, final: str) -> 
     assert res.url == final.format(port=peer.port)
 
 
-async def test_url_has_the_params(fetch: Fetch, raw_peer: MakePeer) -> None:
+async def test_url_includes_params(fetch: Fetch, raw_peer: MakePeer) -> None:
     peer = await raw_peer(response())
     assert (await fetch(peer.url("/p?x=y"), params={"a": "b c"})).url == peer.url("/p?x=y&a=b%20c")
     res = await fetch(peer.url("/p"), method="POST", params={"a": 1})
@@ -250,7 +252,7 @@ async def test_fetch_in_a_tornado_coroutine(make_client: MakeClient, raw_peer: M
 
 @pytest.mark.parametrize("body", [b"", b"\0", b"text", ALL_BYTES, ALL_BYTES * 8192, b"\r\n" * 9])
 @pytest.mark.kept
-async def test_body_of_a_length(fetch: Fetch, raw_peer: MakePeer, body: bytes) -> None:
+async def test_body_with_content_length(fetch: Fetch, raw_peer: MakePeer, body: bytes) -> None:
     peer = await raw_peer(response(body))
     for _ in range(2):
         res = await fetch(peer.url())
@@ -260,7 +262,7 @@ async def test_body_of_a_length(fetch: Fetch, raw_peer: MakePeer, body: bytes) -
 
 
 @pytest.mark.parametrize("field", ["Content-Length: 10", "Transfer-Encoding: chunked"])
-async def test_204_ends_with_its_head(fetch: Fetch, raw_peer: MakePeer, field: str) -> None:
+async def test_response_204_has_no_body(fetch: Fetch, raw_peer: MakePeer, field: str) -> None:
     peer = await raw_peer(head(field, status="204 No Content"))
     for connections in (1, 2):
         res = await fetch(peer.url())
@@ -282,7 +284,7 @@ async def test_204_ends_with_its_head(fetch: Fetch, raw_peer: MakePeer, field: s
     ],
 )
 @pytest.mark.kept
-async def test_codes_without_a_body(fetch: Fetch, raw_peer: MakePeer, data: bytes) -> None:
+async def test_status_codes_without_a_body(fetch: Fetch, raw_peer: MakePeer, data: bytes) -> None:
     peer = await raw_peer(data)
     for _ in range(2):
         res = await fetch(peer.url())
@@ -306,7 +308,7 @@ async def test_codes_without_a_body(fetch: Fetch, raw_peer: MakePeer, data: byte
     ],
 )
 @pytest.mark.kept
-async def test_head_has_no_body(fetch: Fetch, raw_peer: MakePeer, data: bytes) -> None:
+async def test_response_to_head_has_no_body(fetch: Fetch, raw_peer: MakePeer, data: bytes) -> None:
     peer = await raw_peer(data)
     for _ in range(2):
         res = await fetch(peer.url(), method="HEAD")
@@ -319,9 +321,7 @@ async def test_head_has_no_body(fetch: Fetch, raw_peer: MakePeer, data: bytes) -
 
 
 @pytest.mark.parametrize("method", ["GET", "POST", "DELETE", "PURGE"])
-async def test_every_method_has_a_response_body(
-    fetch: Fetch, raw_peer: MakePeer, method: str
-) -> None:
+async def test_response_body_of_every_method(fetch: Fetch, raw_peer: MakePeer, method: str) -> None:
     peer = await raw_peer(response(b"body"))
     body = b"data" if method == "POST" else None
     assert (await fetch(peer.url(), method=method, body=body)).body == b"body"
@@ -355,7 +355,9 @@ async def test_interim_responses(
         assert peer.connections == 1
 
 
-async def test_an_interim_response_and_nothing_yet(fetch: Fetch, raw_peer: MakePeer) -> None:
+async def test_interim_responses_before_a_delayed_response(
+    fetch: Fetch, raw_peer: MakePeer
+) -> None:
     async def script(conn: Connection) -> None:
         await conn.read_request()
         for _ in range(3):
@@ -408,7 +410,7 @@ async def test_chunked(
 
 
 @pytest.mark.parametrize("coding", ["chunked", "Chunked", "CHUNKED"])
-async def test_the_case_of_a_coding(fetch: Fetch, raw_peer: MakePeer, coding: str) -> None:
+async def test_coding_is_case_insensitive(fetch: Fetch, raw_peer: MakePeer, coding: str) -> None:
     peer = await raw_peer(head(f"transfer-encoding: {coding}") + chunked(b"body"))
     assert (await fetch(peer.url())).body == b"body"
 
@@ -423,7 +425,7 @@ async def test_the_case_of_a_coding(fetch: Fetch, raw_peer: MakePeer, coding: st
     ],
 )
 @pytest.mark.kept
-async def test_byte_by_byte(fetch: Fetch, raw_peer: MakePeer, data: bytes) -> None:
+async def test_response_in_single_bytes(fetch: Fetch, raw_peer: MakePeer, data: bytes) -> None:
     peer = await raw_peer(byte_by_byte(data))
     for _ in range(2):
         res = await fetch(peer.url())
@@ -435,7 +437,7 @@ async def test_byte_by_byte(fetch: Fetch, raw_peer: MakePeer, data: bytes) -> No
 @pytest.mark.parametrize("body", [b"", b"body", ALL_BYTES * 8192])
 @pytest.mark.parametrize("version", ["HTTP/1.1", "HTTP/1.0"])
 @pytest.mark.parametrize("fields", [(), ("Connection: close",)])
-async def test_a_body_without_length_ends_with_the_connection(
+async def test_body_without_length_ends_with_the_connection(
     fetch: Fetch, raw_peer: MakePeer, version: str, body: bytes, fields: tuple[str, ...]
 ) -> None:
     peer = await raw_peer(until_close(head(*fields, version=version) + body))
@@ -447,15 +449,15 @@ async def test_a_body_without_length_ends_with_the_connection(
         assert peer.connections == number
 
 
-async def test_a_1_0_response_of_a_length(fetch: Fetch, raw_peer: MakePeer) -> None:
+async def test_http_1_0_response_with_content_length(fetch: Fetch, raw_peer: MakePeer) -> None:
     peer = await raw_peer(response(b"body", version="HTTP/1.0"))
     for number in (1, 2):
         assert (await fetch(peer.url())).body == b"body"
-        # 1.0 has no keep-alive that was not agreed on
+        # HTTP/1.0 without the header Connection: keep-alive
         assert peer.connections == number
 
 
-async def test_a_1_0_response_that_keeps_the_connection(fetch: Fetch, raw_peer: MakePeer) -> None:
+async def test_http_1_0_response_with_keep_alive(fetch: Fetch, raw_peer: MakePeer) -> None:
     peer = await raw_peer(response(b"body", "Connection: keep-alive", version="HTTP/1.0"))
     for _ in range(2):
         assert (await fetch(peer.url())).body == b"body"
@@ -477,9 +479,9 @@ async def test_a_1_0_response_that_keeps_the_connection(fetch: Fetch, raw_peer: 
         ),
         (gzipped(TEXT) + gzipped(b""), TEXT),
         (gzipped(b"") + gzipped(TEXT), TEXT),
-        # nothing at all
+        # an empty body
         (b"", b""),
-        # far more than came
+        # far more than arrived
         (gzipped(b"\0" * 3_000_000), b"\0" * 3_000_000),
     ],
 )
@@ -507,14 +509,14 @@ async def test_gzip(fetch: Fetch, raw_peer: MakePeer, way: str, data: bytes, bod
     assert peer.connections == (2 if way == "until-close" else 1)
 
 
-async def test_content_length_of_gzip_is_as_received(fetch: Fetch, raw_peer: MakePeer) -> None:
+async def test_content_length_of_gzip_is_unchanged(fetch: Fetch, raw_peer: MakePeer) -> None:
     data = gzipped(TEXT)
     peer = await raw_peer(response(data, "Content-Encoding: gzip"))
     assert (await fetch(peer.url())).headers["Content-Length"] == str(len(data))
 
 
 @pytest.mark.parametrize("name", ["GZIP", "Gzip", "x-gzip", ",gzip", "identity, gzip", "gzip,"])
-async def test_names_of_gzip(fetch: Fetch, raw_peer: MakePeer, name: str) -> None:
+async def test_content_codings_of_gzip(fetch: Fetch, raw_peer: MakePeer, name: str) -> None:
     peer = await raw_peer(response(gzipped(TEXT), f"Content-Encoding: {name}"))
     assert (await fetch(peer.url())).body == TEXT
 
@@ -527,7 +529,7 @@ async def test_several_codings_are_not_decoded(fetch: Fetch, raw_peer: MakePeer)
 
 
 @pytest.mark.parametrize("name", ["identity", "br", "deflate", "zstd", "unheard-of", "br, gzip"])
-async def test_what_was_not_offered_is_not_decoded(
+async def test_unoffered_codings_are_not_decoded(
     fetch: Fetch, raw_peer: MakePeer, name: str
 ) -> None:
     peer = await raw_peer(response(ALL_BYTES, f"Content-Encoding: {name}"))
@@ -536,7 +538,9 @@ async def test_what_was_not_offered_is_not_decoded(
     assert res.body == ALL_BYTES
 
 
-async def test_gzip_that_nobody_names_is_not_decoded(fetch: Fetch, raw_peer: MakePeer) -> None:
+async def test_gzip_without_content_encoding_is_not_decoded(
+    fetch: Fetch, raw_peer: MakePeer
+) -> None:
     peer = await raw_peer(response(gzipped(TEXT)))
     assert gzip.decompress((await fetch(peer.url())).body) == TEXT
 
@@ -590,7 +594,7 @@ async def test_invalid_json(fetch: Fetch, raw_peer: MakePeer, body: bytes) -> No
         res.json()
 
 
-async def test_a_status_is_not_raised(fetch: Fetch, raw_peer: MakePeer) -> None:
+async def test_raise_for_error_ignores_status_codes(fetch: Fetch, raw_peer: MakePeer) -> None:
     peer = await raw_peer(response(b"{}", status="500 Oh"))
     res = await fetch(peer.url())
     assert res.raise_for_error() is res
@@ -606,7 +610,7 @@ async def test_text_and_json_raise_the_error(fetch: Fetch, closed_port: int) -> 
         assert info.value.code is errors.COULD_NOT_CONNECT
 
 
-# a sane server
+# a real server
 
 
 @pytest.mark.parametrize(
@@ -621,7 +625,9 @@ async def test_text_and_json_raise_the_error(fetch: Fetch, closed_port: int) -> 
     ],
 )
 @pytest.mark.kept
-async def test_at_a_server(fetch: Fetch, server: Any, path: str, body: bytes) -> None:
+async def test_response_of_a_tornado_server(
+    fetch: Fetch, server: Any, path: str, body: bytes
+) -> None:
     for _ in range(2):
         res = await fetch(server.url(path))
         assert res.error is None, res.error
@@ -629,7 +635,7 @@ async def test_at_a_server(fetch: Fetch, server: Any, path: str, body: bytes) ->
     assert server.connections == 1
 
 
-async def test_cookies_of_a_server(fetch: Fetch, server: Any) -> None:
+async def test_repeated_set_cookie_headers(fetch: Fetch, server: Any) -> None:
     res = await fetch(server.url("/set-cookie"))
     assert res.headers.get_list("Set-Cookie") == ["a=1; Path=/", "b=2; Path=/; HttpOnly"]
 
@@ -638,17 +644,17 @@ async def test_cookies_of_a_server(fetch: Fetch, server: Any) -> None:
 
 
 @pytest.mark.kept
-async def test_an_idle_connection_is_taken(fetch: Fetch, raw_peer: MakePeer) -> None:
+async def test_idle_connection_is_reused(fetch: Fetch, raw_peer: MakePeer) -> None:
     peer = await raw_peer(response(b"ok"))
     for _ in range(5):
-        # a new client each time: connections belong to the loop
+        # A new client for each fetch, because connections belong to the loop.
         assert (await fetch(peer.url())).body == b"ok"
     assert [request.connection for request in peer.requests] == [1] * 5
 
 
 @pytest.mark.parametrize("method", ["HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "PURGE"])
 @pytest.mark.kept
-async def test_an_idle_connection_is_taken_by_every_method(
+async def test_idle_connection_is_reused_by_every_method(
     fetch: Fetch, raw_peer: MakePeer, method: str
 ) -> None:
     peer = await raw_peer(response())
@@ -658,7 +664,7 @@ async def test_an_idle_connection_is_taken_by_every_method(
     assert [request.connection for request in peer.requests] == [1, 1, 1]
 
 
-async def test_without_keep_alive_each_fetch_has_its_connection(
+async def test_each_fetch_without_keep_alive_opens_a_connection(
     fetch: Fetch, raw_peer: MakePeer, make_client: MakeClient
 ) -> None:
     peer = await raw_peer(response(b"ok"))
@@ -669,7 +675,7 @@ async def test_without_keep_alive_each_fetch_has_its_connection(
 
 
 @pytest.mark.kept
-async def test_without_keep_alive_none_is_taken_and_none_left(
+async def test_fetch_without_keep_alive_does_not_use_the_pool(
     fetch: Fetch, raw_peer: MakePeer
 ) -> None:
     peer = await raw_peer(response(b"ok"))
@@ -678,9 +684,7 @@ async def test_without_keep_alive_none_is_taken_and_none_left(
     assert [request.connection for request in peer.requests] == [1, 2, 1, 3, 1]
 
 
-async def test_without_keep_alive_the_connection_is_closed(
-    fetch: Fetch, raw_peer: MakePeer
-) -> None:
+async def test_connection_is_closed_without_keep_alive(fetch: Fetch, raw_peer: MakePeer) -> None:
     closed = asyncio.Event()
 
     async def script(conn: Connection) -> None:
@@ -695,7 +699,7 @@ async def test_without_keep_alive_the_connection_is_closed(
 
 
 @pytest.mark.parametrize("fields", [("Connection: close",), ("connection: CLOSE",)])
-async def test_a_connection_that_the_peer_will_close_is_not_taken(
+async def test_connection_is_not_reused_after_connection_close(
     fetch: Fetch, raw_peer: MakePeer, fields: tuple[str, ...]
 ) -> None:
     peer = await raw_peer(response(b"ok", *fields))
@@ -704,7 +708,7 @@ async def test_a_connection_that_the_peer_will_close_is_not_taken(
         assert peer.connections == number
 
 
-async def test_bytes_beyond_the_response_are_not_the_next_one(
+async def test_bytes_after_the_response_are_not_the_next_response(
     fetch: Fetch, raw_peer: MakePeer
 ) -> None:
     async def script(conn: Connection) -> None:
@@ -719,9 +723,7 @@ async def test_bytes_beyond_the_response_are_not_the_next_one(
 
 
 @pytest.mark.kept
-async def test_different_origins_have_different_connections(
-    fetch: Fetch, raw_peer: MakePeer
-) -> None:
+async def test_origins_do_not_share_connections(fetch: Fetch, raw_peer: MakePeer) -> None:
     one, two = await raw_peer(response(b"one")), await raw_peer(response(b"two"))
     for _ in range(2):
         assert (await fetch(one.url())).body == b"one"
@@ -730,7 +732,7 @@ async def test_different_origins_have_different_connections(
 
 
 @pytest.mark.kept
-async def test_fetches_at_the_same_time_have_a_connection_each(
+async def test_concurrent_fetches_do_not_share_a_connection(
     fetch: Fetch, raw_peer: MakePeer
 ) -> None:
     arrived = asyncio.Event()
@@ -752,7 +754,9 @@ async def test_fetches_at_the_same_time_have_a_connection_each(
     assert peer.connections == 3
 
 
-async def test_an_idle_connection_that_the_peer_closed(fetch: Fetch, raw_peer: MakePeer) -> None:
+async def test_connection_closed_by_the_peer_is_not_reused(
+    fetch: Fetch, raw_peer: MakePeer
+) -> None:
     closed = asyncio.Event()
 
     async def script(conn: Connection) -> None:
@@ -767,7 +771,7 @@ async def test_an_idle_connection_that_the_peer_closed(fetch: Fetch, raw_peer: M
         body = b"data" if method == "POST" else None
         assert (await fetch(peer.url(), method=method, body=body)).body == b"ok"
         await closed.wait()
-        # On loopback FIN is there at once; the client's side of the loop has yet to see it.
+        # On loopback, the kernel has the FIN at once, before the loop of the client has polled.
         for _ in range(5):
             await asyncio.sleep(0)
     assert [request.connection for request in peer.requests] == [1, 2, 3]
@@ -786,7 +790,7 @@ def ending_at_the_second_request(end: str) -> Script:
 @pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"])
 @pytest.mark.parametrize("end", ["close", "reset"])
 @pytest.mark.kept
-async def test_a_reused_connection_that_is_dead_is_replaced_once(
+async def test_request_on_a_closed_connection_is_retried(
     fetch: Fetch, raw_peer: MakePeer, method: str, end: str
 ) -> None:
     peer = await raw_peer(ending_at_the_second_request(end))
@@ -801,7 +805,7 @@ async def test_a_reused_connection_that_is_dead_is_replaced_once(
 
 
 @pytest.mark.kept
-async def test_the_replacement_is_not_replaced(fetch: Fetch, raw_peer: MakePeer) -> None:
+async def test_request_is_retried_only_once(fetch: Fetch, raw_peer: MakePeer) -> None:
     async def script(conn: Connection) -> None:
         if (await conn.read_request()).target == "/first":
             await conn.send(response())
@@ -820,7 +824,7 @@ async def test_the_replacement_is_not_replaced(fetch: Fetch, raw_peer: MakePeer)
     ("end", "code"), [("close", errors.NO_HEADERS), ("reset", errors.SOCKET_ERROR)]
 )
 @pytest.mark.kept
-async def test_what_is_not_idempotent_is_never_sent_twice(
+async def test_request_that_is_not_idempotent_is_not_retried(
     fetch: Fetch, raw_peer: MakePeer, method: str, end: str, code: errors
 ) -> None:
     peer = await raw_peer(ending_at_the_second_request(end))
@@ -831,7 +835,7 @@ async def test_what_is_not_idempotent_is_never_sent_twice(
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT"])
-async def test_a_fresh_connection_is_tried_once(
+async def test_request_on_a_new_connection_is_not_retried(
     fetch: Fetch, raw_peer: MakePeer, method: str
 ) -> None:
     async def script(conn: Connection) -> None:
@@ -845,7 +849,7 @@ async def test_a_fresh_connection_is_tried_once(
 
 
 @pytest.mark.kept
-async def test_a_request_whose_response_began_is_not_sent_again(
+async def test_request_is_not_retried_after_the_first_byte_of_a_response(
     fetch: Fetch, raw_peer: MakePeer
 ) -> None:
     async def script(conn: Connection) -> None:
@@ -863,7 +867,7 @@ async def test_a_request_whose_response_began_is_not_sent_again(
 
 
 @pytest.mark.parametrize("padding", [1, 8, 100_000])
-async def test_zeros_after_gzip_are_padding(fetch: Fetch, raw_peer: MakePeer, padding: int) -> None:
+async def test_zeros_after_gzip_are_ignored(fetch: Fetch, raw_peer: MakePeer, padding: int) -> None:
     packed = gzip.compress(b"first") + bytes(padding) + gzip.compress(b"second") + bytes(padding)
     peer = await raw_peer(response(packed, "Content-Encoding: gzip"))
     res = await fetch(peer.url())
@@ -871,7 +875,7 @@ async def test_zeros_after_gzip_are_padding(fetch: Fetch, raw_peer: MakePeer, pa
 
 
 async def test_gzip_of_short_pieces(fetch: Fetch, raw_peer: MakePeer) -> None:
-    # As a server packs that sends events one by one.
+    # A server that sends events one by one compresses like this.
     packed = gzip.compress(b"x") * 5_000
     packer = zlib.compressobj(wbits=31)
     packed += b"".join(

@@ -1,6 +1,6 @@
-"""Connections: used again when they can be, and never when they must not be.
+"""Connection reuse: connections are reused if both messages allow it.
 
-The peer counts them, and the requests on each.
+The peer counts the connections, and the requests on each.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ EVIL = response(b"evil")
 
 
 def on_each(*answers: bytes) -> Callable[[Connection], Any]:
-    """Returns the script of a peer that gives ``answers`` in turn, on any connection,
+    """Return the script of a peer that gives ``answers`` in turn, on any connection,
     and then always `GOOD`."""
     left = list(answers)
 
@@ -36,7 +36,7 @@ def on_each(*answers: bytes) -> Callable[[Connection], Any]:
 
 
 def by_connection(peer: RawPeer) -> list[int]:
-    """Returns the connection of each request, counted among those that carried one."""
+    """Return the connection of each request, counted among those that carried one."""
     carriers = list(dict.fromkeys(request.connection for request in peer.requests))
     return [carriers.index(request.connection) + 1 for request in peer.requests]
 
@@ -46,7 +46,7 @@ def assert_body(res: HTTPResponse, body: bytes) -> None:
     assert res.body == body
 
 
-# Used again
+# Reused
 
 REUSABLE: dict[str, tuple[bytes, str]] = {
     "length": (response(b"body"), "GET"),
@@ -71,7 +71,7 @@ REUSABLE: dict[str, tuple[bytes, str]] = {
 
 @pytest.mark.parametrize(("answer", "method"), REUSABLE.values(), ids=REUSABLE)
 @pytest.mark.kept
-async def test_reused(
+async def test_connection_is_reused(
     answer: bytes, method: str, transport: str, fetch: Fetch, raw_peer: MakePeer
 ) -> None:
     peer = await raw_peer(on_each(answer, answer))
@@ -81,13 +81,13 @@ async def test_reused(
         assert res.error is None
     assert_body(await fetch(peer.url()), b"good")
     assert by_connection(peer) == [1, 1, 1]
-    # Nothing stands between two requests.
+    # There is no other data between two requests.
     assert all(request.raw.startswith(request.method.encode()) for request in peer.requests)
     assert peer.requests[2].method == "GET"
 
 
 @pytest.mark.kept
-async def test_reused_by_one_client(
+async def test_connection_is_reused_by_one_client(
     make_client: MakeClient, fetch: Fetch, raw_peer: MakePeer
 ) -> None:
     peer = await raw_peer(GOOD)
@@ -98,7 +98,7 @@ async def test_reused_by_one_client(
 
 
 @pytest.mark.kept
-async def test_reused_by_the_hops_of_a_fetch(fetch: Fetch, raw_peer: MakePeer) -> None:
+async def test_connection_is_reused_after_a_redirect(fetch: Fetch, raw_peer: MakePeer) -> None:
     moved = response(b"moved", "Location: /next", status="302 Found")
     peer = await raw_peer(on_each(moved, moved, moved))
     assert_body(await fetch(peer.url()), b"good")
@@ -106,7 +106,9 @@ async def test_reused_by_the_hops_of_a_fetch(fetch: Fetch, raw_peer: MakePeer) -
 
 
 @pytest.mark.kept
-async def test_as_many_connections_as_at_once(make_client: MakeClient, raw_peer: MakePeer) -> None:
+async def test_one_connection_for_each_concurrent_fetch(
+    make_client: MakeClient, raw_peer: MakePeer
+) -> None:
     together = asyncio.Event()
 
     async def script(conn: Connection) -> None:
@@ -127,7 +129,7 @@ async def test_as_many_connections_as_at_once(make_client: MakeClient, raw_peer:
 
 
 @pytest.mark.kept
-async def test_reused_over_tls(
+async def test_tls_connection_is_reused(
     make_client: MakeClient, raw_peer: MakePeer, certificates: Certificates
 ) -> None:
     peer = await raw_peer(GOOD, certificates.server_context())
@@ -138,7 +140,7 @@ async def test_reused_over_tls(
     assert peer.connections == 1
 
 
-# Not used again
+# Not reused
 
 CLOSING: dict[str, dict[str, Any]] = {
     "HTTP/1.0": {"http_version": "HTTP/1.0"},
@@ -150,10 +152,10 @@ CLOSING: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("options", CLOSING.values(), ids=CLOSING)
 @pytest.mark.kept
-async def test_a_request_that_closes_has_a_connection_of_its_own(
+async def test_request_with_connection_close_does_not_use_the_pool(
     options: dict[str, Any], fetch: Fetch, raw_peer: MakePeer
 ) -> None:
-    # The peer ignores what the request asks for.
+    # The peer ignores the header of the request.
     peer = await raw_peer(GOOD)
     for more in ({}, options, {}):
         assert_body(await fetch(peer.url(), **more), b"good")
@@ -196,7 +198,7 @@ UNFIT: dict[str, tuple[bytes, str]] = {
 
 
 @pytest.mark.parametrize(("answer", "method"), UNFIT.values(), ids=UNFIT)
-async def test_not_reused(
+async def test_connection_is_not_reused(
     answer: bytes, method: str, transport: str, fetch: Fetch, raw_peer: MakePeer
 ) -> None:
     peer = await raw_peer(on_each(answer))
@@ -205,7 +207,7 @@ async def test_not_reused(
     assert res.body in (b"last", b"")
     assert_body(await fetch(peer.url()), b"good")
     if transport == "curl" and answer is UNFIT["a response beyond the last chunk"][0]:
-        # libcurl drops what comes in one read with the last chunk, and does not tell.
+        # libcurl silently drops data that it reads together with the last chunk.
         assert by_connection(peer) in ([1, 1], [1, 2])
     else:
         assert by_connection(peer) == [1, 2]
@@ -231,7 +233,7 @@ FAILURES: dict[str, tuple[bytes, errors]] = {
 
 
 @pytest.mark.parametrize(("answer", "code"), FAILURES.values(), ids=FAILURES)
-async def test_not_reused_after_an_error(
+async def test_connection_is_not_reused_after_an_error(
     answer: bytes, code: errors, make_client: MakeClient, fetch: Fetch, raw_peer: MakePeer
 ) -> None:
     closed = asyncio.Event()
@@ -258,7 +260,7 @@ async def test_not_reused_after_an_error(
     assert by_connection(peer) == [1, 2]
 
 
-async def test_not_reused_after_cancel(
+async def test_connection_is_not_reused_after_cancel(
     make_client: MakeClient, fetch: Fetch, raw_peer: MakePeer
 ) -> None:
     late = asyncio.Event()
@@ -281,7 +283,7 @@ async def test_not_reused_after_cancel(
     assert by_connection(peer) == [1, 2]
 
 
-async def test_not_reused_when_the_request_was_not_taken(fetch: Fetch, raw_peer: MakePeer) -> None:
+async def test_connection_is_not_reused_with_unsent_data(fetch: Fetch, raw_peer: MakePeer) -> None:
     async def script(conn: Connection) -> None:
         if conn.number > 1:
             await conn.read_request()
@@ -289,7 +291,7 @@ async def test_not_reused_when_the_request_was_not_taken(fetch: Fetch, raw_peer:
             return
         await conn.reader.readuntil(b"\r\n\r\n")
         await conn.send(response(b"too large", status="413 Content Too Large"))
-        # The reader is full of the body by now: nothing more of it is taken.
+        # The buffer of the reader is full, so that the peer receives no further data.
         await left.wait()
 
     left = asyncio.Event()
@@ -301,7 +303,9 @@ async def test_not_reused_when_the_request_was_not_taken(fetch: Fetch, raw_peer:
     left.set()
 
 
-async def test_not_reused_after_a_body_until_close(fetch: Fetch, raw_peer: MakePeer) -> None:
+async def test_connection_is_not_reused_after_a_body_until_close(
+    fetch: Fetch, raw_peer: MakePeer
+) -> None:
     async def script(conn: Connection) -> None:
         await conn.read_request()
         await conn.send(OK + b"\r\nuntil close")
@@ -314,7 +318,7 @@ async def test_not_reused_after_a_body_until_close(fetch: Fetch, raw_peer: MakeP
 
 
 @pytest.mark.kept
-async def test_not_reused_with_other_tls_settings(
+async def test_connection_is_not_reused_with_other_tls_settings(
     make_client: MakeClient, raw_peer: MakePeer, certificates: Certificates
 ) -> None:
     peer = await raw_peer(GOOD, certificates.server_context())
@@ -331,7 +335,7 @@ async def test_not_reused_with_other_tls_settings(
     assert by_connection(peer) == [1, 2, 3, 4, 5] * 2
 
 
-async def test_no_trust_from_a_kept_connection(
+async def test_idle_connection_does_not_bypass_verification(
     make_client: MakeClient, raw_peer: MakePeer, certificates: Certificates
 ) -> None:
     peer = await raw_peer(GOOD, certificates.server_context())
@@ -343,7 +347,7 @@ async def test_no_trust_from_a_kept_connection(
 
 
 @pytest.mark.kept
-async def test_not_reused_for_another_host(fetch: Fetch, raw_peer: MakePeer) -> None:
+async def test_connection_is_not_reused_for_another_host(fetch: Fetch, raw_peer: MakePeer) -> None:
     first, second = await raw_peer(GOOD), await raw_peer(response(b"other"))
     for _ in range(2):
         assert_body(await fetch(first.url()), b"good")
@@ -355,7 +359,9 @@ async def test_not_reused_for_another_host(fetch: Fetch, raw_peer: MakePeer) -> 
 
 
 @pytest.mark.kept
-async def test_keep_alive_off(fetch: Fetch, raw_peer: MakePeer) -> None:
+async def test_connection_is_not_reused_without_keep_alive(
+    fetch: Fetch, raw_peer: MakePeer
+) -> None:
     left: asyncio.Queue[int] = asyncio.Queue()
 
     async def script(conn: Connection) -> None:
@@ -370,7 +376,7 @@ async def test_keep_alive_off(fetch: Fetch, raw_peer: MakePeer) -> None:
     assert_body(await fetch(peer.url(), keep_alive=False), b"good")
     assert await asyncio.wait_for(left.get(), 10) == 1
     assert_body(await fetch(peer.url()), b"good")
-    # An idle connection is not taken, and stays what it is.
+    # The idle connection is not used, and stays idle.
     assert_body(await fetch(peer.url(), keep_alive=False), b"good")
     assert await asyncio.wait_for(left.get(), 10) == 3
     assert_body(await fetch(peer.url()), b"good")
@@ -379,18 +385,20 @@ async def test_keep_alive_off(fetch: Fetch, raw_peer: MakePeer) -> None:
     assert said == ["close", None, "close", None]
 
 
-async def test_keep_alive_off_for_each_hop(fetch: Fetch, raw_peer: MakePeer) -> None:
+async def test_connection_is_not_reused_after_a_redirect_without_keep_alive(
+    fetch: Fetch, raw_peer: MakePeer
+) -> None:
     moved = response(b"", "Location: /next", status="302 Found")
     peer = await raw_peer(on_each(moved, moved))
     assert_body(await fetch(peer.url(), keep_alive=False), b"good")
     assert by_connection(peer) == [1, 2, 3]
 
 
-# A peer that sends something without a request
+# A peer that sends unsolicited data
 
 
 class Poisoner:
-    """Answers properly, and when told to, speaks out of turn on its first connection."""
+    """Responds, and sends unsolicited data on its first connection on demand."""
 
     def __init__(self, words: bytes) -> None:
         self.words = words
@@ -421,7 +429,7 @@ each_scheme = pytest.mark.parametrize("scheme", ["http", "https"])
 @pytest.mark.parametrize("noticed", [True, False], ids=["noticed", "unnoticed"])
 @pytest.mark.parametrize("words", [EVIL, b"H", b"\r\n"], ids=["response", "byte", "CR LF"])
 @pytest.mark.kept
-async def test_poisoned_while_idle(
+async def test_unsolicited_data_on_an_idle_connection(
     words: bytes,
     noticed: bool,
     scheme: str,
@@ -437,7 +445,7 @@ async def test_poisoned_while_idle(
     script.speak.set()
     await asyncio.wait_for(script.spoken.wait(), 10)
     if noticed:
-        # Turns of the loop in which the client may see what has come.
+        # Iterations of the loop in which the client can receive the data.
         for _ in range(5):
             await asyncio.sleep(0)
     assert_body(await client.fetch(peer.url(), **TIMEOUTS), b"good")
@@ -447,7 +455,7 @@ async def test_poisoned_while_idle(
 
 
 @pytest.mark.parametrize("together", [True, False], ids=["one record", "two records"])
-async def test_poisoned_at_once_over_tls(
+async def test_unsolicited_data_after_a_response_over_tls(
     together: bool, make_client: MakeClient, raw_peer: MakePeer, certificates: Certificates
 ) -> None:
     async def script(conn: Connection) -> None:
@@ -467,7 +475,7 @@ async def test_poisoned_at_once_over_tls(
     assert by_connection(peer) == [1, 2]
 
 
-async def test_poisoned_by_an_interim_response(fetch: Fetch, raw_peer: MakePeer) -> None:
+async def test_unsolicited_interim_response(fetch: Fetch, raw_peer: MakePeer) -> None:
     peer = await raw_peer(on_each(response(b"first") + b"HTTP/1.1 100 Continue\r\n\r\n"))
     assert_body(await fetch(peer.url()), b"first")
     assert_body(await fetch(peer.url()), b"good")
@@ -481,7 +489,7 @@ async def test_poisoned_by_an_interim_response(fetch: Fetch, raw_peer: MakePeer)
 @pytest.mark.parametrize("method", ["GET", "POST", "PATCH"])
 @pytest.mark.parametrize("end", ["close", "reset"])
 @pytest.mark.kept
-async def test_closed_while_idle(
+async def test_connection_closed_while_idle(
     end: str,
     method: str,
     scheme: str,
@@ -506,7 +514,7 @@ async def test_closed_while_idle(
     assert_body(await client.fetch(peer.url()), b"good")
     end_now.set()
     await asyncio.wait_for(ended.wait(), 10)
-    # Nothing was written on the closed connection, so that even a POST can be sent.
+    # The request was not written on the closed connection, so that a POST can be retried.
     body = None if method == "GET" else b"body"
     res = await client.fetch(peer.url(), method=method, body=body, **TIMEOUTS)
     assert_body(res, b"good")
@@ -528,16 +536,16 @@ async def test_idle_connection_is_closed_when_the_peer_closes(
     peer = await raw_peer(script)
     assert_body(await fetch(peer.url()), b"good")
     if transport == "curl":
-        # libcurl looks at its idle connections when it wants one.
+        # libcurl checks its idle connections when it needs one.
         assert_body(await fetch(peer.url()), b"good")
     await asyncio.wait_for(left.wait(), 10)
 
 
-# Closed when the request was on its way
+# Closed after the request was sent
 
 
 class Leaving:
-    """A peer whose first connections each answer once and leave upon the second request."""
+    """A peer whose first connections respond once, and close at the second request."""
 
     def __init__(self, leave: Callable[[Connection], Any], connections: int = 1) -> None:
         self.leave = leave
@@ -574,7 +582,7 @@ def beginning(data: bytes) -> Callable[[Connection], Any]:
 @pytest.mark.parametrize("leave", [closing, resetting])
 @pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"])
 @pytest.mark.kept
-async def test_idempotent_request_is_sent_again(
+async def test_idempotent_request_is_retried(
     method: str, leave: Any, fetch: Fetch, raw_peer: MakePeer
 ) -> None:
     peer = await raw_peer(Leaving(leave))
@@ -593,7 +601,7 @@ async def test_idempotent_request_is_sent_again(
 )
 @pytest.mark.parametrize("method", ["POST", "PATCH", "CUSTOM"])
 @pytest.mark.kept
-async def test_other_request_is_not_sent_again(
+async def test_other_request_is_not_retried(
     method: str, leave: Any, code: errors, fetch: Fetch, raw_peer: MakePeer
 ) -> None:
     peer = await raw_peer(Leaving(leave))
@@ -613,7 +621,7 @@ async def test_other_request_is_not_sent_again(
     ids=["byte", "status line", "head", "interim response"],
 )
 @pytest.mark.kept
-async def test_not_sent_again_after_a_byte_of_the_response(
+async def test_request_is_not_retried_after_a_byte_of_the_response(
     data: bytes, fetch: Fetch, raw_peer: MakePeer
 ) -> None:
     peer = await raw_peer(Leaving(beginning(data)))
@@ -625,7 +633,7 @@ async def test_not_sent_again_after_a_byte_of_the_response(
 
 
 @pytest.mark.kept
-async def test_sent_again_only_once(fetch: Fetch, raw_peer: MakePeer) -> None:
+async def test_request_is_retried_only_once(fetch: Fetch, raw_peer: MakePeer) -> None:
     async def script(conn: Connection) -> None:
         if conn.number == 1:
             await conn.read_request()
@@ -642,10 +650,10 @@ async def test_sent_again_only_once(fetch: Fetch, raw_peer: MakePeer) -> None:
 
 
 @pytest.mark.kept
-async def test_sent_again_on_a_fresh_connection(
+async def test_request_is_retried_on_a_new_connection(
     make_client: MakeClient, fetch: Fetch, raw_peer: MakePeer
 ) -> None:
-    # Three idle connections, each as bad as the others.
+    # Three idle connections, which are all closed.
     together = asyncio.Event()
 
     async def script(conn: Connection) -> None:
@@ -672,9 +680,7 @@ async def test_sent_again_on_a_fresh_connection(
 
 
 @pytest.mark.kept
-async def test_request_timeout_holds_for_what_is_sent_again(
-    fetch: Fetch, raw_peer: MakePeer
-) -> None:
+async def test_request_timeout_includes_the_retry(fetch: Fetch, raw_peer: MakePeer) -> None:
     async def script(conn: Connection) -> None:
         await conn.read_request()
         if conn.number == 1:

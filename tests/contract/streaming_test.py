@@ -50,7 +50,9 @@ RESPONSES = {
 
 @pytest.mark.parametrize("is_async", [False, True], ids=["plain", "async"])
 @pytest.mark.parametrize("data", RESPONSES.values(), ids=RESPONSES)
-async def test_chunks(fetch: Fetch, raw_peer: MakePeer, data: bytes, is_async: bool) -> None:
+async def test_chunks_of_the_body(
+    fetch: Fetch, raw_peer: MakePeer, data: bytes, is_async: bool
+) -> None:
     async def script(conn: Connection) -> None:
         await conn.read_request()
         await conn.send(data)
@@ -74,7 +76,9 @@ async def test_chunks(fetch: Fetch, raw_peer: MakePeer, data: bytes, is_async: b
 
 
 @pytest.mark.parametrize("data", [response(), b"HTTP/1.1 204 No Content\r\n\r\n"])
-async def test_no_body(fetch: Fetch, raw_peer: MakePeer, data: bytes) -> None:
+async def test_callback_is_not_called_without_a_body(
+    fetch: Fetch, raw_peer: MakePeer, data: bytes
+) -> None:
     chunks: list[bytes] = []
     peer = await raw_peer(data)
     res = await fetch(peer.url(), streaming_callback=chunks.append)
@@ -117,14 +121,16 @@ async def test_only_the_final_response(fetch: Fetch, raw_peer: MakePeer, code: i
     assert (res.code, chunks) == (code, [b"moved"])
 
 
-async def test_not_limited_by_max_buffer_size(make_client: MakeClient, raw_peer: MakePeer) -> None:
+async def test_streamed_body_is_not_limited_by_max_buffer_size(
+    make_client: MakeClient, raw_peer: MakePeer
+) -> None:
     client = make_client(max_buffer_size=1000)
     for data in (RESPONSES["length"], RESPONSES["chunked"], RESPONSES["gzip"]):
         chunks: list[bytes] = []
         peer = await raw_peer(data)
         res = await client.fetch(peer.url(), streaming_callback=chunks.append)
         assert (res.error, b"".join(chunks)) == (None, BODY)
-        # The limit holds again for a body in memory.
+        # The limit applies to a body in memory.
         res = await client.fetch(peer.url())
         assert res.error is not None and res.error.code is errors.SOCKET_ERROR
 
@@ -159,7 +165,7 @@ async def test_kinds_of_callbacks(fetch: Fetch, raw_peer: MakePeer) -> None:
     file = io.BytesIO()
     instance = Callable_()
     for callback, target in (
-        # Its result is a number.
+        # The result of the function is a number.
         (file.write, file),
         (functools.partial(with_prefix, "prefix"), file),
         (lambda chunk: with_prefix("prefix", chunk), file),
@@ -200,8 +206,7 @@ async def test_slow_callback_stops_the_peer(fetch: Fetch, raw_peer: MakePeer) ->
     peer = await raw_peer(script)
     future = asyncio.ensure_future(fetch(peer.url(), streaming_callback=callback))
     await is_waiting.wait()
-    # Until the peer has had the chance to send all of it: it stops when the kernel's buffers
-    # are full.
+    # The peer has time to send everything. It stops when the buffers of the kernel are full.
     before = -1
     while sent != before:
         before = sent
@@ -391,7 +396,7 @@ async def test_end_while_the_callback_waits(
     is_waiting, ended = asyncio.Event(), asyncio.Event()
     client = make_client()
     peer = await raw_peer(script)
-    timeout = 0.3 if by == "timeout" else 0
+    timeout = 1.0 if by == "timeout" else 0
     future = client.fetch(peer.url(), streaming_callback=callback, request_timeout=timeout)
     await is_waiting.wait()
     if by == "cancel":
@@ -525,7 +530,7 @@ async def test_context_variables(fetch: Fetch, raw_peer: MakePeer) -> None:
     assert seen == ["of the caller"] * 2
 
 
-async def test_busy_within_the_callback(make_client: MakeClient, peer: RawPeer) -> None:
+async def test_client_is_busy_within_the_callback(make_client: MakeClient, peer: RawPeer) -> None:
     async def callback(chunk: bytes) -> None:
         busy.append((await client.fetch(peer.url())).error.code)
         other.append((await make_client().fetch(peer.url())).body)
@@ -537,7 +542,7 @@ async def test_busy_within_the_callback(make_client: MakeClient, peer: RawPeer) 
     assert (busy, other) == ([errors.BUSY], [b"ok"])
 
 
-async def test_many_at_once(make_client: MakeClient, raw_peer: MakePeer) -> None:
+async def test_many_streams_at_once(make_client: MakeClient, raw_peer: MakePeer) -> None:
     async def fetch_checksum() -> int:
         checksum = 0
 

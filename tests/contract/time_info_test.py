@@ -1,4 +1,4 @@
-"""``response.time_info``: the phases of a request, where the transport knows them."""
+"""``response.time_info``: the phases of a request."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ PHASES = {
 PHASES["curl", "https"] = PHASES["curl", "http"]
 
 
-async def test_plain(fetch: Fetch, server: Server, transport: str) -> None:
+async def test_time_info_of_http(fetch: Fetch, server: Server, transport: str) -> None:
     info = (await fetch(server.url())).time_info
     assert set(info) == set(PHASES[transport, "http"])
     assert 0 < info["connect"] <= info["starttransfer"] <= info["total"]
 
 
-async def test_tls(
+async def test_time_info_of_tls(
     tls_server: Callable[..., Awaitable[Server]], certificates: Certificates, transport: str
 ) -> None:
     server = await tls_server()
@@ -36,19 +36,19 @@ async def test_tls(
 
 
 @pytest.mark.kept
-async def test_kept_connection_has_no_connect(fetch: Fetch, server: Server) -> None:
+async def test_time_info_of_a_reused_connection(fetch: Fetch, server: Server) -> None:
     await fetch(server.url())
     info = (await fetch(server.url())).time_info
     assert server.connections == 1
     assert info["connect"] == 0 <= info["starttransfer"]
 
 
-async def test_of_the_last_hop(fetch: Fetch, server: Server) -> None:
+async def test_time_info_after_a_redirect(fetch: Fetch, server: Server) -> None:
     res = await fetch(server.url("/redirect/2"))
     assert res.time_info["total"] * 1000 < res.request_time
 
 
-async def test_queue(server: Server, transport: str) -> None:
+async def test_time_info_with_a_queue(server: Server, transport: str) -> None:
     if transport == "curl":
         from turbo_tornado.transports.curl import CurlTransport as Transport
     else:
@@ -62,11 +62,11 @@ async def test_queue(server: Server, transport: str) -> None:
     one_at_a_time.close()
 
 
-async def test_none_with_an_error(fetch: Fetch, closed_port: int) -> None:
+async def test_time_info_of_an_error(fetch: Fetch, closed_port: int) -> None:
     assert (await fetch(f"http://127.0.0.1:{closed_port}/")).time_info is None
 
 
-async def test_does_not_belong_to_the_next(fetch: Fetch, raw_peer: MakePeer) -> None:
+async def test_time_info_is_not_shared(fetch: Fetch, raw_peer: MakePeer) -> None:
     peer = await raw_peer(response(b"x"))
     first, second = [(await fetch(peer.url())).time_info for _ in range(2)]
     assert first is not second

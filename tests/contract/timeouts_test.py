@@ -1,4 +1,4 @@
-"""connect_timeout and request_timeout: in which phase, and which of the two."""
+"""The keywords ``connect_timeout`` and ``request_timeout`` in each phase."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def assert_timeout(res: HTTPResponse, code: errors, *words: str) -> None:
     assert res.error.code is code, f"{res.error.code!r}: {res.error.message}"
     for word in (*words, str(SHORT)):
         assert word in res.error.message
-    # Not before its time, nor after that of the other timeout.
+    # The timeout must not expire early, and not as late as the other timeout.
     assert SHORT * 1000 - 20 <= res.request_time < LONG * 1000 / 2
     others: tuple[Any, ...] = (res.request, res.code, res.reason, res.headers, res.body, res.url)
     assert others == (None,) * len(others)
@@ -33,7 +33,7 @@ async def assert_free(client: HTTPClient, server: Server) -> None:
 
 
 class Stalling:
-    """A peer that sends what it is given and then nothing, and sees the client leave."""
+    """A peer that sends some data and then waits until the client disconnects."""
 
     def __init__(self, *data: bytes, read: bool = True) -> None:
         self.data = data
@@ -56,7 +56,7 @@ class Stalling:
 
 # Connecting
 
-#: The one that expires, also without the other.
+#: The timeout that expires, with and without the other.
 either_timeout = pytest.mark.parametrize(
     ("connect_timeout", "request_timeout", "code"),
     [
@@ -69,7 +69,7 @@ either_timeout = pytest.mark.parametrize(
 
 
 @either_timeout
-async def test_timeout_in_tcp(
+async def test_connect_timeout_in_tcp(
     connect_timeout: float,
     request_timeout: float,
     code: errors,
@@ -86,7 +86,7 @@ async def test_timeout_in_tcp(
 
 
 @either_timeout
-async def test_timeout_in_tls(
+async def test_connect_timeout_in_tls(
     connect_timeout: float,
     request_timeout: float,
     code: errors,
@@ -105,12 +105,14 @@ async def test_timeout_in_tls(
     await assert_free(client, server)
 
 
-async def test_connect_timeout_is_over_with_the_connect(fetch: Fetch, server: Server) -> None:
+async def test_connect_timeout_ends_with_the_connection(fetch: Fetch, server: Server) -> None:
     res = await fetch(server.url("/slow/0.6"), connect_timeout=SHORT, request_timeout=LONG)
     assert (res.error, res.body) == (None, b"late")
 
 
-async def test_connect_timeout_of_a_later_hop(fetch: Fetch, server: Server, blackhole: str) -> None:
+async def test_connect_timeout_after_a_redirect(
+    fetch: Fetch, server: Server, blackhole: str
+) -> None:
     url = server.url(f"/redirect-to?url={blackhole}")
     res = await fetch(url, connect_timeout=SHORT, request_timeout=LONG)
     assert_timeout(res, errors.CONNECT_TIMEOUT, str(urlsplit(blackhole).port))
@@ -152,7 +154,7 @@ async def test_request_timeout_of_a_stalled_response(
 
 
 @pytest.mark.parametrize("connect_timeout", [0, SHORT / 2, LONG])
-async def test_request_timeout_whatever_connect_timeout(
+async def test_request_timeout_shorter_than_connect_timeout(
     connect_timeout: float, fetch: Fetch, raw_peer: MakePeer
 ) -> None:
     peer = await raw_peer(Stalling())
@@ -161,7 +163,7 @@ async def test_request_timeout_whatever_connect_timeout(
 
 
 @pytest.mark.kept
-async def test_request_timeout_on_a_kept_connection(
+async def test_request_timeout_on_a_reused_connection(
     make_client: MakeClient, fetch: Fetch, raw_peer: MakePeer
 ) -> None:
     async def script(conn: Connection) -> None:
@@ -174,12 +176,12 @@ async def test_request_timeout_on_a_kept_connection(
     assert (await fetch(peer.url(), client=client)).body == b"first"
     res = await fetch(peer.url(), client=client, request_timeout=SHORT, connect_timeout=LONG)
     assert_timeout(res, errors.REQUEST_TIMEOUT)
-    # Slow is not closed: nothing is retried.
+    # The connection is slow and not closed, so that the request is not retried.
     assert (len(peer.requests), peer.connections) == (2, 1)
 
 
 @pytest.mark.parametrize("drip", [b"x", b"1\r\nx\r\n"], ids=["until close", "chunked"])
-async def test_request_timeout_is_no_idle_timeout(
+async def test_request_timeout_is_not_an_idle_timeout(
     drip: bytes, fetch: Fetch, raw_peer: MakePeer
 ) -> None:
     fields = b"Transfer-Encoding: chunked\r\n" if len(drip) > 1 else b""
@@ -200,7 +202,7 @@ async def test_request_timeout_while_the_request_is_sent(
     make_client: MakeClient, fetch: Fetch, raw_peer: MakePeer, server: Server
 ) -> None:
     async def script(conn: Connection) -> None:
-        # The reader takes a little of the body, and the peer no more.
+        # The peer reads only the beginning of the body.
         await conn.reader.readuntil(b"\r\n\r\n")
         await asyncio.Event().wait()
 
@@ -222,7 +224,7 @@ async def test_request_timeout_while_the_request_is_sent(
 
 
 async def redirecting(raw_peer: MakePeer, delay: float) -> RawPeer:
-    """Returns a peer that redirects to itself forever, ``delay`` seconds after each request."""
+    """Return a peer that redirects to itself, ``delay`` seconds after each request."""
 
     async def script(conn: Connection) -> None:
         while True:
@@ -235,7 +237,7 @@ async def redirecting(raw_peer: MakePeer, delay: float) -> RawPeer:
 
 
 @pytest.mark.parametrize("keep_alive", [True, False])
-async def test_request_timeout_over_all_hops(
+async def test_request_timeout_includes_redirects(
     keep_alive: bool, make_client: MakeClient, fetch: Fetch, raw_peer: MakePeer, server: Server
 ) -> None:
     peer = await redirecting(raw_peer, SHORT / 2.5)
@@ -254,7 +256,7 @@ async def test_request_timeout_over_all_hops(
     await assert_free(client, server)
 
 
-async def test_hops_within_the_request_timeout(fetch: Fetch, raw_peer: MakePeer) -> None:
+async def test_redirects_within_the_request_timeout(fetch: Fetch, raw_peer: MakePeer) -> None:
     peer = await redirecting(raw_peer, 0)
     res = await fetch(peer.url(), request_timeout=LONG, max_redirects=50)
     assert res.error is not None
@@ -285,7 +287,7 @@ async def test_no_timeout(options: dict[str, Any], fetch: Fetch, server: Server)
     assert 80 <= res.request_time < LONG * 1000
 
 
-async def test_request_time_is_that_of_all_hops(fetch: Fetch, raw_peer: MakePeer) -> None:
+async def test_request_time_includes_redirects(fetch: Fetch, raw_peer: MakePeer) -> None:
     peer = await redirecting(raw_peer, 0.1)
     res = await fetch(peer.url(), max_redirects=2)
     assert res.error is not None
@@ -296,7 +298,7 @@ async def test_request_time_is_that_of_all_hops(fetch: Fetch, raw_peer: MakePeer
 
 
 @pytest.mark.parametrize("connect_timeout", [SHORT / 2, LONG, 0])
-async def test_request_timeout_limits_the_wait_and_connect_timeout_does_not(
+async def test_only_request_timeout_limits_the_queue(
     raw_peer: MakePeer, transport: str, connect_timeout: float
 ) -> None:
     if transport == "curl":

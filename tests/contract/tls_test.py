@@ -1,4 +1,4 @@
-"""TLS: who is trusted, who is not, and what a broken handshake comes to."""
+"""TLS: trusted and untrusted certificates, and failures of the handshake."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def assert_fine(res: HTTPResponse) -> None:
 
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])
-async def test_trusted(
+async def test_trusted_certificate(
     host: str, make_client: MakeClient, tls_server: MakeServer, certificates: Certificates
 ) -> None:
     server = await tls_server("valid")
@@ -58,7 +58,7 @@ async def test_trusted(
     assert ("Host", f"{host}:{server.port}") in request["headers"]
 
 
-# The message of OpenSSL for each, which both transports pass on.
+# The message of OpenSSL for each certificate. Both transports report it.
 REFUSED = {
     "wrong-host": "",
     "expired": "certificate has expired",
@@ -68,7 +68,7 @@ REFUSED = {
 
 @pytest.mark.parametrize("certificate", REFUSED)
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])
-async def test_refused(
+async def test_rejected_certificate(
     certificate: str,
     host: str,
     make_client: MakeClient,
@@ -85,7 +85,7 @@ async def test_refused(
 
 
 @pytest.mark.parametrize("verify", [{}, {"verify_ca": True}])
-async def test_untrusted(
+async def test_untrusted_certificate(
     verify: dict[str, Any],
     make_client: MakeClient,
     tls_server: MakeServer,
@@ -99,7 +99,7 @@ async def test_untrusted(
     assert server.requests == []
 
 
-async def test_untrusted_without_any_options(
+async def test_untrusted_certificate_without_options(
     make_client: MakeClient, tls_server: MakeServer
 ) -> None:
     server = await tls_server("valid")
@@ -160,7 +160,7 @@ async def test_client_certificate(
 async def test_client_certificate_missing(
     version: str, make_client: MakeClient, certificates: Certificates
 ) -> None:
-    # TLS 1.3 refuses after the handshake of the client, instead of a response.
+    # With TLS 1.3, the server rejects the client after the handshake, instead of responding.
     context = certificates.server_context("valid", certificates.ca)
     context.minimum_version = context.maximum_version = ssl.TLSVersion[version]
     server = Server(context)
@@ -208,7 +208,7 @@ async def test_ca_path_of_any_certificate_of_the_chain(
     server = await tls_server("intermediate")
     client = make_client({"ca_path": certificates.anchors[anchor]})
     assert_fine(await client.fetch(server.url()))
-    # The host name and the dates of the certificate count nevertheless.
+    # The host name and the dates of the certificate are still verified.
     for kind in ("wrong-host", "expired"):
         client = make_client({"ca_path": certificates.server_file(kind)})
         assert_ssl_error(await client.fetch((await tls_server(kind)).url(), **TIMEOUTS))
@@ -217,7 +217,7 @@ async def test_ca_path_of_any_certificate_of_the_chain(
 async def test_client_certificate_after_the_request(
     make_client: MakeClient, certificates: Certificates
 ) -> None:
-    """A server can ask for the certificate when it knows the path (TLS 1.3)."""
+    """With TLS 1.3, a server can request the certificate after the request."""
     context = certificates.server_context(client_ca=certificates.ca)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     context.post_handshake_auth = True
@@ -273,7 +273,7 @@ async def test_ca_path_directory(
 
 
 def bad_files(certificates: Certificates, folder: Path) -> dict[str, tuple[dict[str, str], str]]:
-    """Returns bad ``ssl_options`` by what is bad, each with the file to be named."""
+    """Return invalid ``ssl_options`` by name, each with the file in the message."""
     missing, bad = str(folder / "missing.pem"), str(folder / "bad.pem")
     Path(bad).write_text("-----BEGIN CERTIFICATE-----\nno base64!\n-----END CERTIFICATE-----\n")
     text = str(folder / "text.pem")
@@ -316,7 +316,7 @@ def bad_files(certificates: Certificates, folder: Path) -> dict[str, tuple[dict[
         "priv_file of another",
     ],
 )
-async def test_bad_file(
+async def test_invalid_file(
     what: str,
     make_client: MakeClient,
     tls_server: MakeServer,
@@ -329,7 +329,7 @@ async def test_bad_file(
     client = make_client({"ca_path": certificates.ca, **options})
     assert_ssl_error(await client.fetch(secure.url(), **TIMEOUTS), file)
     assert secure.connections == 0
-    # A plain URL has no use for the files.
+    # An http URL does not need the files.
     assert_fine(await client.fetch(server.url()))
 
 
@@ -363,12 +363,12 @@ async def test_trust_store_of_the_environment(
     monkeypatch.setenv(variable, getattr(certificates, trusted))
     assert_fine(await make_client().fetch(server.url()))
     monkeypatch.delenv(variable)
-    # Trust is checked for every connection, also after an earlier one was trusted.
+    # Every connection is verified, also after a successful one.
     res = await make_client().fetch(server.url(), keep_alive=False, **TIMEOUTS)
     assert_ssl_error(res)
 
 
-def test_certifi_where_the_system_has_no_store(
+def test_certifi_if_the_system_has_no_trust_store(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "missing.pem"))
@@ -428,7 +428,7 @@ def test_option_of_the_wrong_type(options: Any) -> None:
         HTTPClient(options)
 
 
-def test_key_without_certificate() -> None:
+def test_priv_file_without_cert_file_raises() -> None:
     with pytest.raises(ValueError, match="cert_file"):
         HTTPClient({"priv_file": "key.pem"})
 
@@ -447,7 +447,7 @@ def test_options_are_not_changed() -> None:
     [response(b"plain"), b"SSH-2.0-OpenSSH_9.2\r\n", bytes(64), b"\xff" * 300],
     ids=["HTTP", "SSH", "zeros", "ones"],
 )
-async def test_peer_that_is_not_tls(
+async def test_peer_without_tls(
     says: bytes, fetch: Fetch, make_client: MakeClient, raw_peer: MakePeer, server: Server
 ) -> None:
     async def script(conn: Connection) -> None:
@@ -463,7 +463,7 @@ async def test_peer_that_is_not_tls(
 
 @pytest.mark.parametrize("end", ["close", "reset"])
 @pytest.mark.parametrize("says", [b"", b"\x16\x03\x03\x00\x40\x02"], ids=["nothing", "something"])
-async def test_peer_that_leaves_the_handshake(
+async def test_peer_that_closes_within_the_handshake(
     says: bytes,
     end: str,
     fetch: Fetch,
@@ -505,7 +505,7 @@ async def test_peer_without_a_common_version(
     ],
     ids=lambda value: getattr(value, "name", None),
 )
-async def test_peer_that_never_answers(
+async def test_peer_that_does_not_respond(
     limits: dict[str, float],
     code: errors,
     make_client: MakeClient,
@@ -530,13 +530,13 @@ async def test_peer_that_never_answers(
     assert_fine(await client.fetch(server.url()))
 
 
-async def test_tls_to_a_plain_url(
+async def test_https_server_at_an_http_url(
     fetch: Fetch, raw_peer: MakePeer, certificates: Certificates
 ) -> None:
     peer = await raw_peer(response(b""), certificates.server_context())
     res = await fetch(peer.url().replace("https:", "http:"), **TIMEOUTS)
     assert res.error is not None
-    # asyncio drops the peer without a TLS alert: closed, or reset.
+    # asyncio closes or resets the connection without a TLS alert.
     assert res.error.code in (errors.NO_HEADERS, errors.SOCKET_ERROR, errors.PARSE_ERROR_HEADERS)
 
 
@@ -556,7 +556,7 @@ HALF_A_BODY = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhell"
         (HALF_A_BODY, "reset", errors.SOCKET_ERROR),
     ],
 )
-async def test_broken_off_in_tls(
+async def test_tls_connection_closed_within_the_response(
     data: bytes,
     end: str,
     code: errors,
@@ -611,7 +611,7 @@ async def test_ssl_context_with_a_client_certificate(
     assert_fine(await HTTPClient(context, transport="simple").fetch(server.url()))
 
 
-async def test_ssl_context_that_does_not_trust(tls_server: MakeServer) -> None:
+async def test_ssl_context_without_the_ca(tls_server: MakeServer) -> None:
     server = await tls_server("valid")
     context = ssl.create_default_context()
     res = await HTTPClient(context, transport="simple").fetch(server.url(), **TIMEOUTS)
@@ -620,7 +620,7 @@ async def test_ssl_context_that_does_not_trust(tls_server: MakeServer) -> None:
 
 
 @pytest.mark.kept
-async def test_each_ssl_context_has_its_connections(
+async def test_ssl_contexts_do_not_share_connections(
     tls_server: MakeServer, certificates: Certificates
 ) -> None:
     server = await tls_server("valid")

@@ -1,9 +1,8 @@
-"""The record of Turbo.lua 2.1.5, replayed: the same requests, the same results, or a reason.
+"""The recorded scenarios of Turbo.lua 2.1.5, replayed with `HTTPClient`.
 
-``turbo_observed.json`` holds, for each scenario, the fetches that were made, what the
-server received and what the coroutine got. The peers here answer as that server did.
-Each scenario is compared with the record; where the contract differs, it is in
-`DIFFERENCES`, with the contract's side and why.
+``turbo_observed.json`` contains, for each scenario, the fetches, the requests that the server
+received, and the results. The peers respond like that server. Each scenario must have the
+recorded requests and results. `DIFFERENCES` has the exceptions, with the reasons.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ Field = tuple[str, str]
 
 
 class Received(NamedTuple):
-    """A request, as far as it is compared: the order of its headers does not count."""
+    """The compared parts of a request, without the order of its headers."""
 
     start: str
     fields: list[Field]
@@ -44,7 +43,7 @@ class Received(NamedTuple):
 
 
 class Difference(NamedTuple):
-    """Where the contract differs from Turbo.lua, and how."""
+    """An intended difference from Turbo.lua."""
 
     why: str
     results: list[Result] | None = None
@@ -53,7 +52,7 @@ class Difference(NamedTuple):
 
 # The server that was recorded
 
-# The bodies that the record has are those that the server is to send.
+# The server sends the bodies of the record.
 RECORDED_GZIP = base64.b64decode(RECORD["gzip-default"]["turbo_results"][0]["body"])
 
 
@@ -81,7 +80,7 @@ MOVED = {
     "307": "307 Temporary Redirect",
     "308": "308 Permanent Redirect",
 }
-#: The answer, and whether the connection is closed then.
+#: The response, and whether the connection is closed afterwards.
 FIXED: dict[str, tuple[bytes, bool]] = {
     "/head-cl": (OK + b"Content-Length: 1234\r\n\r\n", False),
     "/gzip": (response(RECORDED_GZIP, "Content-Encoding: gzip"), False),
@@ -148,7 +147,7 @@ async def recorded_server(conn: Connection) -> None:
             await conn.send(response(b"nope", status="404 Not Found"))
 
 
-# Where the contract differs
+# Intended differences
 
 HOST: Field = ("Host", "127.0.0.1:{http}")
 AGENT: Field = ("User-Agent", f"Turbo Client v{__version__}")
@@ -171,7 +170,7 @@ def request(
 
 
 def echoed(received: Received, url: str = "http://127.0.0.1:{http}/echo") -> Result:
-    """Returns the result of a fetch that ends at /echo with this request."""
+    """Return the result of a fetch that ends at /echo with this request."""
     return {
         "code": 200,
         "reason": "OK",
@@ -187,7 +186,7 @@ def failed(code: errors) -> list[Result]:
 
 
 def over_tls(port: str, host: str = "127.0.0.1") -> Difference:
-    """Returns the difference of a fetch over TLS that is fine."""
+    """Return the difference of a successful fetch over TLS."""
     there = [("Host", f"{host}:{{{port}}}"), AGENT, ACCEPT]
     received = request(usual=there)
     url = f"https://{host}:{{{port}}}/echo"
@@ -350,7 +349,7 @@ DIFFERENCES: dict[str, Difference] = {
 }
 
 
-# From the record to what is compared
+# From the record to the compared values
 
 
 def upper_escapes(text: str) -> str:
@@ -359,7 +358,7 @@ def upper_escapes(text: str) -> str:
 
 
 def received_by_turbos_server(scenario: dict[str, Any]) -> list[Received]:
-    """Returns the recorded requests with what differs in every one of them put right.
+    """Return the recorded requests without the differences that all of them have.
 
     Host has the port, User-Agent our version, gzip is offered unless it was refused,
     and no CR LF follows a body.
@@ -389,7 +388,7 @@ def as_ours(
 
 
 def results_of_turbo(scenario: dict[str, Any]) -> list[Result]:
-    """Returns the recorded results in the form in which they are compared."""
+    """Return the recorded results in the form in which they are compared."""
     recorded = scenario["turbo_results"]
     if isinstance(recorded, dict):
         return [recorded]
@@ -435,7 +434,7 @@ def result_of_ours(res: HTTPResponse) -> Result:
 
 
 def comparable(value: Any) -> Any:
-    """Sorts headers, and counts a long body."""
+    """Sort headers, and count a long body."""
     if isinstance(value, list):
         return [comparable(item) for item in value]
     if isinstance(value, dict):
@@ -451,7 +450,7 @@ Fill = Callable[[Any], Any]
 
 
 def filler(places: dict[str, str]) -> Fill:
-    """Returns a function that fills ``{http}`` and its like in, however deep they are."""
+    """Return a function that replaces ``{http}`` and the others in nested values."""
 
     def fill(value: Any) -> Any:
         if isinstance(value, str):
@@ -478,7 +477,7 @@ class World:
         self.fill = filler({**places, **{name: str(peer.port) for name, peer in peers.items()}})
 
     def received(self) -> list[Received]:
-        """Returns what has arrived since the last call."""
+        """Return what has arrived since the last call."""
         requests: list[Received] = []
         for peer in self.peers.values():
             numbers = list(dict.fromkeys(request.connection for request in peer.requests))
@@ -578,8 +577,8 @@ def test_every_scenario_is_known() -> None:
 
 
 @pytest.mark.parametrize("name", DIFFERENCES)
-def test_difference_is_one(name: str) -> None:
-    """A scenario on which the record and the contract agree is not a difference."""
+def test_recorded_difference_exists(name: str) -> None:
+    """Each listed difference really differs from the record."""
     difference, scenario = DIFFERENCES[name], RECORD[name]
     assert difference.why
     assert difference != Difference(difference.why)
@@ -591,7 +590,7 @@ def test_difference_is_one(name: str) -> None:
 
 @pytest.mark.parametrize("name", RECORD)
 @pytest.mark.kept
-async def test_as_turbo_or_with_a_reason(
+async def test_result_is_the_same_as_in_turbo_or_listed(
     name: str, make_client: MakeClient, make_world: MakeWorld
 ) -> None:
     scenario = RECORD[name]

@@ -1,4 +1,4 @@
-"""The requests on the wire: the bytes that arrived, and ``response.request``."""
+"""The bytes of a request on the wire, and ``response.request``."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def assert_is_what_arrived(res: HTTPResponse, request: Request) -> None:
     assert res.request.get_uri() == request.target
     assert res.request.get_version() == request.version
     assert list(res.request.get_all()) == request.fields
-    # libcurl puts no space after the colon of an empty field.
+    # libcurl does not send a space after the colon of an empty header.
     raw = request.raw.replace(b":\r\n", b": \r\n")
     assert res.request.stringify_as_request().encode("latin-1") == raw
 
@@ -138,7 +138,7 @@ REQUESTS: list[tuple[dict[str, Any], str, bytes, list[tuple[str, str]]]] = [
 
 @pytest.mark.parametrize(("options", "line", "body", "fields"), REQUESTS)
 @pytest.mark.kept
-async def test_the_bytes(
+async def test_bytes_of_a_request(
     fetch: Fetch,
     raw_peer: MakePeer,
     options: dict[str, Any],
@@ -163,7 +163,7 @@ async def test_the_bytes(
 
 @pytest.mark.parametrize("options", [row[0] for row in REQUESTS])
 @pytest.mark.kept
-async def test_the_same_bytes_on_a_reused_connection(
+async def test_same_bytes_on_a_reused_connection(
     fetch: Fetch, raw_peer: MakePeer, options: dict[str, Any]
 ) -> None:
     peer = await raw_peer(response())
@@ -199,7 +199,7 @@ async def test_the_same_bytes_on_a_reused_connection(
         lambda h: [h.set(f"X-Field-{number}", str(number)) for number in range(100)],
     ],
 )
-async def test_the_bytes_that_on_headers_made(
+async def test_bytes_after_on_headers(
     fetch: Fetch, peer: RawPeer, on_headers: Callable[[HTTPHeaders], None]
 ) -> None:
     for method, body in (("GET", None), ("POST", b"data"), ("GET", b"data")):
@@ -223,7 +223,7 @@ async def test_the_bytes_that_on_headers_made(
         ([], []),
     ],
 )
-async def test_the_bytes_without_host_at_first(
+async def test_bytes_without_host_as_the_first_header(
     fetch: Fetch, raw_peer: MakePeer, fields: list[tuple[str, str]], lines: list[str]
 ) -> None:
     def on_headers(headers: HTTPHeaders) -> None:
@@ -234,7 +234,7 @@ async def test_the_bytes_without_host_at_first(
 
     async def script(conn: Connection) -> None:
         heads.append(await conn.reader.readuntil(b"\r\n\r\n"))
-        # To a request that expects 100 Continue, a reason not to send the body.
+        # A response to Expect: 100-continue, after which the body is not sent.
         await conn.send(response(b"no", "Connection: close", status="417 Expectation Failed"))
 
     heads: list[bytes] = []
@@ -247,7 +247,7 @@ async def test_the_bytes_without_host_at_first(
         assert (res.error, res.code) == (None, 417)
         expected = [f"{method} / HTTP/1.1", *lines, *more, "", ""]
         if more and lines in (["X-Empty:", "Connection: a"], ["Expect: 100-continue"]):
-            # There is one that can be the first.
+            # One of the headers can be the first.
             expected = [expected[0], *more, *(f"{name}: {value}" for name, value in fields), "", ""]
         assert heads.pop().decode() == "\r\n".join(expected)
         assert not heads
@@ -260,7 +260,7 @@ async def test_white_space_is_not_part_of_a_value(
     def on_headers(headers: HTTPHeaders) -> None:
         headers.set("X-White", white)
         headers.set("X-Listed", "")
-        # Around the checks of the mapping.
+        # Bypasses the checks of the mapping.
         headers._as_list["X-Listed"][0] = white
 
     peer = await raw_peer(response())
@@ -277,7 +277,7 @@ async def test_white_space_is_not_part_of_a_value(
         peer.requests.clear()
 
 
-async def test_a_head_that_is_too_large(fetch: Fetch, raw_peer: MakePeer) -> None:
+async def test_head_over_the_limit(fetch: Fetch, raw_peer: MakePeer) -> None:
     peer = await raw_peer(response())
     limit = 960 * 1024
     for options in (
@@ -285,13 +285,13 @@ async def test_a_head_that_is_too_large(fetch: Fetch, raw_peer: MakePeer) -> Non
         {"on_headers": lambda headers: headers.set("X-Long", "v" * limit)},
         {"params": {"p": "v" * limit}},
     ):
-        with pytest.raises(ValueError, match=f"over {limit} bytes"):
+        with pytest.raises(ValueError, match=f"exceed {limit} bytes"):
             await fetch(peer.url(), **options)
     assert not peer.requests
 
 
 @pytest.mark.kept
-async def test_a_head_that_is_just_not_too_large(fetch: Fetch, raw_peer: MakePeer) -> None:
+async def test_head_at_the_limit(fetch: Fetch, raw_peer: MakePeer) -> None:
     async def script(conn: Connection) -> None:
         for answer in (moved, response()):
             head = b""
@@ -302,7 +302,7 @@ async def test_a_head_that_is_just_not_too_large(fetch: Fetch, raw_peer: MakePee
             heads.append(head)
             await conn.send(answer)
 
-    # The target of a redirect is over it.
+    # The target of a redirect exceeds the limit.
     path = "/" + "p" * 60_000
     moved = response(b"", f"Location: {path}", status="302 Found")
     heads: list[bytes] = []
@@ -312,13 +312,13 @@ async def test_a_head_that_is_just_not_too_large(fetch: Fetch, raw_peer: MakePee
     assert [len(head) // 100_000 for head in heads] == [9, 10]
 
 
-async def test_fields_are_latin_1(fetch: Fetch, peer: RawPeer) -> None:
+async def test_headers_are_latin_1(fetch: Fetch, peer: RawPeer) -> None:
     await fetch(peer.url(), user_agent="é")
     assert b"\r\nUser-Agent: \xe9\r\n" in peer.requests[0].raw
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
-async def test_nothing_follows_the_request(fetch: Fetch, raw_peer: MakePeer, method: str) -> None:
+async def test_no_bytes_after_the_request(fetch: Fetch, raw_peer: MakePeer, method: str) -> None:
     left: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
 
     async def script(conn: Connection) -> None:
@@ -335,7 +335,7 @@ async def test_nothing_follows_the_request(fetch: Fetch, raw_peer: MakePeer, met
 
 @pytest.mark.parametrize("size", [1024 * 1024, 1024 * 1024 + 1, 5_000_000])
 @pytest.mark.parametrize("method", ["POST", "PUT"])
-async def test_a_large_body_waits_for_no_continue(
+async def test_large_body_does_not_wait_for_100_continue(
     fetch: Fetch, peer: RawPeer, method: str, size: int
 ) -> None:
     body = b"0123456789" * (size // 10 + 1)
@@ -349,7 +349,7 @@ async def test_a_large_body_waits_for_no_continue(
 
 @pytest.mark.parametrize("early", [False, True])
 @pytest.mark.parametrize("body", [b"data", MEGABYTES], ids=["small", "large"])
-async def test_expect_is_sent_like_any_field(
+async def test_expect_is_sent_like_any_header(
     fetch: Fetch, raw_peer: MakePeer, early: bool, body: bytes
 ) -> None:
     async def script(conn: Connection) -> None:
@@ -368,7 +368,7 @@ async def test_expect_is_sent_like_any_field(
         on_headers=lambda headers: headers.set("Expect", "100-continue"),
     )
     assert (res.error, res.code, res.body) == (None, 417, b"no")
-    # The refusal is the response: nothing is retried without the header.
+    # The request is not retried without the header.
     assert peer.connections == 1
     for request in peer.requests:
         assert_is_what_arrived(res, request)
@@ -399,9 +399,7 @@ async def test_expect_is_sent_like_any_field(
         ("/" + "a" * 8000, "/" + "a" * 8000),
     ],
 )
-async def test_the_path_is_sent_untouched(
-    fetch: Fetch, peer: RawPeer, path: str, target: str
-) -> None:
+async def test_path_is_sent_unchanged(fetch: Fetch, peer: RawPeer, path: str, target: str) -> None:
     for method, body in (("GET", None), ("POST", b"data")):
         res = await fetch(peer.url(path), method=method, body=body)
         assert peer.requests[-1].target == target
@@ -436,7 +434,7 @@ class Enough(Exception):
         ("http://127.0.0.1/", "127.0.0.1"),
     ],
 )
-async def test_host_has_a_port_that_is_not_the_default(
+async def test_host_has_a_port_other_than_the_default(
     make_client: MakeClient, url: str, host: str
 ) -> None:
     seen = []
@@ -491,7 +489,7 @@ async def test_proxy_variables_do_not_apply(
         monkeypatch.delenv(name, raising=False)
     for name in variables:
         monkeypatch.setenv(name, proxy.url(""))
-    # by name as well: an exemption of loopback addresses must not be what helps
+    # By name as well, because a client can exempt loopback addresses.
     for host in ("127.0.0.1", "localhost"):
         assert (await fetch(f"http://{host}:{peer.port}/p")).body == b"ok"
     assert [request.target for request in peer.requests] == ["/p", "/p"]
@@ -527,7 +525,7 @@ async def test_netrc_does_not_apply(
     assert peer.requests[0].field("Authorization") is None
 
 
-async def test_every_transport_sends_the_same(fetch: Fetch, peer: RawPeer) -> None:
+async def test_transports_send_the_same_bytes(fetch: Fetch, peer: RawPeer) -> None:
     await fetch(
         f"http://user:pass@127.0.0.1:{peer.port}/ü?a=b#c",
         method="put",

@@ -1,4 +1,4 @@
-"""``python -m tests.faults``: runs the table, prints what came of it, writes the page."""
+"""``python -m tests.faults``: runs the table, prints the results, writes the page."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from pathlib import Path
 from tests.support.certificates import Certificates
 
 from . import namespace, page
+from .row import Row
 from .runner import Outcome, reason_against, run
-from .table import TABLE, Row
+from .table import TABLE
 
 
 def main() -> int:

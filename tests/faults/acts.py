@@ -1,4 +1,4 @@
-"""The acts of a peer, which the table of faults is made of."""
+"""The acts of a peer in the table of faults."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 from tests.support import Connection
 
-# The most that a peer sends if it is not stopped: far more than the buffers of both sides, and
-# more than a client can receive before its timeout expires.
+# Limit of the bytes that a peer sends. It exceeds the buffers of both sides, and the amount that
+# a client can receive before its timeout expires.
 _ENDLESS = 4_000_000_000
 
 
@@ -25,9 +25,9 @@ class Act(enum.Enum):
     RESET = enum.auto()
     #: End TCP in order, without the end of TLS.
     TRUNCATE = enum.auto()
-    #: Neither read nor write any more.
+    #: Stop reading and writing.
     FREEZE = enum.auto()
-    #: Go on although the request has not been read to its end.
+    #: Continue without reading the rest of the request.
     UNREAD = enum.auto()
 
 
@@ -48,7 +48,7 @@ class Raw:
 
 @dataclass(frozen=True)
 class Handshake:
-    """Answer a ClientHello with the first ``part`` (0 to 1) of the handshake of a TLS server.
+    """Respond to a ClientHello with the first ``part`` (0 to 1) of a TLS handshake.
 
     :arg bool spoilt: send all of it, with the byte at ``part`` changed.
     """
@@ -57,19 +57,18 @@ class Handshake:
     spoilt: bool = False
 
 
-#: One thing done. Bytes are sent; ``<port>``, ``<sane>``, ``<closed>`` and ``<blackhole>`` in
-#: them stand for ports: of this peer, of one that is sane, without a listener, and where
-#: nothing is accepted.
+#: One act. Bytes are sent. In them, ``<port>``, ``<sane>``, ``<closed>`` and ``<blackhole>`` stand
+#: for ports: of this peer, of a correct peer, without a listener, and with a full backlog.
 Step = bytes | Act | Endless | Raw | Handshake
-#: The steps on one connection, in order. After the last step the peer keeps the
-#: connection open and answers what else is asked, unless it has ended it.
+#: The steps on one connection, in order. After the last step, the peer keeps the connection
+#: open and responds to further requests, unless it has closed it.
 Play = tuple[Step, ...]
 
 CLOSE, RESET, TRUNCATE, FREEZE, UNREAD = Act
 
 
 def cuts(before: bytes, part: bytes, then: Play = (CLOSE,), first: int = 0) -> Iterable[Play]:
-    """Yields what sends ``before`` and then ``part`` up to each of its bytes."""
+    """Yield plays that send ``before`` and then ``part`` up to each of its bytes."""
     for end in range(first, len(part)):
         yield (before + part[:end], *then)
 
@@ -77,7 +76,7 @@ def cuts(before: bytes, part: bytes, then: Play = (CLOSE,), first: int = 0) -> I
 async def perform(
     conn: Connection, play: Play, ports: dict[bytes, int], context: ssl.SSLContext
 ) -> bool:
-    """Performs ``play``; returns whether the connection goes on."""
+    """Perform ``play``, and return whether the connection is still open."""
     for step in play:
         if isinstance(step, bytes):
             await conn.send(_with_ports(step, ports))
@@ -94,7 +93,7 @@ async def perform(
             conn.reset()
             return False
         elif step is TRUNCATE:
-            # uvloop's stand-in for a socket does not shut down.
+            # uvloop's substitute for a socket does not support shutdown.
             own = socket.socket(fileno=os.dup(_descriptor(conn)))
             with own, contextlib.suppress(OSError):
                 own.shutdown(socket.SHUT_WR)
@@ -123,8 +122,8 @@ async def _send_endlessly(conn: Connection, endless: Endless) -> None:
         await conn.send(endless.piece)
         sent += len(endless.piece)
         assert sent < _ENDLESS, "the client takes everything"
-        # Also for no time: until the loop turns, uvloop drops what is written to a connection
-        # over TLS that has been closed.
+        # Also with a delay of 0: until the next iteration, uvloop drops data that is written to a
+        # closed TLS connection.
         await asyncio.sleep(endless.pause)
 
 

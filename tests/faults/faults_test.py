@@ -15,8 +15,9 @@ from tests.support.certificates import Certificates
 
 from . import namespace, page
 from .leftovers import PeakMemory, Snapshot, can_measure
+from .row import Row
 from .runner import Outcome, reason_against, run
-from .table import GIB, TABLE, Row, bomb
+from .table import GIB, TABLE, bomb
 
 HAS_CURL = importlib.util.find_spec("pycurl") is not None
 
@@ -45,7 +46,7 @@ async def test_fault(row: Row, transport: str, certificates: Certificates) -> No
     assert not outcome.violations, "\n".join(outcome.violations)
 
 
-# The table, and those who watch over it
+# The table and its checks
 
 
 def test_table() -> None:

@@ -1,4 +1,4 @@
-"""The resources at one moment, to find what an action leaves behind."""
+"""The resources at one moment, to detect leaks of an action."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 class Snapshot(NamedTuple):
     descriptors: set[tuple[int, str]]
     tasks: set[Any]
-    #: Not cancelled, by identity; of a loop that shows its timers.
+    #: Not cancelled, by identity. Only of a loop that exposes its timers.
     timers: dict[int, Any]
     #: Not done, by identity, of the current loop.
     futures: dict[int, Any]
@@ -42,7 +42,7 @@ class Snapshot(NamedTuple):
         )
 
     def left_since(self, before: Snapshot) -> dict[str, list[str]]:
-        """Returns what has come to be since ``before`` and is still there, by its kind."""
+        """Return the resources that were created since ``before``, by kind."""
         left = {
             "descriptor": [f"{fd} {name}" for fd, name in self.descriptors - before.descriptors],
             "task": [repr(task) for task in self.tasks - before.tasks],
@@ -64,14 +64,14 @@ def _descriptors() -> set[tuple[int, str]]:
 
 
 def connections_to(ports: Iterable[int]) -> list[str]:
-    """Returns the connections of this process that lead to these ports."""
+    """Return the connections of this process to these ports."""
     return [f"{fd} {name}" for fd, name in _descriptors() if _leads_to(fd, name) in ports]
 
 
 def _leads_to(fd: int, name: str) -> int | None:
     if not name.startswith("socket:"):
         return None
-    # Not connected, or of a family that has no ports.
+    # Not connected, or of a family without ports.
     with contextlib.suppress(OSError, IndexError), socket.socket(fileno=os.dup(fd)) as asking:
         port: int = asking.getpeername()[1]
         return port
@@ -79,10 +79,10 @@ def _leads_to(fd: int, name: str) -> int | None:
 
 
 class PeakMemory:
-    """How far the process grew beyond what it had at the beginning, in bytes.
+    """The growth of the process since the beginning, in bytes.
 
-    The kernel's figures (VmRSS and VmHWM), which are those of everything in the process:
-    Python, libcurl, OpenSSL, and the peer as well.
+    These figures of the kernel (VmRSS and VmHWM) cover the whole process: Python, libcurl, OpenSSL
+    and the peer.
     """
 
     def __init__(self) -> None:
@@ -107,5 +107,5 @@ def _status(field: str) -> int:
 
 
 def can_measure() -> bool:
-    """Whether this system shows what is looked at here."""
+    """Whether this system has the required figures."""
     return sys.platform == "linux" and os.access("/proc/self/clear_refs", os.W_OK)

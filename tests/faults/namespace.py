@@ -1,7 +1,7 @@
-"""A process with a separate name server, so that DNS resolution can be made to fail.
+"""A process with a separate name server, for failures of DNS resolution.
 
-What the system's resolver asks is a matter of /etc/resolv.conf. In a mount namespace this
-file is another one, and in a network namespace there is only loopback, and port 53 is free.
+/etc/resolv.conf selects the name server. A mount namespace replaces this file. A network
+namespace has only loopback, where port 53 is free.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import Any
 
 ROOT = Path(__file__).parents[2]
 
-# One question is asked once, and the answer waited for longer than any test.
+# The resolver sends a question once, and waits for the answer longer than any test.
 _RESOLV_CONF = "nameserver 127.0.0.1\noptions timeout:30 attempts:1\n"
 _ENTER = ["unshare", "--map-root-user", "--net", "--mount", "sh", "-ec"]
 _HIDE = 'mount --bind "$1" /etc/resolv.conf; shift; exec "$@"'
@@ -33,7 +33,7 @@ _RCODES = {"empty": 0, "servfail": 2, "nxdomain": 3, "refused": 5}
 
 @functools.cache
 def reason_against() -> str:
-    """Returns why such a process is not possible here, or nothing."""
+    """Return why such a process is impossible here, or an empty string."""
     if shutil.which("unshare") is None:
         return "there is no unshare(1)"
     tried = _run([sys.executable, "-c", ""])
@@ -41,7 +41,7 @@ def reason_against() -> str:
 
 
 def outcomes(transport: str) -> dict[str, dict[str, Any]]:
-    """Returns what came of the rows that need a name server, by their names."""
+    """Return the outcomes of the rows that need a name server, by their names."""
     ran = _run([sys.executable, "-m", "tests.faults", "--dns", "--transport", transport])
     assert ran.returncode == 0, ran.stderr
     found: dict[str, dict[str, Any]] = json.loads(ran.stdout)
@@ -63,13 +63,13 @@ def _run(command: list[str]) -> subprocess.CompletedProcess[str]:
 
 
 def bring_up_loopback() -> None:
-    """Makes the network of a new namespace usable."""
+    """Make the network of a new namespace usable."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
         fcntl.ioctl(asking, _SIOCSIFFLAGS, struct.pack("16sh14x", b"lo", _IFF_UP))
 
 
 class NameServer:
-    """Answers every question by ``behaviour``, or, when ``"silent"``, at the end."""
+    """Answers every question by ``behaviour``. ``"silent"``: at the end."""
 
     def __init__(self, behaviour: str) -> None:
         self._behaviour = behaviour

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from tests.support.generated import GeneratedPart
 
+from .row import Row
 from .runner import Outcome
-from .table import TABLE, Row
+from .table import TABLE
 
 #: The outcome of a row on a transport, or why it could not be tried.
 Results = dict[tuple[Row, str], "Outcome | str"]
@@ -19,7 +20,7 @@ _TRANSPORTS = ("simple", "curl")
 
 
 def outline() -> list[tuple[str, ...]]:
-    """Returns what the page has to contain with any measurement: name, variants, codes."""
+    """Return the parts of the page without measurements: name, variants, codes."""
     return [
         (row.name, str(len(row.all_plays())), *(_code(row, kind) for kind in _TRANSPORTS))
         for row in TABLE
@@ -27,7 +28,7 @@ def outline() -> list[tuple[str, ...]]:
 
 
 def read(path: Path = PAGE) -> list[tuple[str, ...]]:
-    """Returns the `outline` of a page that was written."""
+    """Return the `outline` of a page that was written."""
     lines = _PART.read(path).splitlines()
     rows = [line[2:-2].split(" | ") for line in lines if line.startswith("| ")]
     return [
@@ -38,12 +39,12 @@ def read(path: Path = PAGE) -> list[tuple[str, ...]]:
 
 
 def write(path: Path, results: Results) -> None:
-    """Puts the table into a page, between its two markers."""
+    """Put the table into a page, between its two markers."""
     _PART.write(path, _table(results))
 
 
 def cell(row: Row, transport: str, outcome: Outcome | str | None) -> str:
-    """Returns what came of a row on a transport."""
+    """Return the outcome of a row on a transport."""
     code = f"`{_code(row, transport)}`" if transport in row.transports else "none"
     if outcome is None:
         return code

@@ -1,4 +1,4 @@
-"""Runs a row of the table on a transport, and looks at everything that has to hold."""
+"""Runs a row of the table on a transport, and checks the result."""
 
 from __future__ import annotations
 
@@ -25,26 +25,27 @@ from turbo_tornado import HTTPClient, HTTPResponse, errors
 from . import namespace
 from .acts import CLOSE, UNREAD, Play, perform
 from .leftovers import PeakMemory, Snapshot, can_measure, connections_to
-from .table import GOOD, LAST, LIMIT, LONG, SHORT, TIMEOUTS, Fine, Row
+from .row import LIMIT, LONG, SHORT, TIMEOUTS, Fine, Row
+from .table import GOOD, LAST
 
-#: Milliseconds within which everything ends that waits for no timeout: far below `LONG`,
-#: far above what it takes.
+#: Milliseconds within which a fetch must end that does not wait for a timeout. This is far
+#: below `LONG`, and far above the usual duration.
 PROMPT = 10_000.0
-#: Bytes that the process may grow by, beyond ``max_buffer_size``: a client has buffers, and
-#: so has the peer.
+#: Bytes that the process may grow by, in addition to ``max_buffer_size``, for the buffers of
+#: the client and of the peer.
 CONSTANT = 24 * 1024 * 1024
-# How many plays are tried together. asyncio's end of a TLS connection has a buffer of
-# 256 KiB, and a reused connection could be taken by another play.
+# The number of plays at the same time. A TLS connection of asyncio has a buffer of 256 KiB,
+# and another play could use a reused connection.
 _AT_ONCE, _AT_ONCE_OVER_TLS = 64, 16
-# In the repr of a timer of asyncio: of the peer's end of TLS, and of a sleep.
+# Names in the repr of timers of asyncio: of TLS connections of the peer, and of a sleep.
 _EXPECTED_TIMERS = ("SSLProtocol", "_set_result_unless_cancelled")
-# Seconds within which what has been closed is gone.
+# Seconds within which closed resources must disappear.
 _PATIENCE = 10.0
 
 
 @dataclass
 class Outcome:
-    """The outcome of a row, which is as it should be if ``violations`` is empty."""
+    """The outcome of a row, which is correct if ``violations`` is empty."""
 
     connections: int
     #: Milliseconds of the fetch that took longest.
@@ -58,12 +59,12 @@ class Outcome:
 
 
 def reason_against(row: Row) -> str:
-    """Returns why a row cannot be tried here, or nothing."""
+    """Return why a row cannot be tried here, or an empty string."""
     return namespace.reason_against() if row.dns else ""
 
 
 async def run(row: Row, transport: str, certificates: Certificates) -> Outcome:
-    """Tries every play of a row, in the current loop."""
+    """Try every play of a row, in the current loop."""
     violations: list[str] = []
     plays = row.all_plays()
     # libuv opens some descriptors once, with the first server.
@@ -127,11 +128,11 @@ def _left_since(before: Snapshot) -> list[str]:
 
 
 async def _still(look: Callable[[], list[str]]) -> list[str]:
-    """Returns what does not go away."""
+    """Return the resources that do not disappear."""
     until = time.monotonic() + _PATIENCE
     while True:
-        # Closed transports of asyncio end in the next turns of the loop; a thread that
-        # looks a name up, when it has its answer.
+        # Closed transports of asyncio end in the next iterations of the loop. A thread for DNS
+        # ends with its answer.
         await asyncio.sleep(0.001)
         left = look()
         if not left or time.monotonic() > until:
@@ -140,7 +141,7 @@ async def _still(look: Callable[[], list[str]]) -> list[str]:
 
 @contextlib.contextmanager
 def _nothing_logged(violations: list[str]) -> Iterator[None]:
-    """Adds what is logged as an error, or printed as an exception, to ``violations``."""
+    """Add logged errors and printed exceptions to ``violations``."""
     records = ErrorRecords()
     hooks = sys.excepthook, sys.unraisablehook
 
@@ -160,7 +161,7 @@ def _nothing_logged(violations: list[str]) -> Iterator[None]:
 
 
 class _Scene:
-    """The peers of a row, and the clients that meet them."""
+    """The peers and the clients of a row."""
 
     def __init__(
         self, row: Row, transport: str, plays: list[Play], certificates: Certificates
@@ -205,24 +206,25 @@ class _Scene:
         await self._stack.aclose()
 
     def unlike_table(self) -> Iterator[str]:
-        """Yields what has been tried not at all, or more than once."""
+        """Yield the plays that were not performed exactly once."""
         row = self.row
-        unreached = row.url != Row.url or row.certificate != "valid"
+        unreached = row.at != "proxy" and (row.url != Row.url or row.certificate != "valid")
+        unreached |= "{closed}" in str(row.options.get("proxy"))
         if unreached or row.expected is errors.REDIRECT_MAX:
             return
-        # A short timeout may expire before the peer has its turn.
+        # A short timeout may expire before the peer acts.
         allowed = (0, 1) if row.expected in TIMEOUTS else (1,)
         for number in range(len(self.plays)):
             if self._performed[number] not in allowed:
                 yield f"play {number} was performed {self._performed[number]} times"
 
     def connections(self) -> list[str]:
-        """Returns the connections that lead to the peers."""
+        """Return the connections to the peers."""
         return connections_to((self._peer.port, self._sane.port))
 
     def close(self) -> None:
-        """Closes the transport: until then, it may keep idle connections."""
-        # libcurl would wait for what the system's resolver is at.
+        """Close the transport: until then, it may keep idle connections."""
+        # libcurl would wait for the resolver of the system.
         self._names.close()
         if isinstance(self.transport, AsyncHTTPClient):
             self.transport.close()
@@ -251,11 +253,14 @@ class _Scene:
             if await perform(conn, plays[number], self._ports, self._context):
                 await conn.wait_closed_by_client()
             return
+        if at == "proxy":
+            await self._act_as_proxy(conn)
+            return
         first = True
         while True:
             request = Request(await conn.reader.readuntil(b"\r\n\r\n"), b"", conn.number)
             asked = request.target[1:].partition("?")[0]
-            # A connection that stays open would carry another play.
+            # Another play would use an open connection.
             play: Play = (GOOD,) if at == "kept" else (LAST, CLOSE)
             if asked.isdigit() and not (first and at == "kept"):
                 self._performed[int(asked)] += 1
@@ -269,9 +274,16 @@ class _Scene:
                 length -= len(await conn.reader.readexactly(min(length, 65536)))
             first = False
 
+    async def _act_as_proxy(self, conn: Connection) -> None:
+        await conn.reader.readuntil(b"\r\n\r\n")
+        number = self._performed.total() % len(self.plays)
+        self._performed[number] += 1
+        if await perform(conn, self.plays[number], self._ports, self._context):
+            await conn.wait_closed_by_client()
+
     async def free(self, client: HTTPClient) -> str:
-        """Returns what is wrong with a client that should be free."""
-        same = not self.row.tls and self.row.at != "accept"
+        """Return the violation of a client that should be free, or an empty string."""
+        same = not self.row.tls and self.row.at not in ("accept", "proxy")
         peer = self._peer if same else self._sane
         res = await client.fetch(peer.url("/free"), request_timeout=LONG)
         if res.error is not None:
@@ -290,6 +302,8 @@ class _Scene:
         ports = {name.decode(): port for name, port in self._ports.items()}
         url = row.url.format(scheme="https" if row.tls else "http", number=number, **ports)
         limits = {"request_timeout": LONG, "connect_timeout": LONG, **row.options}
+        if "proxy" in limits:
+            limits["proxy"] = limits["proxy"].format(**ports)
         res = await client.fetch(url, **limits)
         return res, await self.free(client)
 

@@ -1,7 +1,7 @@
-"""The table of faults: what a peer does wrong, and what has to come of it.
+"""The table of faults: the misbehaviour of a peer, and the expected result.
 
-A row is one kind of misbehaviour. Its plays are the ways, or the places, in which it is
-tried: one connection for each. `runner` checks the rest of every row.
+A row is one kind of misbehaviour. Its plays are variants of it, with one connection for each.
+`runner` checks the requirements that hold for every row.
 """
 
 from __future__ import annotations
@@ -10,8 +10,6 @@ import functools
 import gzip
 import os
 import zlib
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 from tests.support import response
@@ -29,67 +27,8 @@ from .acts import (
     Raw,
     cuts,
 )
-
-#: ``max_buffer_size`` of every client here, in bytes.
-LIMIT = 1024 * 1024
-#: Seconds of a timeout that has to expire, and of one that must not.
-SHORT, LONG = 0.25, 40.0
-
-
-@dataclass(frozen=True)
-class Fine:
-    """The fault has no effect: the response is complete."""
-
-    code: int = 200
-    body: bytes = b"fine"
-
-    @property
-    def name(self) -> str:
-        return str(self.code)
-
-
-Expected = errors | Fine
-TIMEOUTS = (errors.CONNECT_TIMEOUT, errors.REQUEST_TIMEOUT)
-
-
-@dataclass(frozen=True, eq=False)
-class Row:
-    """One kind of misbehaviour.
-
-    :arg plays: or what makes them, where they are large.
-    :arg expected: of both transports, or of each by its name.
-    :arg why: the reason why the transports differ.
-    :arg options: keywords of the fetch. Default of a timeout: `LONG`.
-    :arg url: where the client goes, if not to the peer.
-    :arg at: when the peer begins: ``"request"``, when it has read one; ``"kept"``, when it
-        has read one on a connection that had another before; ``"accept"``, at once.
-    :arg tls: whether the client speaks TLS. At ``"accept"`` the peer does not.
-    :arg certificate: which one the peer shows.
-    :arg dns: how the name server behaves; see `namespace`.
-    :arg resolver: how the resolver of the simple transport behaves, instead of DNS.
-    :arg transports: those that can be asked.
-    """
-
-    group: str
-    name: str
-    plays: tuple[Play, ...] | Callable[[], Iterable[Play]]
-    expected: Expected | Mapping[str, Expected]
-    why: str = ""
-    options: Mapping[str, Any] = field(default_factory=dict)
-    url: str = "{scheme}://127.0.0.1:{port}/{number}"
-    at: str = "request"
-    tls: bool = False
-    certificate: str = "valid"
-    dns: str = ""
-    resolver: str = ""
-    transports: tuple[str, ...] = ("simple", "curl")
-
-    def all_plays(self) -> list[Play]:
-        return list(self.plays() if callable(self.plays) else self.plays)
-
-    def expected_of(self, transport: str) -> Expected:
-        return self.expected[transport] if isinstance(self.expected, Mapping) else self.expected
-
+from .proxies import PROXIES
+from .row import LIMIT, SHORT, Fine, Row
 
 # Valid responses.
 
@@ -114,7 +53,7 @@ def chunk(data: bytes) -> bytes:
 
 
 def gzipped(data: bytes) -> bytes:
-    """Returns a response whose body claims to be gzip."""
+    """Return a response with the header Content-Encoding: gzip."""
     return STATUS + GZIP + b"Content-Length: %d\r\n\r\n" % len(data) + data
 
 
@@ -123,7 +62,7 @@ WHOLE_CHUNKED = (
     STATUS + TYPE + CHUNKED + END + b"14;x=y\r\n" + TEXT + b"\r\n0\r\nX-Trailer: 1\r\n\r\n"
 )
 
-#: Where a response can break off: what comes before, and the part within which, at each byte.
+#: The places of an incomplete response: the data before, and the part that ends at each byte.
 PARTS: dict[str, tuple[bytes, bytes]] = {
     "the status line": (b"", STATUS),
     "an interim response": (b"", CONTINUE),
@@ -290,10 +229,10 @@ RESETS = [
 
 @functools.cache
 def bomb(size: int) -> bytes:
-    """Returns gzip, a thousandth of ``size`` (whole MiB) long, that decodes to ``size`` zeros."""
+    """Return gzip data of ``size`` zeros (whole MiB), with a thousandth of their size."""
     piece = bytes(2**20)
     packer = zlib.compressobj(9, zlib.DEFLATED, -15)
-    # Each block stands for itself, so that one that is made once can be repeated.
+    # Each block is independent, so that one block can be repeated.
     block = packer.compress(piece) + packer.flush(zlib.Z_FULL_FLUSH)
     count = size // len(piece)
     checksum = 0
@@ -755,7 +694,7 @@ LIES = [
     lie(
         "gzip with any of its bytes changed",
         BROKEN,
-        # The flags, the time and the system in its header do not matter.
+        # The flags, the time and the system in its header are not relevant.
         *(
             gzipped(PACKED[:at] + bytes([PACKED[at] ^ 0xFF]) + PACKED[at + 1 :])
             for at in (0, 1, 2, *range(10, len(PACKED)))
@@ -984,4 +923,15 @@ CONNECTS = [
     Row("Connecting", "an unreachable network", ((),), FAILS, url="http://255.255.255.255:9/"),
 ]
 
-TABLE: list[Row] = [*CONNECTS, *DNS, *TLS, *CUTS, *RESETS, *STALLS, *FLOODS, *LIES, *REDIRECTS]
+TABLE: list[Row] = [
+    *CONNECTS,
+    *DNS,
+    *TLS,
+    *CUTS,
+    *RESETS,
+    *STALLS,
+    *FLOODS,
+    *LIES,
+    *REDIRECTS,
+    *PROXIES,
+]

@@ -1,4 +1,4 @@
-"""Arguments of every type: a mistake raises at the call, anything else is one request."""
+"""Arguments of every type: the call raises, or the fetch sends one request."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class Unprintable:
 
 
 class Odd(Mapping[Any, Any]):
-    """A mapping whose length is more than it has."""
+    """A mapping whose length exceeds its number of items."""
 
     def __init__(self, pairs: dict[Any, Any]) -> None:
         self._pairs = pairs
@@ -138,7 +138,7 @@ ANYTHING = st.recursive(
     ),
     max_leaves=6,
 )
-#: Values that a keyword is likely to accept, so that a good part of the calls sends something.
+#: Values that a keyword is likely to accept, so that many calls send a request.
 LIKELY: dict[str, st.SearchStrategy[Any]] = {
     "method": TEXTS,
     "params": st.one_of(mappings(LEAVES), st.lists(st.tuples(TEXTS, LEAVES), max_size=3)),
@@ -164,7 +164,7 @@ LIKELY: dict[str, st.SearchStrategy[Any]] = {
     ),
     "files": st.dictionaries(TEXTS, st.one_of(BYTES, st.tuples(TEXTS, BYTES)), max_size=2),
     "streaming_callback": st.sampled_from([bytes, len, lambda chunk: None]),
-    # Nothing listens on the port of a proxy of the test.
+    # The port of a proxy of the test has no listener.
     "proxy": st.sampled_from(["environment", "http://127.0.0.1:9"]),
     "json": st.one_of(TEXTS, NUMBERS, st.dictionaries(TEXTS, NUMBERS, max_size=2)),
 }
@@ -173,7 +173,7 @@ assert LIKELY.keys() == KEYWORDS.keys()
 
 @st.composite
 def options(draw: Any) -> dict[str, Any]:
-    """Keywords of a fetch, most of them likely."""
+    """Keywords of a fetch, most of them with a valid value."""
     names = draw(st.lists(st.sampled_from(sorted(KEYWORDS)), max_size=4, unique=True))
     likely = draw(st.lists(st.booleans(), min_size=len(names), max_size=len(names)))
     return {
@@ -183,7 +183,7 @@ def options(draw: Any) -> dict[str, Any]:
 
 
 class Recorder:
-    """A peer that answers every request, and keeps every byte of all connections."""
+    """A peer that responds to every request, and records all received bytes."""
 
     def __init__(self, bench: Bench) -> None:
         self.received: list[bytearray] = []
@@ -197,7 +197,7 @@ class Recorder:
         answered = False
         while data := await conn.reader.read(65536):
             if data.startswith(b"\x16"):
-                conn.close()  # It is TLS, which is not spoken here.
+                conn.close()  # The client sends TLS, which the peer does not support.
                 return
             received += data
             if not answered and is_one_request(bytes(received), self.given):
@@ -205,7 +205,7 @@ class Recorder:
                 await conn.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nOK")
 
     def check(self) -> int:
-        """Checks that each connection carried one request or none; returns how many."""
+        """Check that each connection carried at most one request, and return their number."""
         count = 0
         for data in self.received:
             if data:
@@ -216,7 +216,7 @@ class Recorder:
 
 
 def names_of(given: Any) -> set[bytes]:
-    """Returns the names in the keyword ``headers``, if it is valid."""
+    """Return the names in the keyword ``headers``, if it is valid."""
     headers = given.get("headers") if isinstance(given, Mapping) else None
     try:
         return {name.lower().encode("ascii") for name in check_headers("headers", headers)}
@@ -225,9 +225,9 @@ def names_of(given: Any) -> set[bytes]:
 
 
 def is_one_request(data: bytes, given: set[bytes]) -> bool:
-    """Whether ``data`` is exactly one request, as the strictest server sees it.
+    """Whether ``data`` is exactly one request by the rules of a strict server.
 
-    :arg given: names of headers that may be there, in addition to those of the client.
+    :arg given: names of headers that are allowed in addition to those of the client.
     """
     head, end, body = data.partition(b"\r\n\r\n")
     if not end:
@@ -256,7 +256,7 @@ def is_one_request(data: bytes, given: set[bytes]) -> bool:
 
 
 def are_chunks(data: bytes) -> bool:
-    """Whether ``data`` is a whole chunked body, and nothing else."""
+    """Whether ``data`` is exactly one complete chunked body."""
     while data:
         line, end, rest = data.partition(b"\r\n")
         if not end:
@@ -276,7 +276,7 @@ def recorder(bench: Bench) -> Recorder:
 
 
 async def called(transport: str, recorder: Recorder, url: Any, given: Any) -> str:
-    """Calls fetch; returns the message of a mistake, or nothing when the fetch ended."""
+    """Call fetch, and return the message of an exception, or an empty string."""
     carrier = make_transport(transport)
     client = HTTPClient(transport=carrier)
     recorder.given = names_of(given)
@@ -325,13 +325,15 @@ class Mute:
         raise RuntimeError("no text")
 
 
-#: Values that cannot be shown, neither here nor by Hypothesis.
+#: Values whose ``repr`` raises, which Hypothesis cannot handle.
 MUTE: dict[str, Any] = {"object": Mute(), "digits": -(10**5000)}
 
 
 @pytest.mark.parametrize("value", MUTE.values(), ids=MUTE)
 @pytest.mark.parametrize("name", [*KEYWORDS, None])
-def test_mute(name: str | None, value: Any, recorder: Recorder, bench: Bench) -> None:
+def test_message_for_a_value_without_repr(
+    name: str | None, value: Any, recorder: Recorder, bench: Bench
+) -> None:
     for table in ({name or value: value}, {name: [value]}, {name: {value: value}}):
         said = bench.run(called("simple", recorder, recorder.peer.url(), table))
         assert not said or (name or "fetch()") in said
@@ -339,7 +341,7 @@ def test_mute(name: str | None, value: Any, recorder: Recorder, bench: Bench) ->
 
 @pytest.mark.parametrize("value", MUTE.values(), ids=MUTE)
 @pytest.mark.parametrize("name", ["ssl_options", "io_loop", "max_buffer_size", "transport"])
-def test_mute_to_client(name: str, value: Any) -> None:
+def test_message_for_an_argument_without_repr(name: str, value: Any) -> None:
     for argument in (value, {value: value}, [value]):
         with pytest.raises((TypeError, ValueError), match=name):
             HTTPClient(**{name: argument})
@@ -377,7 +379,7 @@ def test_any_url(transport: str, recorder: Recorder, bench: Bench, url: Any) -> 
             pass
         else:
             if (parsed.host, parsed.port) != ("127.0.0.1", recorder.peer.port):
-                return  # Nothing leaves this machine.
+                return  # Only addresses of this machine.
     assert not bench.run(called(transport, recorder, url, {}))
 
 
@@ -409,7 +411,7 @@ def test_client(recorder: Recorder, bench: Bench, given: dict[str, Any]) -> None
         check_response(res)
         # Two bytes may be too many.
         assert res.error is None or given["max_buffer_size"] == 1
-        # A fetch that reads `ssl_options`; there is no TLS server here.
+        # A fetch that reads `ssl_options`. The peer does not support TLS.
         res = await client.fetch(url.replace("http:", "https:"), keep_alive=False)
         check_response(res)
         assert res.error is not None

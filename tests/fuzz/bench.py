@@ -1,6 +1,6 @@
 """The basis of every fuzz test: a separate loop, peers, transports, and a profile.
 
-Hypothesis is synchronous, so each example runs to its end on one loop that serves many.
+Hypothesis is synchronous. Each example runs to its end on a loop that all examples share.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from tests.support import RawPeer, Script
 
 T = TypeVar("T")
 
-#: Seconds in which everything that can end has ended, on any machine.
+#: Seconds in which every operation that can end has ended, on any machine.
 LONG = 30.0
 
 #: How many times the examples of a quick run each profile has.
@@ -33,12 +33,12 @@ TRANSPORTS = ["simple"] + ["curl"] * (importlib.util.find_spec("pycurl") is not 
 
 
 def profile(examples: int, **more: Any) -> settings:
-    """Returns the settings of a test that has ``examples`` in a quick run."""
+    """Return the settings of a test that has ``examples`` in a quick run."""
     return settings(
         max_examples=examples * _factor,
-        # A quick run is the same for everybody: it fails for a change, not for a new example.
+        # A quick run is deterministic, so that only a change can make it fail.
         derandomize=PROFILE == "ci",
-        # The machine may be busy with something else.
+        # The machine may be busy.
         deadline=None,
         suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
         database=None,
@@ -48,7 +48,7 @@ def profile(examples: int, **more: Any) -> settings:
 
 
 def make_transport(name: str, **options: Any) -> AsyncHTTPClient:
-    """Returns a new transport for the running loop, which the caller closes."""
+    """Return a new transport for the running loop, which the caller closes."""
     kind: type[AsyncHTTPClient]
     if name == "curl":
         from turbo_tornado.transports.curl import CurlTransport as kind
@@ -58,9 +58,9 @@ def make_transport(name: str, **options: Any) -> AsyncHTTPClient:
 
 
 class Bench:
-    """A loop with peers that are there for every example.
+    """A loop with peers for all examples.
 
-    What is awaited on it ends in `LONG` seconds, or fails.
+    An operation on it fails after `LONG` seconds.
     """
 
     def __init__(
@@ -90,6 +90,6 @@ class Bench:
 
 
 async def turns(count: int) -> None:
-    """Lets the loop see what there is to see."""
+    """Let the loop process the pending events."""
     for _ in range(count):
         await asyncio.sleep(0)

@@ -1,4 +1,4 @@
-"""Checks that hold for every response, after any event."""
+"""Checks of every response, after any event."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _URL = re.compile(r"https?://(\[[0-9a-f:.]+(%25[\w.~-]+)?\]|[a-z0-9._~-]+)(:[0-9
 
 
 def check_response(res: HTTPResponse) -> None:
-    """Fails when an attribute of ``res`` is not as in the contract."""
+    """Fail if an attribute of ``res`` violates the documentation."""
     assert type(res) is HTTPResponse
     assert repr(res)
     assert type(res.request_time) is float
@@ -35,7 +35,7 @@ def check_response(res: HTTPResponse) -> None:
     assert _VALUE.fullmatch(res.reason)
     assert type(res.body) is bytes
     assert type(res.url) is str
-    # Neither user info nor a fragment: there is no "@" in a host, and no "#" at all.
+    # Without user info and fragment: a host does not contain "@", and the URL does not contain "#".
     assert _URL.fullmatch(res.url)
     _check_headers(res.headers)
     assert res.headers.get_status_code() == res.code

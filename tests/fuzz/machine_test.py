@@ -1,7 +1,7 @@
-"""Fetches, answers, cancels and closes in any order on one transport, compared with a model.
+"""Fetch, respond, cancel and close in any order on one transport, compared with a model.
 
-The model knows every connection as the peers see it: which are idle, which carry a
-request, and what may therefore happen next.
+The model has the state of every connection from the side of the peers: idle, or carrying a
+request. The state determines which events are allowed next.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ from .bench import LONG, TRANSPORTS, Bench, make_transport, profile, turns
 from .checks import check_response
 
 ORIGINS = 2
-#: Seconds by the clock of the loop, which a rule puts forward: `STEP` at a time. Two steps
-#: are too long for an idle connection, three for a request that has a limit. The
-#: time that passes by itself meanwhile does not count.
+#: Seconds by the clock of the loop, which a rule advances by `STEP`. Two steps exceed the
+#: timeout of an idle connection, and three steps that of a request with a timeout. The real
+#: time that passes meanwhile is not relevant.
 STEP, IDLE_TIMEOUT, REQUEST_TIMEOUT = 60_000.0, 100_000.0, 150_000.0
 
 
 class SteppingLoop(asyncio.SelectorEventLoop):
-    """A loop whose clock can be put forward."""
+    """A loop whose clock can be advanced."""
 
     ahead = 0.0
 
@@ -50,14 +50,14 @@ class SteppingLoop(asyncio.SelectorEventLoop):
 
 
 class Line:
-    """A connection as a peer sees it."""
+    """A connection from the side of the peer."""
 
     def __init__(self, origin: int, conn: Connection) -> None:
         self.origin = origin
         self.conn = conn
         #: The fetch that it carries.
         self.fetch: Fetch | None = None
-        #: How many requests have come on it.
+        #: The number of requests on it.
         self.requests = 0
         #: Whether the client may send a request on it.
         self.idle = False
@@ -98,7 +98,7 @@ class Machine(RuleBasedStateMachine):
         self.fetches: list[Fetch] = []
         #: Connections that neither side has closed.
         self.lines: list[Line] = []
-        #: How often the request of each fetch has come.
+        #: How often the request of each fetch has arrived.
         self.sent: dict[int, int] = {}
         for desk in self.peers:
             desk.machine = self
@@ -129,11 +129,11 @@ class Machine(RuleBasedStateMachine):
 
     @initialize()
     def first(self) -> None:
-        """Leaves an idle connection, from which most of what can happen begins."""
+        """Start with an idle connection, because most events require one."""
         self.fetch(0, "GET", True, False)
         self.answer(0, "well")
 
-    # Few at once, so that connections are idle now and then.
+    # Few at once, so that some connections become idle.
     @precondition(lambda self: len(self.fetches) < 3)
     @rule(
         origin=st.sampled_from([0, 0, *range(ORIGINS)]),
@@ -215,7 +215,7 @@ class Machine(RuleBasedStateMachine):
         stays = fetch.keep_alive and (fetch.partial or not how.startswith("Connection"))
         line.conn.writer.write(data + b"extra" * (how == "extra"))
         if how == "late extra":
-            # It may be read with the response, or when the connection is idle.
+            # The client can read it with the response, or when the connection is idle.
             line.conn.writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nextra")
         res = await self._ended(fetch)
         assert res.error is None, res
@@ -234,10 +234,10 @@ class Machine(RuleBasedStateMachine):
         return res
 
     async def _left(self, line: Line) -> None:
-        """Returns when the client has closed its side, or fails."""
+        """Wait until the client has closed its side, or fail."""
         line.idle = False
         if not line.gone.is_set() and self.transport == "curl":
-            # libcurl closes what must not be used when it is next asked for a connection.
+            # libcurl closes an unusable connection when it needs a connection the next time.
             pass
         else:
             await line.gone.wait()
@@ -289,7 +289,8 @@ class Machine(RuleBasedStateMachine):
         line.fetch = None
         self.lines.remove(line)
         if reused and self.transport == "curl":
-            # libcurl takes another one for a retry, and closes it when it may not retry.
+            # libcurl uses another connection for a retry. It closes that connection if the
+            # transport prevents the retry.
             for other in self.lines:
                 other.may_go |= other.idle and other.origin == line.origin
         if reset:
@@ -322,7 +323,7 @@ class Machine(RuleBasedStateMachine):
     async def _touch(self, line: Line, how: str, then: str | None) -> None:
         if how == "reset":
             line.conn.reset()
-            # It is carried out in the next iteration of the loop.
+            # It takes effect in the next iteration of the loop.
             await turns(1)
         elif how == "close":
             line.conn.close()
@@ -331,13 +332,13 @@ class Machine(RuleBasedStateMachine):
             line.conn.writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nwrong")
             delivered(line.conn)
         if then is not None:
-            # At once: the loop has not seen yet what has happened.
+            # At once, before the loop has processed the event.
             await self._fetch(line.origin, then, True, 0)
 
     @precondition(lambda self: self.steps)
     @rule()
     def advance(self) -> None:
-        # While the loop stands still: the bench has a separate limit.
+        # While the loop is blocked. The bench has a separate limit.
         self.loop.ahead += STEP
         self.bench.run(self._advance())
 
@@ -388,7 +389,7 @@ class Machine(RuleBasedStateMachine):
 
 
 class Desk:
-    """A peer that reports to a machine what comes, and lets it choose the answers."""
+    """A peer that reports its events to a machine, which chooses the responses."""
 
     def __init__(self, bench: Bench, origin: int) -> None:
         self.origin = origin
@@ -423,12 +424,12 @@ class Desk:
             await self._changed.wait_for(condition)
 
     async def empty(self) -> None:
-        """Returns when the client has closed all connections."""
+        """Return when the client has closed all connections."""
         await self.wait_for(lambda: not self._open)
 
 
 def delivered(conn: Connection) -> None:
-    """Returns when the kernel of the client's side has what was sent, the end included."""
+    """Wait until the kernel of the client has received the sent data and the end."""
     sock = conn.writer.get_extra_info("socket")
     until = time.monotonic() + LONG
     while struct.unpack("i", fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, bytes(4)))[0]:
@@ -438,8 +439,7 @@ def delivered(conn: Connection) -> None:
 
 @pytest.mark.parametrize("name", TRANSPORTS)
 def test_any_order(name: str) -> None:
-    # With any policy: uvloop sends at the end of an iteration what is written in it, and
-    # has a separate clock.
+    # With any policy: uvloop sends the data of an iteration at its end, and has a separate clock.
     bench = Bench(SteppingLoop)
     desks = [Desk(bench, origin) for origin in range(ORIGINS)]
     kind = type("Machine", (Machine,), {"transport": name, "bench": bench, "peers": desks})

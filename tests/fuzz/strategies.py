@@ -1,4 +1,4 @@
-"""Responses as byte streams: valid ones by a grammar, and what mutation makes of them."""
+"""Responses as byte streams: valid ones by a grammar, and their mutations."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def responses(draw: Any) -> bytes:
     return b"".join(draw(INTERIM)) + head + body
 
 
-#: Text that is likely to mean something where it should not be.
+#: Text that is likely to have a meaning in the wrong place.
 TELLING = [
     b"\0", b"\r", b"\n", b"\r\n", b"\r\n\r\n", b" ", b"\t", b":", b",", b";", b"-", b"+", b"0",
     b"9", b"f", b"x", b"\xff", b"\x7f", b"\x1f\x8b\x08", b"HTTP/1.1 200 OK\r\n\r\n", b"HTTP/1.1 ",
@@ -113,7 +113,7 @@ MUTATIONS = st.lists(
 
 
 def mutated(data: bytes, how: str, place: int, what: Any) -> bytes:
-    """Returns ``data`` after one mutation."""
+    """Return ``data`` after one mutation."""
     lines = data.split(b"\n")
     if how == "swap lines":
         one, other = place % len(lines), what % len(lines)
@@ -135,10 +135,10 @@ def mutated(data: bytes, how: str, place: int, what: Any) -> bytes:
 
 
 class Stream(NamedTuple):
-    """The data that a peer sends in response to one request, each piece in a separate write."""
+    """The data in response to one request, each piece in a separate write."""
 
     pieces: tuple[bytes, ...]
-    #: ``"open"``, ``"close"`` or ``"reset"``: what becomes of the connection then.
+    #: ``"open"``, ``"close"`` or ``"reset"``: the end of the connection.
     ending: str
     method: str = "GET"
     use_gzip: bool = True

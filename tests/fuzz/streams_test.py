@@ -1,7 +1,7 @@
-"""Responses of every kind, broken in every way: both transports make the same of them.
+"""Valid and invalid streams of bytes: both transports return the same results.
 
-A peer sends one stream of bytes to each transport; what becomes of it is a response or
-an error, and the next request, on any connection, gets its own answer.
+A peer sends one stream to each transport. The result is a response or an error. The next
+request, on any connection, must receive its own response.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ MAX_BODY = 100_000
 
 
 class Outcome(NamedTuple):
-    """The result of a stream; all empty when it waits for more."""
+    """The result of a stream. All attributes are empty if the client waits for more data."""
 
     error: str = ""
     code: int = 0
@@ -52,7 +52,7 @@ WAITS = Outcome()
 
 
 class Stage:
-    """A peer that plays one stream, once, and echoes the target of any other request."""
+    """A peer that sends one stream once, and responds with the target to other requests."""
 
     def __init__(self, bench: Bench) -> None:
         self.peer: RawPeer = bench.peer(self._script)
@@ -71,7 +71,7 @@ class Stage:
                 await conn.send(response(request.target.encode()))
 
     async def _play(self, conn: Connection) -> None:
-        # The client may have closed it before; uvloop has a separate error for that.
+        # The client may have closed it, for which uvloop has a separate error.
         with contextlib.suppress(OSError, RuntimeError):
             for piece in self.stream.pieces:
                 conn.writer.write(piece)
@@ -83,7 +83,7 @@ class Stage:
                 conn.reset()
 
     async def outcome(self, transport: str, stream: Stream, patience: float) -> Outcome:
-        """Returns what ``transport`` makes of ``stream``, and checks that it can go on."""
+        """Return the result of ``stream`` on ``transport``, and check the next request."""
         self.stream = stream
         self.played.clear()
         self.peer.requests.clear()
@@ -120,7 +120,7 @@ class Stage:
 
 
 def said_of(stream: Stream) -> str:
-    """Returns the error of the package's parser for ``stream``, all of it at once."""
+    """Return the error of the parser for ``stream`` in one piece."""
     body = Body(MAX_BODY)
     parser = ResponseParser(stream.method == "HEAD", lambda head: body)
     try:
@@ -131,7 +131,7 @@ def said_of(stream: Stream) -> str:
 
 
 def cut_head(stream: Stream) -> bytes | None:
-    """Returns what there is of the final head, ``None`` when it is complete."""
+    """Return the incomplete final head, or ``None`` if it is complete."""
     data = stream.data
     while end := re.search(rb"\n\r?\n", data):
         if not re.match(rb"HTTP/1.[0-9] 1", data):
@@ -140,7 +140,7 @@ def cut_head(stream: Stream) -> bytes | None:
     return data
 
 
-#: The last whole line of a head, with those that continue it, and what comes after it.
+#: The last complete line of a head with its folded lines, and the data after it.
 LAST_LINE = re.compile(rb"^[^ \t][^\n]*\n(?:[ \t][^\n]*\n)*[^\n]*\Z", re.M)
 
 
@@ -162,13 +162,13 @@ def is_cut_with_bad_line(stream: Stream, simple: Outcome, curl: Outcome) -> bool
 
 
 class Difference(NamedTuple):
-    """A difference between the transports that is known: in docs/transports.md, too."""
+    """A known difference between the transports, which docs/transports.md lists."""
 
     reason: str
     applies: Callable[[Stream, Outcome, Outcome], bool]
 
 
-#: Errors of our parser for chunks that libcurl accepts.
+#: Errors of the parser for chunks that libcurl accepts.
 INEXACT = ("invalid chunk size", "improperly terminated chunk:", "bad trailer ''")
 
 KNOWN = [
@@ -250,14 +250,14 @@ FOUND = {
 def alike(stage: Stage, bench: Bench, stream: Stream) -> None:
     simple, curl = (bench.run(stage.outcome(name, stream, 0)) for name in TRANSPORTS)
     if simple != curl and WAITS in (simple, curl):
-        # It may have been the machine that was slow.
+        # The machine may have been slow.
         simple, curl = (bench.run(stage.outcome(name, stream, 1)) for name in TRANSPORTS)
     if not any(known.applies(stream, simple, curl) for known in KNOWN):
         assert simple == curl
 
 
 def same_libcurl() -> bool:
-    """Whether libcurl is one whose differences are known; those of older ones are many."""
+    """Whether the differences of this libcurl are known. Older versions have many others."""
     if "curl" not in TRANSPORTS:
         return False
     import pycurl
@@ -271,18 +271,22 @@ compared = pytest.mark.skipif(not same_libcurl(), reason="there is no libcurl, o
 @pytest.mark.parametrize("transport", TRANSPORTS)
 @profile(60)
 @given(stream=streams())
-def test_each_can_go_on(transport: str, stage: Stage, bench: Bench, stream: Stream) -> None:
+def test_transport_works_after_any_response(
+    transport: str, stage: Stage, bench: Bench, stream: Stream
+) -> None:
     bench.run(stage.outcome(transport, stream, 0))
 
 
 @compared
 @profile(200)
 @given(stream=streams())
-def test_alike(stage: Stage, bench: Bench, stream: Stream) -> None:
+def test_transports_return_the_same_result(stage: Stage, bench: Bench, stream: Stream) -> None:
     alike(stage, bench, stream)
 
 
 @compared
 @pytest.mark.parametrize("stream", FOUND.values(), ids=FOUND)
-def test_alike_as_found(stage: Stage, bench: Bench, stream: Stream) -> None:
+def test_transports_return_the_same_result_for_found_streams(
+    stage: Stage, bench: Bench, stream: Stream
+) -> None:
     alike(stage, bench, stream)

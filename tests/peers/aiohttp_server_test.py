@@ -38,11 +38,11 @@ class Peer:
 
     @property
     def connections(self) -> int:
-        """How many connections brought a request."""
+        """The number of connections that carried a request."""
         return len(set(self.carriers))
 
     async def closed_all(self) -> None:
-        """Returns when none of its connections is open."""
+        """Return when all connections are closed."""
         assert self.runner.server is not None
         while self.runner.server.connections:
             await asyncio.sleep(0.005)
@@ -54,7 +54,7 @@ MakePeer = Callable[..., Awaitable[Peer]]
 
 @pytest.fixture
 async def serve() -> AsyncIterator[MakePeer]:
-    """Starts a server of one handler, for every path and method."""
+    """Start a server of one handler, for every path and method."""
     runners: list[web.AppRunner] = []
 
     async def start(
@@ -74,12 +74,12 @@ async def serve() -> AsyncIterator[MakePeer]:
 
         application = web.Application(client_max_size=client_max_size, middlewares=[noted])
         application.router.add_route("*", "/{path:.*}", handler, expect_handler=expect_handler)
-        # How long it goes on reading a rejected body, even when the client has gone.
+        # How long the server reads a rejected body, even if the client has disconnected.
         options.setdefault("lingering_time", 0.5)
         runner = web.AppRunner(application, access_log=None, **options)
         runners.append(runner)
         await runner.setup()
-        # A test connects more often at once than the default queue of 128 holds.
+        # A test opens more connections at once than the default backlog of 128.
         site = web.TCPSite(runner, "127.0.0.1", port, ssl_context=ssl_context, backlog=1024)
         await site.start()
         peer = Peer(runner, runner.addresses[0][1], "https" if ssl_context else "http")
@@ -103,7 +103,7 @@ async def test_keep_alive(serve: MakePeer, fetch: Fetch) -> None:
     assert (len(peer.carriers), peer.connections) == (15, 1)
 
 
-async def test_what_arrives(serve: MakePeer, fetch: Fetch) -> None:
+async def test_received_request(serve: MakePeer, fetch: Fetch) -> None:
     async def describe(request: web.Request) -> web.Response:
         return web.json_response(
             {
@@ -180,7 +180,7 @@ async def test_compression(serve: MakePeer, fetch: Fetch) -> None:
     res = await fetch(peer.url(), use_gzip=False)
     assert_body(res, TEXT)
     assert "Content-Encoding" not in res.headers
-    # Is sent although it was not offered: the body is what came.
+    # The server uses an encoding that was not offered. The body is not decoded.
     res = await fetch(peer.url("/deflate"))
     assert res.headers["Content-Encoding"] == "deflate"
     assert zlib.decompress(res.body) == TEXT
@@ -266,7 +266,7 @@ async def test_body_over_the_limit(serve: MakePeer, fetch: Fetch) -> None:
     assert_body(await fetch(peer.url(), method="POST", body=b"x" * 1000), b"x" * 1000)
 
 
-async def test_answered_before_the_body(serve: MakePeer, fetch: Fetch) -> None:
+async def test_response_before_the_request_body(serve: MakePeer, fetch: Fetch) -> None:
     async def refuse(request: web.Request) -> web.Response:
         return web.Response(status=403, body=b"not that")
 
@@ -290,7 +290,7 @@ async def test_expect(serve: MakePeer, fetch: Fetch) -> None:
 
     expecting = setting(Expect="100-continue")
     peer = await serve(echo)
-    # The body does not wait for the 100, which is not a response.
+    # The client does not wait for the 100, which is not a response.
     for body in (b"data", LARGE):
         res = await fetch(peer.url(), method="POST", body=body, on_headers=expecting)
         assert_body(res, body)
@@ -317,19 +317,19 @@ async def test_upgrade_to_websocket(serve: MakePeer, fetch: Fetch) -> None:
         Sec_WebSocket_Version="13",
         Sec_WebSocket_Key="dGhlIHNhbXBsZSBub25jZQ==",
     )
-    # After a 101 no HTTP follows.
+    # The connection is not HTTP after a 101.
     res = await fetch(peer.url(), on_headers=upgrading)
     assert res.error is not None
     assert res.error.code == errors.PARSE_ERROR_HEADERS
     await peer.closed_all()
 
 
-# Its ends
+# Stopping the server
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
 @pytest.mark.kept
-async def test_idle_connections_run_out(method: str, serve: MakePeer, fetch: Fetch) -> None:
+async def test_idle_connections_expire(method: str, serve: MakePeer, fetch: Fetch) -> None:
     peer = await serve(echo, keepalive_timeout=0.05)
     body = b"data" if method == "POST" else None
     for number in range(1, 4):
@@ -354,7 +354,9 @@ async def test_stop_with_idle_connections(
 
 
 @pytest.mark.parametrize("started", [False, True])
-async def test_closed_while_it_answers(started: bool, serve: MakePeer, fetch: Fetch) -> None:
+async def test_server_closes_within_a_response(
+    started: bool, serve: MakePeer, fetch: Fetch
+) -> None:
     async def close(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse()
         response.enable_chunked_encoding()
@@ -371,7 +373,7 @@ async def test_closed_while_it_answers(started: bool, serve: MakePeer, fetch: Fe
     assert res.error.code == (errors.SOCKET_ERROR if started else errors.NO_HEADERS)
 
 
-async def test_client_that_goes_away(serve: MakePeer, make_client: MakeClient) -> None:
+async def test_client_that_disconnects(serve: MakePeer, make_client: MakeClient) -> None:
     asked, gone = asyncio.Event(), asyncio.Event()
 
     async def wait(request: web.Request) -> web.Response:

@@ -1,4 +1,4 @@
-"""httpbin as the peer: the endpoints that clients are usually tried on."""
+"""The endpoints of httpbin, with which clients are usually tested."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def origin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 def said(res: HTTPResponse, code: int = 200) -> Any:
-    """Returns the JSON that httpbin answered with."""
+    """Return the JSON in the response of httpbin."""
     assert res.error is None
     assert res.code == code
     assert res.headers["Content-Type"] == "application/json"
@@ -47,7 +47,7 @@ def setting(name: str, value: str) -> Any:
 # Requests
 
 
-async def test_get(origin: str, fetch: Fetch) -> None:
+async def test_method_get(origin: str, fetch: Fetch) -> None:
     found = said(await fetch(f"{origin}/get?x=y", params={"a": [1, 2], "b": True}))
     assert found["args"] == {"x": "y", "a": ["1", "2"], "b": "true"}
     assert found["origin"] == "127.0.0.1"
@@ -153,7 +153,7 @@ async def test_cookies(origin: str, fetch: Fetch) -> None:
     res = await fetch(f"{origin}/cookies/set", params={"a": 1, "b": 2}, allow_redirects=False)
     assert (res.error, res.code, res.headers["Location"]) == (None, 302, "/cookies")
     assert sorted(res.headers.get_list("Set-Cookie")) == ["a=1; Path=/", "b=2; Path=/"]
-    # The client keeps no cookies: along a redirect goes what the call gave.
+    # The client does not store cookies. After a redirect, it sends those of the call.
     found = said(await fetch(f"{origin}/cookies/set/a/1", cookie="c=3"))
     assert found == {"cookies": {"c": "3"}}
 
@@ -177,7 +177,7 @@ async def test_basic_auth(user: str, password: str, origin: str, fetch: Fetch) -
 async def test_other_kinds_of_auth(origin: str, fetch: Fetch) -> None:
     token = setting("Authorization", "Bearer token")
     assert said(await fetch(f"{origin}/bearer", on_headers=token))["token"] == "token"
-    # No digest is sent: what it asks for is the response.
+    # The client does not support digest authentication, so that 401 is the response.
     url = f"{origin}/digest-auth/auth/user/passwd"
     res = await fetch(url, auth_username="user", auth_password="passwd")
     assert (res.error, res.code) == (None, 401)
@@ -189,7 +189,7 @@ async def test_other_kinds_of_auth(origin: str, fetch: Fetch) -> None:
 
 async def test_gzip(origin: str, fetch: Fetch) -> None:
     assert said(await fetch(f"{origin}/gzip"))["gzipped"] is True
-    # httpbin compresses whether it was asked to or not.
+    # httpbin compresses regardless of Accept-Encoding.
     res = await fetch(f"{origin}/gzip", use_gzip=False)
     assert (res.error, res.headers["Content-Encoding"]) == (None, "gzip")
     found = json.loads(gzip.decompress(res.body))
@@ -267,7 +267,7 @@ async def test_status_of_redirects(code: int, origin: str, fetch: Fetch) -> None
     assert (res.error, res.code) == (None, code)
     url = f"{origin}/redirect-to?url=%2Fanything&status_code={code}"
     found = said(await fetch(url, method="PUT", body="data"))
-    # A PUT stays one, except for 303.
+    # A PUT stays a PUT, except for 303.
     kept = code != 303
     assert found["method"] == ("PUT" if kept else "GET")
     assert found["data"] == ("data" if kept else "")
@@ -326,7 +326,7 @@ async def test_redirect_to_another_origin(origin: str, fetch: Fetch) -> None:
         assert ("Authorization" in found, "Cookie" in found) == (kept, kept)
 
 
-async def test_redirect_to_nowhere(origin: str, fetch: Fetch, closed_port: int) -> None:
+async def test_redirect_to_an_unknown_host(origin: str, fetch: Fetch, closed_port: int) -> None:
     for location, code in [
         ("ftp://127.0.0.1/", errors.INVALID_SCHEMA),
         ("file:///etc/hostname", errors.INVALID_SCHEMA),
@@ -343,7 +343,7 @@ async def test_links(origin: str, fetch: Fetch) -> None:
     assert res.body.count(b"<a href='/links/5/") == 4
 
 
-# Bodies that take their time
+# Slow bodies
 
 
 async def test_stream(origin: str, fetch: Fetch) -> None:

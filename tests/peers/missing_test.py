@@ -1,4 +1,4 @@
-"""A peer that is not installed is not left out in silence."""
+"""The tests of a peer that is not installed are skipped with a reason."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def test_skipped_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
         import_peer("no_such_peer")
 
 
-def test_a_failure_where_ci_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failure_if_ci_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CI", "true")
     with pytest.raises(pytest.fail.Exception, match="nginx is not installed, and CI is set"):
         missing("nginx")
@@ -23,6 +23,6 @@ def test_a_failure_where_ci_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
         import_peer("no_such_peer")
 
 
-def test_a_peer_that_is_broken_is_no_reason_to_skip() -> None:
+def test_broken_peer_is_not_skipped() -> None:
     with pytest.raises(ModuleNotFoundError):
         import_peer("asyncio.no_such_module")

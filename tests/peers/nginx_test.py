@@ -1,4 +1,4 @@
-"""nginx as the peer: TLS, HTTP/2, compression, its limits and its life."""
+"""nginx as the peer: TLS, HTTP/2, compression, limits and restarts."""
 
 from __future__ import annotations
 
@@ -168,7 +168,7 @@ def nginx(module_nginx: Nginx) -> Iterator[Nginx]:
 
 @pytest.fixture
 def own_nginx(tmp_path: Path) -> Iterator[Nginx]:
-    """One that the test may stop."""
+    """An nginx that the test may stop."""
     if find() is None:
         missing("nginx")
     nginx = Nginx(tmp_path, {"plain": ("", "")})
@@ -182,7 +182,7 @@ def own_nginx(tmp_path: Path) -> Iterator[Nginx]:
 
 @pytest.fixture
 def trusting(make_client: MakeClient, certificates: Certificates) -> MakeClient:
-    """Makes clients that trust the CA of the tests."""
+    """Make clients that trust the CA of the tests."""
 
     def make(**options: Any) -> Any:
         return make_client({"ca_path": certificates.ca, **options})
@@ -196,7 +196,7 @@ def assert_body(res: HTTPResponse, body: bytes, code: int = 200) -> None:
 
 
 async def about(fetching: Awaitable[HTTPResponse]) -> dict[str, Any]:
-    """Returns the response of nginx."""
+    """Return the response of nginx."""
     res = await fetching
     assert res.error is None
     assert res.code == 200, res.body
@@ -206,7 +206,7 @@ async def about(fetching: Awaitable[HTTPResponse]) -> dict[str, Any]:
 
 
 def setting(**fields: str) -> Callable[[HTTPHeaders], None]:
-    """Returns an ``on_headers`` that sets fields."""
+    """Return an ``on_headers`` that sets headers."""
 
     def set_fields(headers: HTTPHeaders) -> None:
         for name, value in fields.items():
@@ -228,7 +228,7 @@ async def test_version_of_tls(
 
 @pytest.mark.parametrize("server", ["tls1.2", "tls1.3"])
 @pytest.mark.kept
-async def test_tls_connection_is_kept(server: str, nginx: Nginx, trusting: MakeClient) -> None:
+async def test_tls_connection_is_reused(server: str, nginx: Nginx, trusting: MakeClient) -> None:
     found = [await about(trusting().fetch(nginx.url(server))) for _ in range(3)]
     assert len({each["connection"] for each in found}) == 1
 
@@ -247,7 +247,7 @@ async def test_client_certificate(
     nginx: Nginx, trusting: MakeClient, certificates: Certificates
 ) -> None:
     url = nginx.url("client")
-    # nginx takes the handshake and refuses the request.
+    # nginx accepts the handshake and rejects the request.
     res = await trusting().fetch(url)
     assert res.error is None
     assert res.code == 400
@@ -256,19 +256,19 @@ async def test_client_certificate(
     found = [await about(trusting(**identity).fetch(url)) for _ in range(2)]
     assert all(each["subject"] for each in found)
     assert found[0]["connection"] == found[1]["connection"]
-    # A client without it does not get the connection of one that has it.
+    # A client without the certificate does not use the connection of a client with it.
     res = await trusting().fetch(url)
     assert res.code == 400
 
 
-async def test_http_where_https_is_spoken(nginx: Nginx, fetch: Fetch) -> None:
+async def test_http_request_to_an_https_port(nginx: Nginx, fetch: Fetch) -> None:
     res = await fetch(nginx.url("tls1.3").replace("https:", "http:"))
     assert res.error is None
     assert res.code == 400
     assert b"The plain HTTP request was sent to HTTPS port" in res.body
 
 
-async def test_https_where_http_is_spoken(nginx: Nginx, trusting: MakeClient) -> None:
+async def test_https_request_to_an_http_port(nginx: Nginx, trusting: MakeClient) -> None:
     res = await trusting().fetch(nginx.url("plain").replace("http:", "https:"))
     assert res.error is not None
     assert res.error.code == errors.SSL_ERROR
@@ -297,12 +297,12 @@ with_http2 = pytest.mark.parametrize(
 
 
 @pytest.mark.parametrize("transport", ["simple"])
-async def test_http2_is_refused_by_the_simple_transport(nginx: Nginx, trusting: MakeClient) -> None:
+async def test_http2_raises_on_the_simple_transport(nginx: Nginx, trusting: MakeClient) -> None:
     with pytest.raises(ValueError, match="HTTP/2"):
         trusting().fetch(nginx.url("http2"), http_version="HTTP/2")
 
 
-async def test_http11_where_http2_is_spoken(nginx: Nginx, trusting: MakeClient) -> None:
+async def test_http11_to_a_server_with_http2(nginx: Nginx, trusting: MakeClient) -> None:
     res = await trusting().fetch(nginx.url("http2"))
     assert res.headers.get_version() == "HTTP/1.1"
     assert json.loads(res.body)["protocol"] == "HTTP/1.1"
@@ -322,9 +322,7 @@ async def test_http2(nginx: Nginx, trusting: MakeClient) -> None:
 
 
 @with_http2
-async def test_http2_falls_back_where_only_http11_is_spoken(
-    nginx: Nginx, trusting: MakeClient
-) -> None:
+async def test_http2_falls_back_to_http11(nginx: Nginx, trusting: MakeClient) -> None:
     res = await trusting().fetch(nginx.url("tls1.3"), http_version="HTTP/2")
     assert res.error is None
     assert res.headers.get_version() == "HTTP/1.1"
@@ -370,8 +368,10 @@ async def test_http2_streamed_bodies(nginx: Nginx, trusting: MakeClient) -> None
 
 
 @with_http2
-async def test_streamed_body_where_http2_falls_back(nginx: Nginx, trusting: MakeClient) -> None:
-    # The server frames nothing that libcurl has not framed.
+async def test_streamed_body_after_the_fallback_from_http2(
+    nginx: Nginx, trusting: MakeClient
+) -> None:
+    # With HTTP/1.1, libcurl must frame the body.
     url = nginx.url("tls1.3", "/dav/streamed")
     res = await trusting().fetch(url, method="PUT", body=[b"data"], http_version="HTTP/2")
     assert (res.error, res.code) == (None, 201)
@@ -395,7 +395,7 @@ async def test_http2_bodies(nginx: Nginx, trusting: MakeClient) -> None:
 
 
 @with_http2
-async def test_http2_connection_that_is_used_up(nginx: Nginx, trusting: MakeClient) -> None:
+async def test_http2_connection_at_its_request_limit(nginx: Nginx, trusting: MakeClient) -> None:
     found = [
         await about(trusting().fetch(nginx.url("http2 three"), http_version="HTTP/2"))
         for _ in range(10)
@@ -414,7 +414,7 @@ async def test_gzip(nginx: Nginx, fetch: Fetch) -> None:
     assert res.headers["Transfer-Encoding"] == "chunked"
 
 
-async def test_gzip_is_not_asked_for(nginx: Nginx, fetch: Fetch) -> None:
+async def test_gzip_without_use_gzip(nginx: Nginx, fetch: Fetch) -> None:
     res = await fetch(nginx.url("plain", "/gzip/text.txt"), use_gzip=False)
     assert_body(res, TEXT)
     assert "Content-Encoding" not in res.headers
@@ -453,7 +453,7 @@ async def test_no_body(nginx: Nginx, fetch: Fetch) -> None:
     assert_body(await fetch(nginx.url("plain", "/text.txt"), on_headers=fields), b"", 304)
     fields = setting(If_Modified_Since=res.headers["Last-Modified"])
     assert_body(await fetch(nginx.url("plain", "/text.txt"), on_headers=fields), b"", 304)
-    # None of them marks the end of its body, and the connection is in order.
+    # These responses have no body, and the connection is reused.
     assert (await about(fetch(nginx.url("plain"))))["connection"] == first["connection"]
 
 
@@ -473,7 +473,7 @@ async def test_ranges(nginx: Nginx, fetch: Fetch) -> None:
 
 
 async def test_slow_body(nginx: Nginx, fetch: Fetch) -> None:
-    # Arrives in pieces, over about half a second.
+    # The body arrives in pieces, over about half a second.
     assert_body(await fetch(nginx.url("plain", "/paced/text.txt")), TEXT)
     # Would take a minute and a half.
     res = await fetch(nginx.url("plain", "/slow/text.txt"), request_timeout=0.3)
@@ -481,7 +481,7 @@ async def test_slow_body(nginx: Nginx, fetch: Fetch) -> None:
     assert res.error.code == errors.REQUEST_TIMEOUT
 
 
-async def test_many_fields(nginx: Nginx, fetch: Fetch) -> None:
+async def test_many_headers(nginx: Nginx, fetch: Fetch) -> None:
     res = await fetch(nginx.url("plain", "/many-fields"))
     assert_body(res, b"many")
     found = [value for name, value in res.headers.get_all() if name.startswith("X-Field-")]
@@ -491,7 +491,7 @@ async def test_many_fields(nginx: Nginx, fetch: Fetch) -> None:
 async def test_http10(nginx: Nginx, fetch: Fetch) -> None:
     found = await about(fetch(nginx.url("plain"), http_version="HTTP/1.0"))
     assert found["protocol"] == "HTTP/1.0"
-    # There is no chunked in HTTP/1.0: its end is that of the connection.
+    # HTTP/1.0 has no chunked coding, so that the body ends with the connection.
     res = await fetch(
         nginx.url("plain", "/chunked/text.txt"), http_version="HTTP/1.0", use_gzip=False
     )
@@ -503,7 +503,7 @@ async def test_http10(nginx: Nginx, fetch: Fetch) -> None:
 # Statuses
 
 
-async def test_status_is_no_error(nginx: Nginx, fetch: Fetch) -> None:
+async def test_status_code_is_not_an_error(nginx: Nginx, fetch: Fetch) -> None:
     assert_body(await fetch(nginx.url("plain", "/teapot")), b"short and stout", 418)
     res = await fetch(nginx.url("plain", "/nowhere"))
     assert (res.error, res.code, res.reason) == (None, 404, "Not Found")
@@ -518,7 +518,7 @@ async def test_upstream_is_down(nginx: Nginx, fetch: Fetch) -> None:
 async def test_body_too_large(server: str, nginx: Nginx, fetch: Fetch) -> None:
     url = nginx.url(server, "/upload")
     assert_body(await fetch(url, method="POST", body=b"x" * 1024), b"small enough")
-    # nginx answers before the body has gone out; the hasty one then closes at once.
+    # nginx responds before the body was sent. The second server then closes at once.
     for body in (b"x" * 1025, LARGE):
         res = await fetch(url, method="POST", body=body)
         assert res.error is None, res.error
@@ -571,7 +571,7 @@ async def test_redirects(kind: str, code: int, method: str, nginx: Nginx, fetch:
 
 
 @pytest.mark.parametrize("code", [307, 308])
-async def test_body_goes_along_with_a_redirect(
+async def test_body_is_repeated_after_a_redirect(
     code: int, transport: str, nginx: Nginx, fetch: Fetch
 ) -> None:
     name = f"{transport}-{code}"
@@ -607,7 +607,7 @@ async def test_webdav(transport: str, nginx: Nginx, fetch: Fetch) -> None:
     assert not (nginx.folder / "dav" / transport).exists()
 
 
-# For Tornado's own API: the Turbo client knows the length of what it sends.
+# By Tornado's API, with a body_producer.
 
 
 async def test_chunked_upload(nginx: Nginx) -> None:
@@ -623,7 +623,7 @@ async def test_chunked_upload(nginx: Nginx) -> None:
     transport.close()
 
 
-async def test_upload_that_stands_still(nginx: Nginx) -> None:
+async def test_stalled_upload(nginx: Nginx) -> None:
     never = asyncio.Event()
 
     async def produce(write: Callable[[bytes], Awaitable[None]]) -> None:
@@ -645,14 +645,16 @@ async def test_upload_that_stands_still(nginx: Nginx) -> None:
 
 @pytest.mark.parametrize("server", ["three", "tls three"])
 @pytest.mark.kept
-async def test_connection_that_is_used_up(server: str, nginx: Nginx, trusting: MakeClient) -> None:
+async def test_connection_at_its_request_limit(
+    server: str, nginx: Nginx, trusting: MakeClient
+) -> None:
     found = [await about(trusting().fetch(nginx.url(server))) for _ in range(10)]
     carriers = [each["connection"] for each in found]
     assert [carriers.count(carrier) for carrier in dict.fromkeys(carriers)] == [3, 3, 3, 1]
 
 
-async def test_connections_that_are_used_up_under_load(nginx: Nginx, fetch: Fetch) -> None:
-    # A request that cannot be retried is not sent where it would be lost.
+async def test_connections_at_their_request_limit_under_load(nginx: Nginx, fetch: Fetch) -> None:
+    # A request that cannot be retried is not sent on a closing connection.
     async def one_after_the_other() -> None:
         for _ in range(10):
             found = await about(fetch(nginx.url("three"), method="POST", body=b"body"))
@@ -661,7 +663,7 @@ async def test_connections_that_are_used_up_under_load(nginx: Nginx, fetch: Fetc
     await asyncio.gather(*(one_after_the_other() for _ in range(10)))
 
 
-async def test_connection_that_is_never_kept(nginx: Nginx, fetch: Fetch) -> None:
+async def test_connection_without_keep_alive(nginx: Nginx, fetch: Fetch) -> None:
     found = [await about(fetch(nginx.url("one"))) for _ in range(3)]
     assert len({each["connection"] for each in found}) == 3
 
@@ -669,7 +671,7 @@ async def test_connection_that_is_never_kept(nginx: Nginx, fetch: Fetch) -> None
 @pytest.mark.parametrize("method", ["GET", "POST"])
 @pytest.mark.parametrize("noticed", [True, False])
 @pytest.mark.kept
-async def test_keep_alive_runs_out_between_requests(
+async def test_keep_alive_expires_between_requests(
     noticed: bool, method: str, nginx: Nginx, fetch: Fetch
 ) -> None:
     body = b"body" if method == "POST" else None
@@ -677,7 +679,7 @@ async def test_keep_alive_runs_out_between_requests(
     if noticed:
         await nginx.closed_all()
     else:
-        # The loop stands still until the connection has been closed.
+        # The loop is blocked until the connection has been closed.
         nginx.wait_closed_all()
     second = await about(fetch(nginx.url("second"), method=method, body=body))
     assert second["connection"] != first["connection"]
@@ -689,7 +691,7 @@ async def test_many_at_once(nginx: Nginx, make_client: MakeClient) -> None:
         assert_body(res, TEXT)
 
 
-# Its life
+# Reload and restart
 
 
 async def test_reload(own_nginx: Nginx, fetch: Fetch) -> None:
@@ -704,7 +706,7 @@ async def test_reload(own_nginx: Nginx, fetch: Fetch) -> None:
                 return count
 
     fetches = [asyncio.ensure_future(until_another_answers()) for _ in range(20)]
-    # Every one has an idle connection by then.
+    # Every client has an idle connection.
     await asyncio.gather(*(about(fetch(url)) for _ in range(20)))
     own_nginx.reload()
     assert all(await asyncio.gather(*fetches))

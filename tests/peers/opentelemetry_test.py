@@ -37,7 +37,7 @@ from turbo_tornado.opentelemetry import TurboTornadoInstrumentor
 
 
 class SDK:
-    """The providers, and what they have recorded."""
+    """The providers and their records."""
 
     def __init__(self) -> None:
         self._exporter = InMemorySpanExporter()
@@ -54,12 +54,12 @@ class SDK:
             )
 
     def spans(self) -> list[ReadableSpan]:
-        """Returns the spans of clients."""
+        """Return the spans of clients."""
         finished = self._exporter.get_finished_spans()
         return [span for span in finished if span.kind is trace.SpanKind.CLIENT]
 
     def points(self, name: str) -> list[Any]:
-        """Returns the data points of a metric."""
+        """Return the data points of a metric."""
         data = self._reader.get_metrics_data()
         return [
             point
@@ -100,7 +100,7 @@ def traceparent(span: ReadableSpan) -> str:
 # Spans
 
 
-async def test_a_response(sdk: SDK, fetch: Fetch, raw_peer: MakePeer) -> None:
+async def test_span_of_a_response(sdk: SDK, fetch: Fetch, raw_peer: MakePeer) -> None:
     peer = await raw_peer(response(b"body"))
     with sdk.tracer.start_as_current_span("outer") as outer:
         await fetch(peer.url("/a?b=c"), method="put", body="x")
@@ -145,7 +145,7 @@ async def test_each_redirect_is_a_span(sdk: SDK, fetch: Fetch, server: Server) -
 
 
 @pytest.mark.parametrize("code", [400, 404, 503])
-async def test_an_error_status(sdk: SDK, fetch: Fetch, server: Server, code: int) -> None:
+async def test_span_of_an_error_status(sdk: SDK, fetch: Fetch, server: Server, code: int) -> None:
     await fetch(server.url(f"/status/{code}"))
     [span] = sdk.spans()
     attributes = attributes_of(span)
@@ -155,7 +155,7 @@ async def test_an_error_status(sdk: SDK, fetch: Fetch, server: Server, code: int
     assert span.status.description is None
 
 
-async def test_a_failure(sdk: SDK, fetch: Fetch, closed_port: int) -> None:
+async def test_span_of_a_failure(sdk: SDK, fetch: Fetch, closed_port: int) -> None:
     res = await fetch(f"http://127.0.0.1:{closed_port}/")
     [span] = sdk.spans()
     assert res.error is not None
@@ -170,7 +170,9 @@ async def test_a_failure(sdk: SDK, fetch: Fetch, closed_port: int) -> None:
     assert span.status.description == res.error.message
 
 
-async def test_one_redirect_too_many(sdk: SDK, fetch: Fetch, server: Server) -> None:
+async def test_span_of_one_redirect_over_max_redirects(
+    sdk: SDK, fetch: Fetch, server: Server
+) -> None:
     res = await fetch(server.url("/redirect/1"), max_redirects=0)
     assert res.error is not None and res.error.code is errors.REDIRECT_MAX
     [span] = sdk.spans()
@@ -180,7 +182,9 @@ async def test_one_redirect_too_many(sdk: SDK, fetch: Fetch, server: Server) -> 
     assert span.status.status_code is trace.StatusCode.ERROR
 
 
-async def test_a_cancelled_fetch(sdk: SDK, make_client: MakeClient, raw_peer: MakePeer) -> None:
+async def test_span_of_a_cancelled_fetch(
+    sdk: SDK, make_client: MakeClient, raw_peer: MakePeer
+) -> None:
     peer = await raw_peer(b"")
     future = make_client().fetch(peer.url())
     await peer.received()
@@ -191,12 +195,12 @@ async def test_a_cancelled_fetch(sdk: SDK, make_client: MakeClient, raw_peer: Ma
     assert span.status.status_code is trace.StatusCode.ERROR
 
 
-async def test_nothing_sent_is_no_span(sdk: SDK, fetch: Fetch) -> None:
+async def test_unsent_request_has_no_span(sdk: SDK, fetch: Fetch) -> None:
     assert (await fetch("ftp://a/")).error is not None
     assert sdk.spans() == []
 
 
-async def test_an_unknown_method(sdk: SDK, fetch: Fetch, server: Server) -> None:
+async def test_span_of_an_unknown_method(sdk: SDK, fetch: Fetch, server: Server) -> None:
     await fetch(server.url(), method="PROPFIND")
     [span] = sdk.spans()
     assert span.name == "HTTP"
@@ -239,7 +243,7 @@ async def test_baggage_is_sent(sdk: SDK, fetch: Fetch, raw_peer: MakePeer) -> No
     assert peer.requests[0].field("baggage") == "tenant=a%0D%0AX-B%3A+c"
 
 
-async def test_concurrent_fetches_have_their_parents(
+async def test_spans_of_concurrent_fetches_have_their_parents(
     sdk: SDK, make_client: MakeClient, server: Server
 ) -> None:
     async def one(name: str) -> None:
@@ -254,7 +258,7 @@ async def test_concurrent_fetches_have_their_parents(
 # Metrics
 
 
-async def test_the_duration(sdk: SDK, fetch: Fetch, server: Server, closed_port: int) -> None:
+async def test_duration_metric(sdk: SDK, fetch: Fetch, server: Server, closed_port: int) -> None:
     await fetch(server.url())
     await fetch(server.url("/echo?a=b"))
     await fetch(server.url("/status/404"))
@@ -277,11 +281,11 @@ async def test_the_duration(sdk: SDK, fetch: Fetch, server: Server, closed_port:
         assert 0 < point.sum < 10
 
 
-# On and off
+# Instrument and uninstrument
 
 
 @pytest.mark.parametrize("suppress", [suppress_instrumentation, suppress_http_instrumentation])
-async def test_suppressed(
+async def test_suppressed_instrumentation(
     sdk: SDK, fetch: Fetch, raw_peer: MakePeer, suppress: Callable[[], Any]
 ) -> None:
     peer = await raw_peer(response(b""))
@@ -320,7 +324,7 @@ async def test_together_with_hooks(sdk: SDK, fetch: Fetch, server: Server) -> No
 
 
 async def test_without_a_provider(fetch: Fetch, raw_peer: MakePeer) -> None:
-    """The trace of a caller goes on where this process records nothing."""
+    """Without a provider, the trace of the caller is propagated."""
     peer = await raw_peer(response(b""))
     TurboTornadoInstrumentor().instrument(tracer_provider=trace.NoOpTracerProvider())
     caller = f"00-{'1' * 32}-{'2' * 16}-01"

@@ -1,4 +1,4 @@
-"""tinyproxy as the proxy."""
+"""The keyword ``proxy`` with tinyproxy."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ async def test_private_proxy(
     res = await client.fetch(origin.url(), proxy=f"http://user:password@{where}")
     assert res.body == b"ok", res.error
     assert origin.requests[0].field("Proxy-Authorization") is None
-    # For http, tinyproxy 1.11 responds with 401, as the origin could.
+    # For http, tinyproxy 1.11 responds with 401, like an origin.
     for user_info in ("", "user:wrong@") if scheme == "https" else ():
         res = await client.fetch(origin.url(), proxy=f"http://{user_info}{where}")
         assert res.error is not None

@@ -1,7 +1,7 @@
-"""Tornado's own suites for its curl client, run against `CurlTransport`.
+"""Tornado's test suites for its curl client, run against `CurlTransport`.
 
-The suite makes its clients by the name ``CurlAsyncHTTPClient`` of its module, and by
-`AsyncHTTPClient`: both are made to mean our class. Nothing else of it is changed.
+The suite creates its clients by the name ``CurlAsyncHTTPClient`` of its module, and by
+`AsyncHTTPClient`. Both are replaced by the built-in transport.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tornado.test import curl_httpclient_test, httpclient_test
 from tests.support.suites import adopt
 from turbo_tornado.transports.curl import CurlTransport
 
-# By name, with the reason.
+# The excluded tests, with the reason.
 LEFT_OUT: dict[str, str] = {
     "CurlHTTPClientCommonTestCase.test_error_after_cancel": (
         "expects that a cancelled request goes on and its error is logged; ours stops"
@@ -40,7 +40,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:IOCTLFUNCTION is deprecated:Depr
 
 @pytest.fixture(autouse=True)
 def our_client(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    # Tornado's own runner does the same; its tests assert that nothing else is logged.
+    # Tornado's runner does the same. Its tests assert that there are no other log messages.
     monkeypatch.setattr(logging.getLogger("tornado.access"), "level", logging.CRITICAL)
     monkeypatch.setattr(curl_httpclient_test, "CurlAsyncHTTPClient", CurlTransport)
     saved = AsyncHTTPClient._save_configuration()

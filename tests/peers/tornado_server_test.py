@@ -1,4 +1,4 @@
-"""Tornado's server as the peer, with its options and its ways to stop."""
+"""Tornado's server as the peer, with its options, and when it stops."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ LARGE = bytes(range(256)) * 65536
 
 
 class Peer(HTTPServer):
-    """Counts its connections, and knows which are open."""
+    """Counts its connections, and records which are open."""
 
     connections: int
     streams: set[IOStream]
@@ -47,7 +47,7 @@ class Peer(HTTPServer):
         return f"http://127.0.0.1:{self.port}{path}"
 
     async def closed_all(self) -> None:
-        """Returns when none of its connections is open."""
+        """Return when all connections are closed."""
         while not all(stream.closed() for stream in self.streams):
             await asyncio.sleep(0.005)
 
@@ -57,7 +57,7 @@ MakePeer = Callable[..., Peer]
 
 @pytest.fixture
 async def serve() -> AsyncIterator[MakePeer]:
-    """Starts a server of the handlers; what else is given goes to `HTTPServer`."""
+    """Start a server of the handlers, with options of `HTTPServer`."""
     peers: list[Peer] = []
 
     def start(*routes: Any, settings: dict[str, Any] | None = None, **options: Any) -> Peer:
@@ -74,7 +74,7 @@ async def serve() -> AsyncIterator[MakePeer]:
 
 
 class Echo(web.RequestHandler):
-    """Answers with the body, or with what it was asked."""
+    """Responds with the body, or with the requested data."""
 
     def get(self) -> None:
         self.write({"ip": self.request.remote_ip, "protocol": self.request.protocol})
@@ -99,7 +99,7 @@ async def test_keep_alive(serve: MakePeer, fetch: Fetch) -> None:
     assert peer.connections == 1
 
 
-async def test_server_that_keeps_nothing(serve: MakePeer, fetch: Fetch) -> None:
+async def test_server_without_keep_alive(serve: MakePeer, fetch: Fetch) -> None:
     peer = serve(("/", Echo), no_keep_alive=True)
     for _ in range(5):
         assert_body(await fetch(peer.url(), method="POST", body=b"data"), b"data")
@@ -176,7 +176,7 @@ async def test_files(serve: MakePeer, fetch: Fetch, tmp_path: Path) -> None:
     assert res.headers["Content-Length"] == str(len(LARGE))
 
 
-async def test_websocket_that_is_not_asked_to_upgrade(serve: MakePeer, fetch: Fetch) -> None:
+async def test_websocket_handler_without_upgrade(serve: MakePeer, fetch: Fetch) -> None:
     peer = serve(("/", websocket.WebSocketHandler))
     res = await fetch(peer.url())
     assert_body(res, b'Can "Upgrade" only to "WebSocket".', 400)
@@ -191,7 +191,7 @@ async def test_many_at_once(serve: MakePeer, make_client: MakeClient) -> None:
 
 
 async def test_gateway(serve: MakePeer, make_client: MakeClient) -> None:
-    # A handler that fetches, on the loop that answers it.
+    # A handler that fetches on the loop of its server.
     data = LARGE[:1_000_000]
 
     class Gateway(web.RequestHandler):
@@ -207,10 +207,10 @@ async def test_gateway(serve: MakePeer, make_client: MakeClient) -> None:
         assert_body(res, data)
 
 
-# Bodies that the server does not take
+# Bodies that the server rejects
 
 
-async def test_body_is_read_as_it_comes(serve: MakePeer, fetch: Fetch) -> None:
+async def test_body_is_received_as_it_arrives(serve: MakePeer, fetch: Fetch) -> None:
     @web.stream_request_body
     class Counting(web.RequestHandler):
         pieces = 0
@@ -229,7 +229,7 @@ async def test_body_is_read_as_it_comes(serve: MakePeer, fetch: Fetch) -> None:
     assert json.loads(res.body) == {"several": True, "length": len(LARGE)}
 
 
-async def test_answered_before_the_body(serve: MakePeer, fetch: Fetch) -> None:
+async def test_response_before_the_request_body(serve: MakePeer, fetch: Fetch) -> None:
     @web.stream_request_body
     class Refusing(web.RequestHandler):
         def prepare(self) -> None:
@@ -250,7 +250,7 @@ async def test_body_over_the_limit(serve: MakePeer, fetch: Fetch) -> None:
     assert_body(await fetch(peer.url(), method="POST", body=b"x" * 1000), b"x" * 1000)
     res = await fetch(peer.url(), method="POST", body=b"x" * 1001)
     assert_body(res, b"", 400)
-    # Its answer has no length, and what should be its end is a reset.
+    # The response has no length, and ends with a reset.
     res = await fetch(peer.url(), method="POST", body=LARGE)
     assert res.error is not None
     assert res.error.code == errors.SOCKET_ERROR
@@ -265,12 +265,12 @@ async def test_head_over_the_limit(serve: MakePeer, fetch: Fetch) -> None:
     assert res.error.code == errors.NO_HEADERS
 
 
-# Its ends
+# Stopping the server
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
 @pytest.mark.kept
-async def test_idle_connections_run_out(method: str, serve: MakePeer, fetch: Fetch) -> None:
+async def test_idle_connections_expire(method: str, serve: MakePeer, fetch: Fetch) -> None:
     peer = serve(("/", Echo), idle_connection_timeout=0.05)
     body = b"data" if method == "POST" else None
     for number in range(1, 4):
@@ -296,7 +296,7 @@ async def test_stop_with_idle_connections(
     assert (await fetch(peer.url(), options)).code == 200
 
 
-async def test_stop_while_it_answers(serve: MakePeer, make_client: MakeClient) -> None:
+async def test_stop_within_a_response(serve: MakePeer, make_client: MakeClient) -> None:
     asked, answer = asyncio.Event(), asyncio.Event()
 
     class Slow(web.RequestHandler):
@@ -308,14 +308,14 @@ async def test_stop_while_it_answers(serve: MakePeer, make_client: MakeClient) -
     peer = serve(("/", Slow))
     fetch = make_client().fetch(peer.url())
     await asked.wait()
-    # Accepted requests are answered.
+    # The server responds to accepted requests.
     peer.stop()
     answer.set()
     assert_body(await fetch, b"at last")
 
 
 class Waiting(web.RequestHandler):
-    """Answers nothing until the client has gone."""
+    """Does not respond until the client has disconnected."""
 
     def initialize(self, asked: asyncio.Event, gone: asyncio.Event) -> None:
         self.asked, self.gone = asked, gone
@@ -328,7 +328,7 @@ class Waiting(web.RequestHandler):
         self.gone.set()
 
 
-async def test_closed_while_it_answers(serve: MakePeer, make_client: MakeClient) -> None:
+async def test_server_closes_within_a_response(serve: MakePeer, make_client: MakeClient) -> None:
     asked, gone = asyncio.Event(), asyncio.Event()
     peer = serve(("/", Waiting, {"asked": asked, "gone": gone}))
     fetch = make_client().fetch(peer.url(), method="GET")
@@ -339,7 +339,7 @@ async def test_closed_while_it_answers(serve: MakePeer, make_client: MakeClient)
     assert res.error.code == errors.NO_HEADERS
 
 
-async def test_client_that_goes_away(serve: MakePeer, make_client: MakeClient) -> None:
+async def test_client_that_disconnects(serve: MakePeer, make_client: MakeClient) -> None:
     asked, gone = asyncio.Event(), asyncio.Event()
     peer = serve(("/", Waiting, {"asked": asked, "gone": gone}))
     fetch = make_client().fetch(peer.url())

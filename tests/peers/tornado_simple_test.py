@@ -1,7 +1,7 @@
-"""Tornado's own suites for its simple client, run against `SimpleTransport`.
+"""Tornado's test suites for its simple client, run against `SimpleTransport`.
 
-The suites make their clients by the name ``SimpleAsyncHTTPClient`` of their module, and
-by `AsyncHTTPClient`: both are made to mean our class. Nothing else of them is changed.
+The suites create their clients by the name ``SimpleAsyncHTTPClient`` of their module, and
+by `AsyncHTTPClient`. Both are replaced by the built-in transport.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from tornado.test import httpclient_test, simple_httpclient_test
 from tests.support.suites import adopt
 from turbo_tornado.transports.simple import SimpleTransport
 
-# By name, with the reason.
+# The excluded tests, with the reason.
 LEFT_OUT: dict[str, str] = {
     "SimpleHTTPClientCommonTestCase.test_error_after_cancel": (
         "expects that a cancelled request goes on and its error is logged; ours stops"
@@ -34,9 +34,9 @@ if tornado.version_info < (6, 5):
 
 @pytest.fixture(autouse=True)
 def our_client(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    # Gives its requests 0.5 s instead of 0.1 s to fail in, as it does in an emulator.
+    # Its requests have 0.5 s instead of 0.1 s to fail, as in an emulator.
     monkeypatch.setenv("EMULATION", "1")
-    # Tornado's own runner does the same; its tests assert that nothing else is logged.
+    # Tornado's runner does the same. Its tests assert that there are no other log messages.
     monkeypatch.setattr(logging.getLogger("tornado.access"), "level", logging.CRITICAL)
     monkeypatch.setattr(simple_httpclient_test, "SimpleAsyncHTTPClient", SimpleTransport)
     saved = AsyncHTTPClient._save_configuration()

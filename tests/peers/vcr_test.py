@@ -1,4 +1,4 @@
-"""vcrpy and pytest-recording: a cassette records, replays, and blocks the network."""
+"""vcrpy and pytest-recording: recording, replaying, and blocking the network."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Ask = Callable[[str], Awaitable[Any]]
 
 @pytest.fixture(params=["AsyncHTTPClient", "HTTPClient"])
 def ask(request: pytest.FixtureRequest, transport: str) -> Ask:
-    """Fetches a URL by one of the two interfaces, on each transport."""
+    """Fetch a URL by one of the two APIs, on each transport."""
     if request.param == "HTTPClient":
         return lambda url: HTTPClient(transport=transport).fetch(url)
     title = transport.title()

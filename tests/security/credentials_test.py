@@ -1,4 +1,4 @@
-"""Credentials: they stay at their origin, and are in nothing that is shown or stored."""
+"""Credentials: they are sent to their origin only, and are never shown or stored."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def build(url: str) -> Request:
     return build_request(url, resolve(GIVEN, {}), TLS(), 1000)
 
 
-# To whom they go
+# Recipients
 
 Outcome = tuple[str, str, bool]
 SAME, OTHER = True, False
@@ -105,7 +105,7 @@ def test_origins(code: int) -> None:
         left = [name for name in CREDENTIALS if name in second.headers()]
         assert left == (list(CREDENTIALS) if same else []), (url, location)
         assert PASSWORD not in second.url.url
-        # Back where it began, they are still gone.
+        # A redirect back to the origin does not restore them.
         third = redirect(second, code, url.encode().decode("latin-1"), 0)
         assert [name for name in CREDENTIALS if name in third.headers()] == left
 
@@ -116,14 +116,14 @@ async def moved(conn: Connection, location: str) -> None:
         await conn.send(response(b"", f"Location: {location}", status="307 Moved"))
 
 
-async def test_what_is_sent_to_another_origin(fetch: Fetch, raw_peer: MakePeer) -> None:
+async def test_headers_sent_to_another_origin(fetch: Fetch, raw_peer: MakePeer) -> None:
     other = await raw_peer(response(b"end"))
     peer = await raw_peer(functools.partial(moved, location=other.url("/end")))
     res = await fetch(with_user_info(peer.url(f"/start?q={QUERY}")), GIVEN)
     assert res.body == b"end"
     assert all(peer.requests[0].field(name) for name in CREDENTIALS)
     (request,) = other.requests
-    # A custom header of the caller goes along: the client cannot know that it is secret.
+    # A custom header is sent as well, because the client cannot recognize that it is secret.
     assert_no_secret(request.raw.decode("latin-1"), TOKEN)
     assert {name for name, _ in request.fields} == {
         *(name for name, _ in peer.requests[0].fields)
@@ -131,7 +131,7 @@ async def test_what_is_sent_to_another_origin(fetch: Fetch, raw_peer: MakePeer) 
     assert request.field("Referer") is None
 
 
-async def test_user_info_of_a_location_is_not_taken(fetch: Fetch, raw_peer: MakePeer) -> None:
+async def test_user_info_of_a_location_is_not_sent(fetch: Fetch, raw_peer: MakePeer) -> None:
     other = await raw_peer(response(b"end"))
     location = other.url("/end").replace("//", f"//user:{PEERS}@")
     peer = await raw_peer(functools.partial(moved, location=location))
@@ -141,7 +141,7 @@ async def test_user_info_of_a_location_is_not_taken(fetch: Fetch, raw_peer: Make
 
 
 @pytest.mark.parametrize("method", ["GET", "PURGE"])
-async def test_a_fetch_leaves_none_to_the_next(
+async def test_credentials_are_not_sent_by_the_next_fetch(
     method: str, make_client: MakeClient, raw_peer: MakePeer
 ) -> None:
     peers = [await raw_peer(response(b"ok")) for _ in range(2)]
@@ -154,7 +154,7 @@ async def test_a_fetch_leaves_none_to_the_next(
             assert all(bool(request.field(name)) == (request.target == "/") for name in CREDENTIALS)
 
 
-async def test_redirects_of_requests_of_tornados_own_kind(raw_peer: MakePeer) -> None:
+async def test_redirects_of_tornado_requests(raw_peer: MakePeer) -> None:
     other = await raw_peer(response(b"end"))
     peer = await raw_peer(functools.partial(moved, location=other.url("/end")))
     transport = SimpleTransport(force_instance=True)
@@ -193,12 +193,12 @@ async def test_credentials_of_a_transport(
         assert_no_secret(request.raw.decode("latin-1"))
 
 
-# Where they are seen
+# Messages and logs
 
 
 @pytest.fixture
 def log(caplog: pytest.LogCaptureFixture) -> Iterator[Callable[[], str]]:
-    """Everything that is logged, with the messages of the loop's debug mode for each step."""
+    """All log messages, including those of the loop's debug mode."""
     loggers = [logging.getLogger(name) for name in (*logging.root.manager.loggerDict, None)]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
@@ -279,7 +279,7 @@ def assert_shows_nothing(res: HTTPResponse, *others: object) -> None:
     if res.error is not None:
         shown += [res.error.message, repr(res.error)]
     else:
-        # The caller's own query is part of it, and the user info is not.
+        # The URL contains the query of the caller, but not the user info.
         assert_no_secret(res.url, QUERY)
         shown += [repr(res.headers), repr(res.request)]
     for text in shown:
@@ -287,7 +287,7 @@ def assert_shows_nothing(res: HTTPResponse, *others: object) -> None:
 
 
 @pytest.mark.parametrize("what", OUTCOMES)
-async def test_whatever_comes(
+async def test_no_secret_is_shown_for_any_response(
     what: str, make_client: MakeClient, raw_peer: MakePeer, log: Callable[[], str], debug: None
 ) -> None:
     acts, code = OUTCOMES[what]
@@ -306,7 +306,7 @@ async def test_whatever_comes(
     assert_no_secret(log())
 
 
-async def test_whatever_fails_to_connect(
+async def test_no_secret_is_shown_for_a_failed_connection(
     make_client: MakeClient,
     tls_server: Callable[..., Awaitable[Server]],
     closed_port: int,
@@ -335,7 +335,7 @@ async def test_whatever_fails_to_connect(
     assert_no_secret(log())
 
 
-async def test_busy_and_cancelled(
+async def test_no_secret_is_shown_for_a_busy_or_cancelled_fetch(
     make_client: MakeClient, raw_peer: MakePeer, log: Callable[[], str], debug: None
 ) -> None:
     peer = await raw_peer(answering())
@@ -372,22 +372,22 @@ MISTAKES: list[dict[str, Any]] = [
 ]
 
 
-async def test_a_mistake_is_named_and_not_shown(make_client: MakeClient) -> None:
+async def test_message_of_an_exception_has_no_secret(make_client: MakeClient) -> None:
     for options in MISTAKES:
         with pytest.raises((TypeError, ValueError)) as raised:
             make_client().fetch("http://127.0.0.1/", **options)
         assert_no_secret(str(raised.value) + repr(raised.value))
 
 
-async def test_a_bad_url_is_not_shown(fetch: Fetch) -> None:
+async def test_message_for_an_invalid_url_has_no_secret(fetch: Fetch) -> None:
     for url in LOCATIONS:
         res = await fetch(url)
         assert res.error is not None
         assert_no_secret(res.error.message)
 
 
-def test_the_values_of_variables_show_none() -> None:
-    # Those of a traceback, in a tool that reports crashes with them.
+def test_repr_of_local_variables_has_no_secret() -> None:
+    # A tool that reports crashes shows the variables of a traceback.
     url = f"{with_user_info('http://host/path')}?q={QUERY}"
     request = build(url)
     for value in (request, request.url, parse_url(url), resolve(GIVEN, {}), request.headers()):
@@ -399,7 +399,7 @@ def test_the_values_of_variables_show_none() -> None:
 
 
 @pytest.mark.parametrize("outcome", ["response", "error", "refused", "usage"])
-async def test_command_line(
+async def test_command_line_shows_no_secret(
     outcome: str,
     raw_peer: MakePeer,
     transport: str,

@@ -1,4 +1,4 @@
-"""The environment: it chooses the trusted certificates, and nothing else."""
+"""The environment selects the trusted certificates, and has no other effect."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ async def trap(raw_peer: MakePeer) -> RawPeer:
 def hostile(
     trap: RawPeer, certificates: Certificates, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Sets what curl or another client reads: proxies, credentials, no verification."""
+    """Set variables of other clients: proxies, credentials, disabled verification."""
     for name in ("no_proxy", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR"):
         monkeypatch.delenv(name, raising=False)
     for scheme in ("http", "https", "all", "socks"):
@@ -44,7 +44,7 @@ def hostile(
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
-async def test_a_request_is_what_it_always_is(
+async def test_environment_does_not_change_a_request(
     host: str, fetch: Fetch, raw_peer: MakePeer, trap: RawPeer, request: pytest.FixtureRequest
 ) -> None:
     peer = await raw_peer(response(b"ok"))
@@ -56,7 +56,7 @@ async def test_a_request_is_what_it_always_is(
     assert trap.connections == 0
 
 
-async def test_nobody_is_trusted_for_it(
+async def test_environment_does_not_disable_verification(
     hostile: None,
     make_client: MakeClient,
     raw_peer: MakePeer,
@@ -74,7 +74,7 @@ async def test_nobody_is_trusted_for_it(
     assert trap.connections == 0
 
 
-async def test_from_the_start_of_the_process(
+async def test_environment_at_the_start_of_the_process(
     hostile: None, raw_peer: MakePeer, trap: RawPeer, transport: str, start_program: StartProgram
 ) -> None:
     # A library reads this once, when it is loaded.

@@ -1,4 +1,4 @@
-"""Injection: nothing that is given to a fetch can end a line of the request, or begin another."""
+"""Header injection: an argument of a fetch cannot end a line of the request."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ Change = Callable[[HTTPHeaders, Any], object]
 
 MARK = "X-Injected"
 ENDINGS = ["\r\n", "\n", "\r", "\0", "\r\n\r\n", "\n ", "\r\n\t"]
-#: Characters that others may take for the end of a line, or that end one when cut to a byte.
+#: Characters that other parsers may treat as a line end, also when cut to a byte.
 NEAR_ENDINGS = [*"\x0b\x0c\x1c\x85\u2028\u2029\u010a\u010d\u560a\uff0a"]
 TEXTS = [f"a{end}{MARK}: 1" for end in ENDINGS + NEAR_ENDINGS] + ["a\r\n", "\na", "a\0"]
 
-#: Every place of a call that takes text.
+#: Every argument that contains text.
 PLACES: dict[str, Callable[[str, str], tuple[str, dict[str, Any]]]] = {
     "URL, whole": lambda url, text: (text, {}),
     "URL, scheme": lambda url, text: (f"http{text}:{url[5:]}", {}),
@@ -61,7 +61,7 @@ PLACES: dict[str, Callable[[str, str], tuple[str, dict[str, Any]]]] = {
 async def assert_harmless(
     make_client: MakeClient, peer: RawPeer, url: str, options: Mapping[str, Any]
 ) -> None:
-    """Fetches: refused before anything is sent, or sent as one request of proper lines."""
+    """Check that a fetch raises before it sends anything, or sends one valid request."""
     before = peer.connections
     client = make_client()
     try:
@@ -92,13 +92,15 @@ async def peer(raw_peer: MakePeer) -> RawPeer:
 
 
 @pytest.mark.parametrize("place", PLACES)
-async def test_every_place(place: str, make_client: MakeClient, peer: RawPeer) -> None:
+async def test_control_characters_in_every_argument(
+    place: str, make_client: MakeClient, peer: RawPeer
+) -> None:
     for text in TEXTS:
         url, options = PLACES[place](peer.url(), text)
         await assert_harmless(make_client, peer, url, options)
 
 
-# Through the headers that on_headers is given, and through ways in on which nothing is checked
+# The headers in on_headers, including methods without checks
 
 
 def _by_folding(headers: HTTPHeaders, text: str) -> None:
@@ -144,7 +146,9 @@ CHANGES: dict[str, Change] = {
 
 
 @pytest.mark.parametrize("way", CHANGES)
-async def test_every_way_of_headers(way: str, make_client: MakeClient, peer: RawPeer) -> None:
+async def test_control_characters_in_every_method_of_headers(
+    way: str, make_client: MakeClient, peer: RawPeer
+) -> None:
     for text in TEXTS:
 
         def on_headers(headers: HTTPHeaders, text: str = text) -> None:
@@ -158,7 +162,7 @@ async def test_every_way_of_headers(way: str, make_client: MakeClient, peer: Raw
 
 @pytest.mark.parametrize("way", ["get_list", "storage"])
 @pytest.mark.parametrize("end", ENDINGS)
-def test_stringify_as_request_looks_at_what_is_there(way: str, end: str) -> None:
+def test_stringify_as_request_checks_stored_values(way: str, end: str) -> None:
     headers = HTTPHeaders({"User-Agent": "a"})
     headers.set_method("GET")
     headers.set_uri("/")
@@ -168,7 +172,7 @@ def test_stringify_as_request_looks_at_what_is_there(way: str, end: str) -> None
         headers.stringify_as_request()
 
 
-def test_a_copy_looks_as_well() -> None:
+def test_copy_checks_stored_values() -> None:
     headers = HTTPHeaders({"X-Field": "a"})
     headers.get_list("X-Field").append(f"a\r\n{MARK}: 1")
     for duplicate in (HTTPHeaders.copy, copy.copy, HTTPHeaders):
@@ -287,7 +291,9 @@ TWO_FACED: dict[str, Made] = {
 
 
 @pytest.mark.parametrize("what", TWO_FACED)
-async def test_a_subclass_is_what_it_holds(what: str, fetch: Fetch, peer: RawPeer) -> None:
+async def test_overridden_methods_of_str_are_ignored(
+    what: str, fetch: Fetch, peer: RawPeer
+) -> None:
     make = TWO_FACED[what]
     kinds = (TwoFacedStr, TwoFacedBytes, TwoFacedInt, TwoFacedFloat)
     await fetch(peer.url("/p"), make(str, bytes, int, float))
@@ -298,7 +304,7 @@ async def test_a_subclass_is_what_it_holds(what: str, fetch: Fetch, peer: RawPee
     assert two_faced.body == plain.body
 
 
-async def test_a_member_of_an_enum_is_its_value(fetch: Fetch, peer: RawPeer) -> None:
+async def test_enum_member_is_sent_as_its_value(fetch: Fetch, peer: RawPeer) -> None:
     await fetch(
         peer.url(),
         method=Word.PUT,
@@ -314,7 +320,7 @@ async def test_a_member_of_an_enum_is_its_value(fetch: Fetch, peer: RawPeer) -> 
 
 
 class Fickle(Mapping[str, Any]):
-    """A mapping that has the first values at the first look, and others later."""
+    """A mapping that returns other values after the first access."""
 
     def __init__(self, first: Mapping[str, Any], later: Mapping[str, Any]) -> None:
         self._first, self._later = first, later
@@ -333,7 +339,7 @@ class Fickle(Mapping[str, Any]):
 
 
 @pytest.mark.parametrize("keywords", [{}, {"keep_alive": True}])
-async def test_what_was_checked_is_what_is_sent(
+async def test_keyword_values_are_read_once(
     keywords: dict[str, Any], fetch: Fetch, peer: RawPeer
 ) -> None:
     first = {"method": "PURGE", "user_agent": "agent", "cookie": "a=1", "http_version": "HTTP/1.1"}
@@ -344,7 +350,9 @@ async def test_what_was_checked_is_what_is_sent(
     assert [request.raw for request in peer.requests] == [peer.requests[0].raw] * 3
 
 
-async def test_on_headers_has_had_its_turn(make_client: MakeClient, peer: RawPeer) -> None:
+async def test_changes_after_on_headers_are_not_sent(
+    make_client: MakeClient, peer: RawPeer
+) -> None:
     kept: list[HTTPHeaders] = []
     future = make_client().fetch(peer.url(), on_headers=kept.append)
     kept[0].set("X-Late", "1")
@@ -353,7 +361,7 @@ async def test_on_headers_has_had_its_turn(make_client: MakeClient, peer: RawPee
     assert peer.requests[0].field("X-Late") is None
 
 
-async def test_a_fetch_is_one_line_of_the_log(
+async def test_fetch_is_one_line_of_the_log(
     fetch: Fetch, raw_peer: MakePeer, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
@@ -380,7 +388,7 @@ async def test_a_fetch_is_one_line_of_the_log(
 @pytest.mark.parametrize(
     "cookie", [{"a": "1; admin=1"}, {"a; admin": "1"}, {"a=1": "2"}, {"a": ";"}, {"=": "1"}]
 )
-async def test_a_mapping_makes_no_other_cookie(
+async def test_cookie_mapping_cannot_add_another_cookie(
     cookie: dict[str, str], make_client: MakeClient, peer: RawPeer
 ) -> None:
     with pytest.raises(ValueError, match="cookie"):
@@ -388,7 +396,7 @@ async def test_a_mapping_makes_no_other_cookie(
     assert peer.connections == 0
 
 
-# Where the peer chooses the URL
+# URLs of the peer
 
 
 @pytest.mark.parametrize(
@@ -408,7 +416,7 @@ async def test_a_mapping_makes_no_other_cookie(
     ],
     ids=ascii,
 )
-async def test_location(
+async def test_control_characters_in_location(
     location: str, target: str | None, fetch: Fetch, raw_peer: MakePeer
 ) -> None:
     async def script(conn: Any) -> None:
@@ -432,8 +440,10 @@ async def test_location(
 
 @pytest.mark.parametrize("text", ["a\r\nX-Injected: 1", "a\nb", "a\rb", "a\0b"])
 @pytest.mark.parametrize("where", ["method", "name", "value", "user_agent"])
-async def test_a_request_of_tornado(where: str, text: str, peer: RawPeer) -> None:
-    # Whether Tornado's mapping looks at what is put into it depends on its version.
+async def test_control_characters_in_a_tornado_request(
+    where: str, text: str, peer: RawPeer
+) -> None:
+    # Only newer versions of Tornado check the values in the mapping.
     options: dict[str, Any] = {
         "method": {"method": text, "allow_nonstandard_methods": True},
         "name": {"headers": {text: "value"}},

@@ -1,4 +1,4 @@
-"""Limits: what a peer can make a fetch keep, and what it can make it do."""
+"""Limits of the memory and the time that a peer can make a fetch use."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def assert_stopped(res: HTTPResponse, *codes: errors) -> None:
 
 @pytest.fixture
 def peak() -> Iterator[Any]:
-    """Returns the memory that was in use at most since the test began."""
+    """Return the peak of the memory in use since the test began."""
     tracemalloc.start()
     before = tracemalloc.get_traced_memory()[0]
     yield lambda: tracemalloc.get_traced_memory()[1] - before
@@ -40,7 +40,7 @@ def peak() -> Iterator[Any]:
 
 
 class Endless:
-    """Sends a beginning, and then a piece again and again for as long as the client reads."""
+    """Sends a beginning, and then a piece repeatedly for as long as the client reads."""
 
     def __init__(self, beginning: bytes, piece: bytes) -> None:
         self.beginning = beginning
@@ -72,7 +72,7 @@ HEADS = {
 
 
 @pytest.mark.parametrize("what", HEADS)
-async def test_a_head_without_end(what: str, fetch: Fetch, raw_peer: MakePeer, peak: Any) -> None:
+async def test_head_without_end(what: str, fetch: Fetch, raw_peer: MakePeer, peak: Any) -> None:
     script = Endless(*HEADS[what])
     peer = await raw_peer(script)
     res = await fetch(peer.url())
@@ -94,7 +94,7 @@ async def test_trailers_without_end(
 
 
 async def test_trailers_over_their_limit(fetch: Fetch, raw_peer: MakePeer) -> None:
-    # libcurl itself would accept this: no long line, not many lines, not 300 KB in all.
+    # libcurl would accept this: the lines are short and few, and have less than 300 KB in total.
     trailers = (b"X-T: " + b"u" * 3900 + b"\r\n") * 70
     peer = await raw_peer(CHUNKED + b"4\r\nbody\r\n0\r\n" + trailers + b"\r\n")
     res = await fetch(peer.url())
@@ -103,11 +103,11 @@ async def test_trailers_over_their_limit(fetch: Fetch, raw_peer: MakePeer) -> No
 
 
 @pytest.mark.parametrize("beginning", [b"1;", b"1 ", b"0" * 15 + b"1;a=b;"])
-async def test_a_chunk_line_without_end(
+async def test_chunk_line_without_end(
     beginning: bytes, fetch: Fetch, raw_peer: MakePeer, peak: Any
 ) -> None:
     peer = await raw_peer(Endless(CHUNKED + beginning, b" " if beginning == b"1 " else b"x"))
-    # libcurl reads over it and keeps nothing of it: that ends with the time or the connection.
+    # libcurl discards it until the timeout expires or the connection ends.
     res = await fetch(peer.url())
     assert_stopped(res, errors.SOCKET_ERROR)
     assert peak() < WORKING_MEMORY
@@ -122,7 +122,7 @@ async def test_many_small_chunks(make_client: MakeClient, raw_peer: MakePeer) ->
     assert_stopped(res, errors.SOCKET_ERROR)
 
 
-def test_small_pieces_are_no_objects(peak: Any) -> None:
+def test_small_pieces_use_little_memory(peak: Any) -> None:
     count = 100_000
     body = Body(count * 2)
     for number in range(count):
@@ -133,7 +133,7 @@ def test_small_pieces_are_no_objects(peak: Any) -> None:
 
 
 @pytest.mark.parametrize("step", [20, 65_536])
-async def test_a_bomb_in_pieces(
+async def test_compression_bomb_in_pieces(
     step: int, make_client: MakeClient, raw_peer: MakePeer, peak: Any
 ) -> None:
     packer = zlib.compressobj(9, zlib.DEFLATED, 31)
@@ -152,7 +152,7 @@ async def test_a_bomb_in_pieces(
 
 
 @pytest.mark.parametrize("inner", [b"", b"x"])
-async def test_many_members(
+async def test_compression_bomb_of_many_members(
     inner: bytes, make_client: MakeClient, raw_peer: MakePeer, peak: Any
 ) -> None:
     count = 10_000
@@ -168,8 +168,8 @@ async def test_many_members(
     [(OK, b"A: b\r\n"), (OK + b"A: b\r\n", b" c\r\n"), (CHUNKED + b"0\r\n", b"A: b\r\n")],
     ids=["fields", "folded", "trailers"],
 )
-def test_byte_after_byte(head: bytes, piece: bytes) -> None:
-    """Each byte is parsed once: otherwise, this would take minutes."""
+def test_response_in_single_bytes_takes_linear_time(head: bytes, piece: bytes) -> None:
+    """Each byte is parsed once. Otherwise, this would take minutes."""
 
     class Sink:
         def write(self, chunk: bytes) -> None: ...
@@ -183,8 +183,8 @@ def test_byte_after_byte(head: bytes, piece: bytes) -> None:
     assert not parser.complete
 
 
-async def test_a_redirect_keeps_nothing_of_a_body(fetch: Fetch, raw_peer: MakePeer) -> None:
-    # Each is within the limit, and their sum is not.
+async def test_limit_applies_to_each_redirect_body(fetch: Fetch, raw_peer: MakePeer) -> None:
+    # Each body is within the limit, and their sum is not.
     peer = await raw_peer(response(b"x" * 900, "Location: /again", status="302 Found"))
     res = await fetch(peer.url(), max_redirects=30)
     assert_stopped(res, errors.REDIRECT_MAX)

@@ -1,4 +1,4 @@
-"""Where a fetch can be sent: to http and https, and to the host of its URL."""
+"""The targets of a fetch: only http and https, and only the host of its URL."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ DOUBTFUL = [
     "<http://127.0.0.1:{port}/>",
     '"http://127.0.0.1:{port}/"',
 ]
-#: References to a path at the origin, although a browser may see a host in them.
+#: References to a path at the origin, in which a browser may find a host.
 PATHS = [
     "/\\127.0.0.1:{port}/",
     "\\\\127.0.0.1:{port}/",
@@ -116,7 +116,9 @@ def as_bytes_are_read(text: str) -> str:
 
 
 @pytest.mark.parametrize("urls", [NEITHER, DOUBTFUL], ids=["neither", "doubtful"])
-async def test_nowhere_else(urls: list[str], fetch: Fetch, raw_peer: MakePeer) -> None:
+async def test_fetch_of_other_schemes_fails(
+    urls: list[str], fetch: Fetch, raw_peer: MakePeer
+) -> None:
     trap = await raw_peer(response(b"trap"))
     for url in (url.format(port=trap.port) for url in urls):
         res = await fetch(url)
@@ -126,13 +128,15 @@ async def test_nowhere_else(urls: list[str], fetch: Fetch, raw_peer: MakePeer) -
 
 
 @pytest.mark.parametrize("urls", [NEITHER, DOUBTFUL], ids=["neither", "doubtful"])
-async def test_nor_by_a_redirect(urls: list[str], fetch: Fetch, raw_peer: MakePeer) -> None:
+async def test_redirect_to_other_schemes_fails(
+    urls: list[str], fetch: Fetch, raw_peer: MakePeer
+) -> None:
     trap = await raw_peer(response(b"trap"))
     for url in (url.format(port=trap.port) for url in urls):
         peer = await raw_peer(functools.partial(moved, location=as_bytes_are_read(url)))
         res = await fetch(peer.url("/start"))
         if res.error is None:
-            # A text that begins with no scheme is a path.
+            # A text without a scheme is a path.
             assert res.body.startswith(b"at the origin: "), url
         else:
             refusals = (errors.INVALID_SCHEMA, errors.INVALID_URL, errors.PARSE_ERROR_HEADERS)
@@ -140,7 +144,7 @@ async def test_nor_by_a_redirect(urls: list[str], fetch: Fetch, raw_peer: MakePe
     assert trap.connections == 0
 
 
-async def test_a_path_that_looks_like_a_host(fetch: Fetch, raw_peer: MakePeer) -> None:
+async def test_path_like_a_host(fetch: Fetch, raw_peer: MakePeer) -> None:
     trap = await raw_peer(response(b"trap"))
     for location in (path.format(port=trap.port) for path in PATHS):
         peer = await raw_peer(functools.partial(moved, location=location))
@@ -151,7 +155,7 @@ async def test_a_path_that_looks_like_a_host(fetch: Fetch, raw_peer: MakePeer) -
     assert trap.connections == 0
 
 
-async def test_fields_that_are_not_acted_upon(make_client: MakeClient, raw_peer: MakePeer) -> None:
+async def test_ignored_headers(make_client: MakeClient, raw_peer: MakePeer) -> None:
     trap = await raw_peer(response(b"trap"))
     fields = [
         f"Refresh: 0; url={trap.url()}",
@@ -171,7 +175,7 @@ async def test_fields_that_are_not_acted_upon(make_client: MakeClient, raw_peer:
     assert trap.connections == 0
 
 
-async def test_codes_that_are_not_acted_upon(fetch: Fetch, raw_peer: MakePeer) -> None:
+async def test_ignored_status_codes(fetch: Fetch, raw_peer: MakePeer) -> None:
     trap = await raw_peer(response(b"trap"))
     asks = ["WWW-Authenticate: Basic realm=a", "Proxy-Authenticate: Basic realm=a"]
     for code in (300, 304, 305, 306, 401, 407, 421):

@@ -1,4 +1,4 @@
-"""Smuggling: a response that two could read differently leaves nothing for the next request."""
+"""Response smuggling: an ambiguous response does not affect the next request."""
 
 from __future__ import annotations
 
@@ -129,24 +129,24 @@ async def assert_good_after(
 
 
 @pytest.mark.parametrize("what", SMUGGLING)
-async def test_smuggling(
+async def test_ambiguous_response_is_not_followed_by_another_one(
     what: str, transport: str, fetch: Fetch, make_client: MakeClient, raw_peer: MakePeer
 ) -> None:
     peer = await peer_of(raw_peer, SMUGGLING[what])
     answer = await assert_good_after(fetch, peer, make_client())
     if what in AMBIGUOUS:
         assert answer.error is not None
-        # The message of libcurl for an unknown encoding has nothing else.
+        # libcurl has only this message for an unknown encoding.
         unknown = transport == "curl" and "chunked" in what
         expected = {errors.PARSE_ERROR_HEADERS} | ({errors.SOCKET_ERROR} if unknown else set())
         assert answer.error.code in expected, answer.error
     if what.startswith("beyond") and transport == "simple":
-        # libcurl may have dropped them, which does no harm either.
+        # libcurl may have dropped them, which is safe as well.
         assert peer.requests[1].connection == 2
 
 
 @pytest.mark.parametrize("what", ["beyond the length", "beyond the chunks", "less than a line"])
-async def test_smuggling_over_tls(
+async def test_ambiguous_response_over_tls(
     what: str,
     fetch: Fetch,
     make_client: MakeClient,
@@ -158,13 +158,17 @@ async def test_smuggling_over_tls(
     await assert_good_after(fetch, peer, client)
 
 
-async def test_a_body_of_head(fetch: Fetch, make_client: MakeClient, raw_peer: MakePeer) -> None:
+async def test_body_in_a_response_to_head(
+    fetch: Fetch, make_client: MakeClient, raw_peer: MakePeer
+) -> None:
     for answer in (EVIL, OK + b"\r\n" + EVIL, CHUNKED + CHUNKS):
         peer = await peer_of(raw_peer, answer)
         await assert_good_after(fetch, peer, make_client(), method="HEAD")
 
 
-async def test_a_redirect_that_brings_its_answer(fetch: Fetch, raw_peer: MakePeer) -> None:
+async def test_redirect_followed_by_an_unsolicited_response(
+    fetch: Fetch, raw_peer: MakePeer
+) -> None:
     moved = response(b"", "Location: /next", status="302 Found")
     peer = await peer_of(raw_peer, moved + EVIL)
     res = await fetch(peer.url("/first"))

@@ -1,4 +1,4 @@
-"""Verification: on unless switched off by name, and clients do not share the setting."""
+"""Verification: it is on by default, and clients do not share the setting."""
 
 from __future__ import annotations
 
@@ -31,34 +31,34 @@ def assert_fine(res: HTTPResponse) -> None:
     assert (res.error, res.code) == (None, 200)
 
 
-# Settings that do not switch it off
+# Settings that do not disable it
 
 
-def test_only_a_bool_says_whether() -> None:
+def test_verify_ca_must_be_a_bool() -> None:
     values: list[Any] = ["false", "False", "", "0", 0, 0.0, 1, [], (), {}, b"", Ellipsis]
     for value in values:
         with pytest.raises(TypeError, match="verify_ca"):
             HTTPClient({"verify_ca": value})
 
 
-def test_no_other_name_is_taken() -> None:
+def test_other_names_raise() -> None:
     names: list[Any] = ["verify", "verify_CA", "VERIFY_CA", "verifyca", "verify_ca ", "verify-ca"]
     names += ["verify_peer", "verify_host", "validate_cert", "check_hostname", "cert_reqs"]
     names += ["ssl_version", "ciphers", b"verify_ca", None]
     for name in names:
         for value in (False, None, 0):
-            with pytest.raises(TypeError, match=r"ssl_options has (no|names)"):
+            with pytest.raises(TypeError, match=r"(ssl_options has no|names in ssl_options)"):
                 HTTPClient({name: value})
 
 
-def test_only_a_mapping_is_taken() -> None:
+def test_ssl_options_must_be_a_mapping() -> None:
     others: list[Any] = [False, 0, "", "verify_ca=False", [("verify_ca", False)], ()]
     for options in others:
         with pytest.raises(TypeError, match="ssl_options"):
             HTTPClient(options)
 
 
-def test_a_fetch_or_a_default_cannot_say_it() -> None:
+def test_verification_is_not_a_keyword_of_fetch() -> None:
     for name in ("verify_ca", "validate_cert", "ssl_options", "verify", "ca_path"):
         with pytest.raises(TypeError, match=name):
             HTTPClient().fetch("https://localhost/", {name: False})
@@ -67,7 +67,9 @@ def test_a_fetch_or_a_default_cannot_say_it() -> None:
 
 
 @pytest.mark.parametrize("certificate", [*BAD, "valid"])
-async def test_it_is_on(certificate: str, make_client: MakeClient, tls_server: MakeServer) -> None:
+async def test_verification_is_on_by_default(
+    certificate: str, make_client: MakeClient, tls_server: MakeServer
+) -> None:
     server = await tls_server(certificate)
     settings: list[Any] = [None, {}, {"verify_ca": None}, {"verify_ca": True}]
     for options in settings:
@@ -75,7 +77,7 @@ async def test_it_is_on(certificate: str, make_client: MakeClient, tls_server: M
     assert server.requests == []
 
 
-async def test_options_are_taken_when_the_client_is_made(
+async def test_options_are_copied_at_construction(
     make_client: MakeClient, tls_server: MakeServer, certificates: Certificates
 ) -> None:
     server = await tls_server("expired")
@@ -85,7 +87,7 @@ async def test_options_are_taken_when_the_client_is_made(
     assert_refused(await client.fetch(server.url()))
 
 
-def test_a_context_is_strict() -> None:
+def test_context_is_strict() -> None:
     for options in (None, {}, {"verify_ca": None}):
         context = TLS.from_options(options).context()
         assert context.verify_mode is ssl.CERT_REQUIRED
@@ -111,7 +113,7 @@ def context_of(
 
 @pytest.mark.parametrize("kept", [True, False], ids=["connection", "session"])
 @pytest.mark.parametrize("certificate", BAD)
-async def test_no_verification_is_not_passed_on(
+async def test_verify_ca_off_does_not_affect_other_clients(
     certificate: str,
     kept: bool,
     version: ssl.TLSVersion,
@@ -122,7 +124,7 @@ async def test_no_verification_is_not_passed_on(
     try:
         for _ in range(2):
             lax = make_client({"verify_ca": False, "ca_path": certificates.ca})
-            # Twice: a session can be resumed when its ticket has come.
+            # Twice, because a session can be resumed when its ticket has arrived.
             for _ in range(2):
                 assert_fine(await lax.fetch(server.url(), keep_alive=kept))
             strict = make_client({"ca_path": certificates.ca})
@@ -133,7 +135,7 @@ async def test_no_verification_is_not_passed_on(
 
 
 @pytest.mark.parametrize("kept", [True, False], ids=["connection", "session"])
-async def test_trust_is_not_passed_on(
+async def test_ca_path_does_not_affect_other_clients(
     kept: bool, version: ssl.TLSVersion, make_client: MakeClient, certificates: Certificates
 ) -> None:
     server = Server(context_of(certificates, version))
@@ -150,7 +152,7 @@ async def test_trust_is_not_passed_on(
 
 
 @pytest.mark.parametrize("kept", [True, False], ids=["connection", "session"])
-async def test_a_client_certificate_is_not_passed_on(
+async def test_client_certificate_does_not_affect_other_clients(
     kept: bool, version: ssl.TLSVersion, make_client: MakeClient, certificates: Certificates
 ) -> None:
     server = Server(context_of(certificates, version, "valid", certificates.ca))
@@ -166,7 +168,7 @@ async def test_a_client_certificate_is_not_passed_on(
     assert len(server.requests) == 4
 
 
-async def test_a_name_is_not_passed_on(
+async def test_verified_host_name_does_not_affect_other_hosts(
     make_client: MakeClient, tls_server: MakeServer, certificates: Certificates
 ) -> None:
     server = await tls_server("valid")
@@ -174,7 +176,7 @@ async def test_a_name_is_not_passed_on(
     for _ in range(2):
         for host in ("localhost", "127.0.0.1"):
             assert_fine(await client.fetch(server.url(host=host)))
-        # The same server by another way, if there is one, and no name of its certificate.
+        # The same server by another address, if possible, which is not in its certificate.
         res = await client.fetch(server.url(host="[::ffff:127.0.0.1]"))
         assert res.error is not None
         assert res.error.code in (errors.SSL_ERROR, errors.COULD_NOT_CONNECT)
@@ -182,7 +184,7 @@ async def test_a_name_is_not_passed_on(
 
 
 @pytest.mark.parametrize("certificate", BAD)
-async def test_a_redirect_from_verified_to_bad(
+async def test_redirect_to_an_unverified_host(
     certificate: str, make_client: MakeClient, tls_server: MakeServer, certificates: Certificates
 ) -> None:
     first, second = await tls_server("valid"), await tls_server(certificate)
@@ -193,10 +195,12 @@ async def test_a_redirect_from_verified_to_bad(
     assert second.requests == []
 
 
-# Which versions
+# Versions of TLS
 
 
-async def test_nothing_below_1_2_is_offered(make_client: MakeClient, raw_peer: MakePeer) -> None:
+async def test_versions_below_1_2_are_not_offered(
+    make_client: MakeClient, raw_peer: MakePeer
+) -> None:
     hellos: list[bytes] = []
 
     async def script(conn: Connection) -> None:
@@ -210,7 +214,7 @@ async def test_nothing_below_1_2_is_offered(make_client: MakeClient, raw_peer: M
 
 
 def offered(hello: bytes) -> list[int]:
-    """Returns the versions in a ClientHello (RFC 8446, sections 4.1.2 and 4.2.1)."""
+    """Return the versions in a ClientHello (RFC 8446, sections 4.1.2 and 4.2.1)."""
     place = 4 + 2 + 32
     place += 1 + hello[place]
     place += 2 + int.from_bytes(hello[place : place + 2], "big")
@@ -225,7 +229,7 @@ def offered(hello: bytes) -> list[int]:
 
 
 @pytest.mark.parametrize("old", ["TLSv1", "TLSv1_1"])
-async def test_a_peer_of_below_1_2(
+async def test_peer_with_a_version_below_1_2(
     old: str, make_client: MakeClient, certificates: Certificates
 ) -> None:
     context = certificates.server_context()
@@ -242,12 +246,12 @@ async def test_a_peer_of_below_1_2(
     assert server.requests == []
 
 
-# Trust that is not there
+# Missing trust store
 
 
 @pytest.mark.parametrize("variable", ["SSL_CERT_FILE", "SSL_CERT_DIR"])
 @pytest.mark.parametrize("content", [None, b"", b"no certificate\n"])
-async def test_the_trust_of_the_environment_is_not_there(
+async def test_missing_trust_store_of_the_environment(
     content: bytes | None,
     variable: str,
     make_client: MakeClient,
@@ -266,7 +270,7 @@ async def test_the_trust_of_the_environment_is_not_there(
     assert server.requests == []
 
 
-async def test_an_empty_directory_is_no_trust(
+async def test_empty_directory_trusts_nothing(
     make_client: MakeClient, tls_server: MakeServer, tmp_path: Path
 ) -> None:
     server = await tls_server("valid")

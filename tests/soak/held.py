@@ -1,4 +1,4 @@
-"""The limits of a process, and what it has."""
+"""The limits and the resources of a process."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from typing import NamedTuple
 
 
 def limit_of_files() -> int:
-    """Returns how many open files a process may have without privileges."""
+    """Return how many open files a process may have without privileges."""
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     return sys.maxsize if hard == resource.RLIM_INFINITY else hard
 
 
 def raise_limit_of_files() -> None:
-    """Raises the limit of open files as far as that goes without privileges."""
+    """Raise the limit of open files as far as possible without privileges."""
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 class Mark(NamedTuple):
-    """The resources of the process at one moment; in bytes unless another unit is named."""
+    """The resources of the process at one moment. Default unit: bytes."""
 
     descriptors: int
     threads: int
@@ -34,18 +34,18 @@ class Mark(NamedTuple):
     tasks: int
     #: Timers that have not been cancelled; uvloop does not report them.
     timers: int | None
-    #: Instances of the package's own classes, but for the `Connection` of the curl transport:
-    #: it keeps one for each number that a descriptor ever had.
+    #: Instances of the classes of the package, without the `Connection` of the curl transport,
+    #: which stores one for each descriptor that was ever used.
     objects: int
-    #: Memory from Python's allocators, as tracemalloc counts it.
+    #: Memory from Python's allocators, by tracemalloc.
     traced: int
-    #: Memory from malloc, for libcurl and OpenSSL as well; only glibc reports it.
+    #: Memory from malloc, including libcurl and OpenSSL. Only glibc reports it.
     heap: int | None
     resident: int
 
 
 def mark() -> Mark:
-    """Measures, after a collection of garbage."""
+    """Measure, after a collection of garbage."""
     gc.collect()
     timers = getattr(asyncio.get_running_loop(), "_scheduled", None)
     return Mark(
@@ -65,7 +65,7 @@ _KEPT_BY_CURL = ("turbo_tornado.transports.curl.connections", "Connection")
 
 def _is_ours(one: object) -> bool:
     kind = type(one)
-    # A type of another language may have anything as its module.
+    # A type of an extension module can have any value as its module.
     module = str(kind.__module__)
     return module.startswith("turbo_tornado") and (module, kind.__name__) != _KEPT_BY_CURL
 
@@ -76,7 +76,7 @@ def descriptors() -> int:
 
 
 def threads() -> int:
-    """Counts the threads, libcurl's and libuv's among them."""
+    """Count the threads, including those of libcurl and libuv."""
     return len(os.listdir("/proc/self/task"))
 
 

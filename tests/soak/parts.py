@@ -1,4 +1,4 @@
-"""The three parts: a long way, many together, and a peer that is killed."""
+"""The three parts: many fetches, many in flight, and a peer that is killed."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from .held import Mark, descriptors, mark, resident, threads
 from .server import PER_ADDRESS, Server
 from .ways import FAILURES, SUCCESSES, Site, Way, Wrong, check
 
-#: Fetches under way at the same time on the long way.
+#: Fetches in progress at the same time in the first part.
 AT_ONCE = 64
-#: Idle connections for each origin when the process is measured: as many as there can have
-#: been, since a cancelled fetch has a second one next to it.
+#: Idle connections for each origin when the process is measured. A cancelled fetch can have
+#: caused a second connection.
 KEPT = 2 * AT_ONCE
 #: All numbers have as many digits.
 FIRST = 1_000_000
-#: Seconds after which a fetch hangs: its own limit is 60 seconds.
+#: Seconds after which a fetch counts as hanging. Its own timeout is 60 seconds.
 HANGING = 120.0
 #: Limit of the connections of an idle transport, plus a step of libcurl's limit.
 MAX_IDLE = 512 + 64
-#: Errors that a fetch may get when its peer is killed, or is not there.
+#: Errors that a fetch may have if its peer is killed or does not run.
 GONE = {errors.COULD_NOT_CONNECT, errors.NO_HEADERS, errors.SOCKET_ERROR, errors.SSL_ERROR}
 
 
 class Bound(NamedTuple):
-    """How much more there may be after the last tenth than after the first."""
+    """The allowed growth between the first and the last tenth."""
 
     more: int
     why: str
@@ -53,9 +53,9 @@ BOUNDS = {
 
 
 async def long_way(site: Site, fetches: int, every: int) -> tuple[dict[str, Any], list[str]]:
-    """Makes ``fetches``, of which one in ``every`` fails or is cancelled.
+    """Run ``fetches``, of which one in ``every`` fails or is cancelled.
 
-    :returns: the figures, and what was wrong.
+    :returns: the figures, and the violations.
     """
     failures = list(FAILURES.items())
     failed: Counter[str] = Counter()
@@ -84,10 +84,10 @@ async def long_way(site: Site, fetches: int, every: int) -> tuple[dict[str, Any]
     constant = threads()
 
     tracemalloc.start()
-    # The cache of URLs is full from the first mark on. It has 1024 entries.
+    # The cache of URLs, with 1024 entries, is full at the first mark.
     for number in range(1024):
         parse_url(f"http://127.0.0.1:65535/cached/{number}")
-    # So is the pool. A connection has an object more after it was reused.
+    # The pool is full as well. A connection has one more object after it was reused.
     for origin in ("plain", "tls") * 2:
         await _hold(site, [site.origins[origin]] * KEPT)
     started = time.monotonic()
@@ -116,7 +116,7 @@ async def long_way(site: Site, fetches: int, every: int) -> tuple[dict[str, Any]
 
 
 def grown(first: Mark, last: Mark) -> list[str]:
-    """Returns what of ``last`` is over its bound."""
+    """Return the figures of ``last`` that exceed their limit."""
     over = []
     for name, bound in BOUNDS.items():
         before, after = getattr(first, name), getattr(last, name)
@@ -126,7 +126,7 @@ def grown(first: Mark, last: Mark) -> list[str]:
 
 
 async def _idle(constant: int) -> None:
-    """Returns when nothing is under way; a thread of libcurl's resolver ends when it likes."""
+    """Wait until all work has ended, except for threads of libcurl's resolver."""
     deadline = time.monotonic() + 10
     while len(asyncio.all_tasks()) > 1 or threads() > constant:
         if time.monotonic() > deadline:
@@ -135,9 +135,9 @@ async def _idle(constant: int) -> None:
 
 
 async def _hold(site: Site, origins: list[str]) -> tuple[int, int]:
-    """Fetches from all ``origins`` at the same time: none is answered before all are there.
+    """Fetch from all ``origins`` at the same time. The responses wait for all requests.
 
-    :returns: the descriptors and the resident bytes that the process has at that moment.
+    :returns: the descriptors and the resident bytes of the process at that moment.
     """
     count = len(origins)
     fetches = [
@@ -158,9 +158,9 @@ async def _hold(site: Site, origins: list[str]) -> tuple[int, int]:
 
 
 async def together(site: Site, server: Server, count: int) -> tuple[dict[str, Any], list[str]]:
-    """Has ``count`` fetches in flight, each on a separate connection.
+    """Run ``count`` fetches at the same time, each on a separate connection.
 
-    :returns: the figures, and what was wrong.
+    :returns: the figures, and the violations.
     """
     before = descriptors()
     started = time.monotonic()
@@ -190,9 +190,9 @@ async def together(site: Site, server: Server, count: int) -> tuple[dict[str, An
 
 
 async def killed_peer(site: Site, server: Server, kills: int) -> tuple[dict[str, Any], list[str]]:
-    """Kills the peer with fetches in flight and idle connections, and starts it again.
+    """Kill the peer with fetches in flight and idle connections, and restart it.
 
-    :returns: the figures, and what was wrong.
+    :returns: the figures, and the violations.
     """
     ended: Counter[str] = Counter()
     wrong: list[str] = []
@@ -226,7 +226,7 @@ async def killed_peer(site: Site, server: Server, kills: int) -> tuple[dict[str,
             *(outcome("of the gap", fetch) for fetch in gap),
         )
 
-    # The first requests when the peer is back. A POST among them would not be retried.
+    # The first requests after the restart. A POST among them would not be retried.
     requests = [("plain", "GET"), ("tls", "GET"), ("plain", "POST"), ("tls", "POST")]
     for kill in range(kills):
         for origin in ("plain", "tls"):
@@ -234,7 +234,7 @@ async def killed_peer(site: Site, server: Server, kills: int) -> tuple[dict[str,
         if kill % 2 == 0:
             await in_flight_and_gap(FIRST * (kill + 2))
         else:
-            # The loop does not run, so that the connections stay open until the peer is back.
+            # The loop does not run, so that the connections stay open until the restart.
             server.kill()
         server.start()
         origin, method = requests[kill // 2 % len(requests)]

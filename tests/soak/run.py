@@ -1,7 +1,7 @@
 """``python -m tests.soak``: many fetches, many in flight, and a peer that is killed.
 
-Prints what the process held at each tenth of the way, and ends with 1 when something
-did not stay flat, or a fetch did not end as it had to.
+Prints the resources of the process at each tenth of the run. Ends with 1 if one of them has
+grown, or if a fetch had an unexpected result.
 """
 
 from __future__ import annotations
@@ -65,21 +65,21 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def run(args: argparse.Namespace, transport: str) -> dict[str, Any]:
-    """Runs all parts on one transport, and prints what they found."""
+    """Run all parts on one transport, and print the results."""
     result = with_loop(args.loop, parts(args, transport))
     print(report(result), flush=True)
     return result
 
 
 def with_loop(name: str, main: Coroutine[Any, Any, dict[str, Any]]) -> dict[str, Any]:
-    """Runs ``main`` on a loop of this kind; what is logged as an error is wrong, too."""
+    """Run ``main`` on a loop of this kind. A logged error is a violation as well."""
     if name == "uvloop":
         import uvloop
 
         loop = uvloop.new_event_loop()
     else:
         loop = asyncio.new_event_loop()
-    # How many threads asyncio's own executor has would depend on chance.
+    # The number of threads of asyncio's default executor would vary.
     loop.set_default_executor(ThreadPoolExecutor(1))
     logged = ErrorRecords()
     logging.getLogger().addHandler(logged)
@@ -118,7 +118,7 @@ async def parts(args: argparse.Namespace, transport: str) -> dict[str, Any]:
 
 
 def report(result: dict[str, Any]) -> str:
-    """Returns the figures as text that is also Markdown."""
+    """Return the figures as text that is also Markdown."""
     killed, way, at_once = result["killed"], result["way"], result["together"]
     count, failed = way["fetches"], sum(way["failed"].values())
     lines = [

@@ -1,8 +1,8 @@
-"""The peer of the soak, in a separate process: what it holds is not the client's.
+"""The peer of the soak test, in a separate process with separate resources.
 
 ``python -m tests.soak.server PLAIN TLS SILENT CERTIFICATE ADDRESS...`` listens on the three
-ports of each address, prints a line when it does, and ends with its standard input. A
-request has its number in a cookie; an answer that is one has that number as its body.
+ports of each address, prints a line, and ends with its standard input. A request has its
+number in a cookie. A valid response has that number as its body.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from tests.support import response
 from .held import raise_limit_of_files
 
 ROOT = Path(__file__).parent.parent.parent
-#: Connections to one address at the same time: no more than Linux lets wait to be accepted.
+#: Connections to one address at the same time: the limit of the backlog in Linux.
 PER_ADDRESS = 4000
 
 _NUMBER = re.compile(rb"\r\nCookie: number=(\d+)")
@@ -46,7 +46,7 @@ def _half(number: bytes) -> bytes:
     return whole[:-500]
 
 
-#: The answer for a path, given the number and the body of the request.
+#: The response for a path, by the number and the body of the request.
 ANSWERS: dict[bytes, Callable[[bytes, bytes], bytes]] = {
     b"/number": lambda number, body: response(number),
     b"/body": lambda number, body: response(body),
@@ -84,10 +84,10 @@ class Silent(asyncio.Protocol):
 
 
 class Peer(asyncio.Protocol):
-    """Answers by `ANSWERS`, and for three more paths.
+    """Responds by `ANSWERS`, and to three more paths.
 
     A request to ``/together?count=`` waits for one to ``/answer?count=``. ``/arrived`` waits
-    for the request to a stalling path that has the same number, or for so many together.
+    for the request to a stalling path with the same number, or for that many requests.
     """
 
     transport: asyncio.Transport
@@ -168,29 +168,29 @@ async def main(plain: int, tls: int, silent: int, certificate: str, addresses: l
     loop.add_reader(sys.stdin, ended.set)
     print("listening", flush=True)
     await ended.wait()
-    # Thousands of connections are the kernel's to close.
+    # The kernel closes the thousands of connections.
     os._exit(0)
 
 
 class Server:
-    """The process with the peer in it; its ports stay the same when it is started again."""
+    """The process of the peer, whose ports stay the same after a restart."""
 
     def __init__(self, certificate: str, addresses: int = 1) -> None:
         self.addresses = [f"127.0.0.{number + 1}" for number in range(addresses)]
         self._certificate = certificate
-        # Bound here as well, so that they stay reserved while the process is not there.
+        # Bound here as well, so that they stay reserved while the process does not run.
         self._bound = [socket.socket() for _ in range(4)]
         for sock in self._bound:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             sock.bind((self.addresses[0], 0))
-        #: The last one is not listened on.
+        #: The last one has no listener.
         self.plain, self.tls, self.silent, self.closed = (
             sock.getsockname()[1] for sock in self._bound
         )
         self.start()
 
     def start(self) -> None:
-        """Returns when the ports are listened on."""
+        """Wait until the ports have listeners."""
         ports = map(str, (self.plain, self.tls, self.silent))
         self._process = subprocess.Popen(
             [sys.executable, "-m", __name__, *ports, self._certificate, *self.addresses],
@@ -203,7 +203,7 @@ class Server:
             raise RuntimeError("the server of the soak did not start")
 
     def kill(self) -> None:
-        """Kills the process, as the kernel does when memory is short."""
+        """Kill the process, as the kernel does when memory is short."""
         self._process.kill()
         self._process.communicate()
 

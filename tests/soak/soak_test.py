@@ -1,4 +1,4 @@
-"""The soak in short: what leaves one thing behind each time shows here, too."""
+"""A short run of the soak test, which detects a leak of one object for each fetch."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .ways import FAILURES
 
 pytestmark = [
     pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="nothing to count by"),
-    # So many fetches take longer than a test should, on a machine with other things to do.
+    # This many fetches take longer than the usual timeout on a busy machine.
     pytest.mark.timeout(300),
 ]
 
@@ -34,12 +34,12 @@ async def test_soak(transport: str, tmp_path: Path, start_program: StartProgram)
     assert process.returncode == 0, output.decode()
     [result] = json.loads(found.read_text())
     assert result["wrong"] == []
-    # Each way to fail has been gone, and more often than what may be left behind.
+    # Each kind of failure has occurred more often than the allowed growth.
     assert set(result["way"]["failed"]) == set(FAILURES)
     assert min(result["way"]["failed"].values()) > 10
 
 
-def test_more_than_a_process_may_have(capsys: pytest.CaptureFixture[str]) -> None:
+def test_more_fetches_than_file_descriptors(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--in-flight", "1000000000"]) == 2
     assert "ulimit" in capsys.readouterr().err
 
@@ -52,7 +52,7 @@ async def test_stale_responses(transport: str, start_program: StartProgram) -> N
     )
     output, _ = await process.communicate()
     assert process.returncode == 0, output.decode()
-    # A line for each way, each with unsolicited responses.
+    # A line for each API and transport, each with unsolicited responses.
     lines = output.decode().splitlines()[2:]
     assert len(lines) == 8
     assert all(int(line.split("|")[5]) > 5 for line in lines)
@@ -66,5 +66,5 @@ async def test_memory_of_streamed_bodies(transport: str, start_program: StartPro
     )
     output, _ = await process.communicate()
     assert process.returncode == 0, output.decode()
-    # A line for each way, and two lines for the head of the table.
+    # A line for each direction, and two lines for the head of the table.
     assert len(output.decode().splitlines()) == 8

@@ -1,12 +1,12 @@
 """``python -m tests.soak.stale``: unsolicited responses.
 
-A server in a separate process adds a second response to one in fifty. It sends that in one
-write with the first one, or up to 2 ms later. No fetch may take it for its own response. Prints the
-number of fetches that did, and ends with 1 when a client could have known.
+A server in a separate process adds a second response to one in fifty. It sends the second
+response in one write with the first one, or up to 2 ms later. A fetch must not return it. The
+program prints the number of fetches that did, and ends with 1 if a client could have detected it.
 
-A client cannot know if the response arrives after the next request was written. The server looks
-for that request just before it sends, and sends nothing if it is there. "Later" is
-therefore the time between these two system calls.
+A client cannot detect a response that arrives after the next request was written. The server
+checks for that request immediately before it sends, and sends nothing if it has arrived. "Later"
+is therefore the time between these two system calls.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ ONE_IN = 50
 
 
 class Way(NamedTuple):
-    """One line of the result."""
+    """A line of the result."""
 
     transport: str
     #: ``HTTPClient`` or ``AsyncHTTPClient``.
@@ -49,7 +49,7 @@ class Count(NamedTuple):
 
 
 def serve(ports: Queue[int], sent: Any, certificate: str | None, is_later: bool) -> None:
-    """Runs the server; ``sent`` counts the unsolicited responses."""
+    """Run the server. ``sent`` counts the unsolicited responses."""
     chance = random.Random(1)
 
     async def respond(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -98,7 +98,7 @@ def has_data(sock: socket.socket) -> bool:
 
 
 async def fetch_all(way: Way, port: int, ca: str, fetches: int, at_once: int) -> tuple[int, int]:
-    """Returns how many fetches got another response than theirs, and how many failed."""
+    """Return the number of fetches with a wrong response, and of failed fetches."""
     stale = failed = 0
     numbers = iter(range(fetches))
     base = f"{'https' if way.is_tls else 'http'}://127.0.0.1:{port}"

@@ -25,13 +25,13 @@ MIB = 1 << 20
 
 
 def memory(name: str) -> int:
-    """Returns a value of /proc/self/status in bytes, such as the resident memory."""
+    """Return a value of /proc/self/status in bytes, such as the resident memory."""
     status = Path("/proc/self/status").read_text()
     return int(status.partition(f"{name}:")[2].split()[0]) * 1024
 
 
 def reset_peak() -> None:
-    """Makes the peak of the resident memory, ``VmHWM``, start again."""
+    """Make the peak of the resident memory, ``VmHWM``, start again."""
     Path("/proc/self/clear_refs").write_text("5")
 
 
@@ -70,7 +70,7 @@ async def upload(client: HTTPClient, url: str, **body: Any) -> None:
 
 
 async def run(transport: str, url: str, folder: Path, size: int) -> bool:
-    """Returns whether each way needs less than 2 MiB."""
+    """Return whether each way needs less than 2 MiB."""
     client = HTTPClient(transport=transport)
     is_good = True
     for name, way in {

@@ -1,4 +1,4 @@
-"""The ways a fetch of the soak goes: how it is called, and how it has to end."""
+"""The kinds of fetches in the soak test, with their expected results."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from turbo_tornado import HTTPClient, HTTPResponse, errors
 
 from .server import Server
 
-#: A timeout that has to expire; long enough to be there, short enough for thousands.
+#: A timeout that must expire, and is short enough for thousands of fetches.
 SHORT = 0.1
 
 #: A name that the resolver refuses without a query.
@@ -19,11 +19,11 @@ TOO_LONG = ".".join(["x" * 60] * 5)
 
 
 class Wrong(Exception):
-    """A fetch that did not end as it had to."""
+    """A fetch with an unexpected result."""
 
 
 class Site:
-    """The origins that the soak fetches from, and the clients it fetches by."""
+    """The origins and the clients of the soak test."""
 
     def __init__(self, transport: str, server: Server, ca: str, blackhole: str) -> None:
         self.transport = transport
@@ -51,12 +51,12 @@ class Site:
         return client.fetch(self.origins[origin] + path, cookie=f"number={number}", **options)
 
     async def arrived(self, number: int) -> None:
-        """Returns when the request with this number has come to a path that stalls."""
+        """Wait until the request with this number has arrived at a stalling path."""
         check(await self.fetch(self.client(), "plain", "/arrived", number), number)
 
 
 def check(res: HTTPResponse, number: int, code: errors | None = None) -> None:
-    """Raises `Wrong` unless a response is that of ``number``, or has the error ``code``."""
+    """Raise `Wrong` unless a response is that of ``number``, or has the error ``code``."""
     if code is not None:
         if res.error is None or res.error.code is not code:
             raise Wrong(f"{number}: not {code!r} but {res!r}")
@@ -67,7 +67,7 @@ def check(res: HTTPResponse, number: int, code: errors | None = None) -> None:
 
 
 class Fetch(NamedTuple):
-    """A fetch that gets its own number back, or fails with ``code``."""
+    """A fetch that receives its number, or fails with ``code``."""
 
     origin: str
     path: str
@@ -87,7 +87,7 @@ class Fetch(NamedTuple):
 
 
 class Cancel(NamedTuple):
-    """A fetch that is cancelled when ``moment`` has come; its client is free then."""
+    """A fetch that is cancelled after ``moment``, which must free its client."""
 
     origin: str
     path: str
@@ -120,7 +120,7 @@ class WaitFor(NamedTuple):
 
 
 class Busy(NamedTuple):
-    """A second fetch on a client that has one under way."""
+    """A second fetch on a client with a fetch in progress."""
 
     async def go(self, site: Site, number: int) -> None:
         client = site.client()
@@ -130,22 +130,22 @@ class Busy(NamedTuple):
 
 
 async def at_once(site: Site, number: int) -> None:
-    """Before the loop has done anything about the fetch."""
+    """Before the loop has processed the fetch."""
 
 
 async def soon(site: Site, number: int) -> None:
-    """When the connection has been begun, which does not get on."""
+    """When the connection attempt has begun, which does not continue."""
     for _ in range(5):
         await asyncio.sleep(0)
 
 
 async def arrived(site: Site, number: int) -> None:
-    """When the peer has the request, and has sent all that it will send."""
+    """When the peer has received the request and has sent its data."""
     await site.arrived(number)
 
 
 async def in_the_body(site: Site, number: int) -> None:
-    """When the data of the peer has been there for the client to read."""
+    """When the data of the peer has arrived at the client."""
     await arrived(site, number)
     await soon(site, number)
 

@@ -1,4 +1,4 @@
-"""Peers, servers and certificates for the tests: real sockets, on loopback only."""
+"""Peers, servers and certificates for the tests, on loopback only."""
 
 from asyncio.subprocess import Process
 from collections.abc import Awaitable, Callable

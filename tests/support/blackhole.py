@@ -1,4 +1,4 @@
-"""An address that takes no more connections."""
+"""An address that does not accept further connections."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def blackhole() -> Iterator[str]:
-    """Gives a URL where a connect neither succeeds nor fails: the backlog is full."""
+    """Yield a URL where a connect neither succeeds nor fails: the backlog is full."""
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
     listener.listen(0)

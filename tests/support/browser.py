@@ -1,4 +1,4 @@
-"""Chromium: the pages of a site, measured at some widths."""
+"""Measurements of the pages of a site in Chromium, at several widths."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class _Handler(SimpleHTTPRequestHandler):
 
 
 def measure(site: Path, pages: list[str], widths: list[int], profile: Path) -> list[Measured]:
-    """Returns each page of a built site at each width.
+    """Return each page of a built site at each width.
 
     :arg profile: a new folder for Chromium.
     """

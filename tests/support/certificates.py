@@ -1,4 +1,4 @@
-"""A CA of the test run, and what it, and others, signed."""
+"""The CA of the test run, and certificates of this CA and of others."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def _oid(dotted: str) -> bytes:
 
 
 def subject_hash(certificate: x509.Certificate) -> str:
-    """Returns the name that OpenSSL looks for in a directory of certificates.
+    """Return the name that OpenSSL looks for in a directory of certificates.
 
     X509_NAME_hash_ex: the SHA-1 of the subject in its canonical form (lower case,
     single spaces, UTF8String), of which the first four bytes count, little-endian.
@@ -125,13 +125,13 @@ class Certificates:
         return str(path)
 
     def server_file(self, certificate: str) -> str:
-        """Returns the path of a server's key and certificate."""
+        """Return the path of a server's key and certificate."""
         return self._servers[certificate]
 
     def server_context(
         self, certificate: str = "valid", client_ca: str | None = None
     ) -> ssl.SSLContext:
-        """Returns a server's context; ``client_ca`` names the CA of wanted clients."""
+        """Return the context of a server, which requires client certificates of ``client_ca``."""
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         context.load_cert_chain(self.server_file(certificate))
         if client_ca is not None:

@@ -8,13 +8,13 @@ from turbo_tornado import HTTPHeaders, HTTPResponse
 
 
 def assert_body(res: HTTPResponse, body: bytes, code: int = 200) -> None:
-    """Fails unless ``res`` is a response with this code and body."""
+    """Fail unless ``res`` is a response with this code and body."""
     assert res.error is None
     assert (res.code, res.body) == (code, body)
 
 
 def setting(**fields: str) -> Callable[[HTTPHeaders], None]:
-    """Returns an ``on_headers`` that sets fields; ``_`` in a name stands for ``-``."""
+    """Return an ``on_headers`` that sets headers; ``_`` in a name stands for ``-``."""
 
     def set_fields(headers: HTTPHeaders) -> None:
         for name, value in fields.items():

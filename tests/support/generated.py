@@ -16,12 +16,12 @@ class GeneratedPart:
         self._end = f"<!-- {title}: end -->\n"
 
     def read(self, path: Path) -> str:
-        """Returns the part of this page."""
+        """Return the part of this page."""
         after = path.read_text(encoding="utf-8").partition(self._begin)[2]
         return after.partition(self._end)[0].removesuffix("\n")
 
     def write(self, path: Path, text: str) -> None:
-        """Replaces the part in this page."""
+        """Replace the part in this page."""
         before, _, rest = path.read_text(encoding="utf-8").partition(self._begin)
         after = rest.partition(self._end)[2]
         page = f"{before}{self._begin}{text}\n{self._end}{after}"

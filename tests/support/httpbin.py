@@ -18,10 +18,10 @@ waitress.serve(httpbin.app, sockets=[socket.socket(fileno=int(sys.argv[1]))], th
 
 @contextmanager
 def httpbin(folder: Path) -> Iterator[str]:
-    """Runs it; its output goes into a file in ``folder``. Yields its URL, without a path."""
+    """Run httpbin with its output in a file in ``folder``, and yield its URL."""
     with socket.socket() as listener, open(folder / "httpbin.log", "w") as log:
         listener.bind(("127.0.0.1", 0))
-        # From here on connections wait until they are accepted.
+        # Connections now wait until they are accepted.
         listener.listen(128)
         descriptor = listener.fileno()
         child = subprocess.Popen(

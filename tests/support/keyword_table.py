@@ -14,7 +14,7 @@ PART = GeneratedPart("The table of keywords")
 
 
 def table() -> str:
-    """Returns the table of `KEYWORDS` in Markdown."""
+    """Return the table of `KEYWORDS` in Markdown."""
     lines = ["", "| keyword | type | default | meaning |", "|---|---|---|---|"]
     lines += [
         f"| `{name}` | {keyword.type} | {_default(keyword)} | {keyword.meaning} |"

@@ -12,7 +12,7 @@ from turbo_tornado.transports.registry import registry
 
 
 class ErrorRecords(logging.Handler):
-    """Keeps the errors that asyncio and Tornado log."""
+    """Stores the errors that asyncio and Tornado log."""
 
     def __init__(self) -> None:
         super().__init__(logging.ERROR)
@@ -29,19 +29,19 @@ class ErrorRecords(logging.Handler):
 
 
 def close_transports() -> None:
-    """Closes the transports of the current loop, as the end of the loop would.
+    """Close the transports of the current loop, as the end of the loop would.
 
-    That would be too late to see which tasks they leave.
+    The end of the loop would be too late to detect the tasks that they leave.
     """
     registry.close(IOLoop.current())
 
 
 async def pending_tasks(before: set[asyncio.Task[object]]) -> set[asyncio.Task[object]]:
-    """Returns the tasks that do not end although everything is closed."""
+    """Return the tasks that do not end although everything is closed."""
     current = asyncio.current_task()
     tasks = {task for task in asyncio.all_tasks() - before if task is not current}
     if tasks:
-        # Cancelled and closed objects have yet to run to their end.
+        # Cancelled and closed objects must run to their end.
         await asyncio.wait(tasks, timeout=1)
     # A failed future whose result was not read is reported when it is collected.
     gc.collect()

@@ -11,9 +11,9 @@ import pytest
 
 
 def missing(peer: str) -> NoReturn:
-    """Skips the tests of a peer, with a reason; where ``CI`` is set, fails them.
+    """Skip the tests of a peer with a reason, or fail them if ``CI`` is set.
 
-    A reason that is not read must not skip a test.
+    In CI, a missing peer must not go unnoticed.
     """
     if os.environ.get("CI"):
         pytest.fail(f"{peer} is not installed, and CI is set", pytrace=False)
@@ -21,7 +21,7 @@ def missing(peer: str) -> NoReturn:
 
 
 def import_peer(name: str) -> ModuleType:
-    """Returns the module of a peer that comes as a Python package."""
+    """Return the module of a peer that comes as a Python package."""
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:

@@ -12,12 +12,12 @@ DOCS = Path(__file__).parents[2] / "docs"
 
 
 def part(section: Section) -> GeneratedPart:
-    """Returns the part of the page that a table is in."""
+    """Return the part of the page that a table is in."""
     return GeneratedPart(section.title)
 
 
 def table(section: Section) -> str:
-    """Returns a table of names in Markdown."""
+    """Return a table of names in Markdown."""
     lines = ["", "| Turbo.lua | Python | what differs |", "|---|---|---|"]
     for row in section.rows:
         turbo, python = (_code(names) for names in (row.names, row.replacements))

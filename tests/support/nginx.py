@@ -1,4 +1,4 @@
-"""An nginx of the tests: in the foreground, on separate ports, ended by its process id."""
+"""An nginx of the tests, in the foreground and on separate ports."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pathlib import Path
 
 from benchmarks import nginx
 
-#: Every server answers with what it knows of the request.
+#: Every server responds with its variables of the request.
 ABOUT = """
 location = /about {
     default_type application/json;
@@ -42,8 +42,8 @@ class Nginx:
         self._schemes: dict[str, str] = {}
         http = ""
         for name, (options, content) in {**servers, "status": STATUS}.items():
-            # A port that is bound, and not listened on, stays reserved, and can
-            # be bound once more by a process that reuses the address.
+            # A bound port without a listener stays reserved, and a process that reuses the address
+            # can bind it.
             reserved = self._reserved[name] = socket.socket()
             reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             reserved.bind(("127.0.0.1", 0))
@@ -59,22 +59,22 @@ class Nginx:
         return f"{self._schemes[server]}://127.0.0.1:{self.port(server)}{path}"
 
     def start(self) -> None:
-        """Starts it; returns when it listens.
+        """Start nginx, and wait until it listens.
 
-        :raises RuntimeError: with its error log, when it does not.
+        :raises RuntimeError: with its error log, if it does not listen.
         """
         self._child = subprocess.Popen(self._command, text=True, stderr=subprocess.DEVNULL)
         nginx.wait_for(self._child, self.port("status"), self.folder)
 
     def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
-        """Ends it; returns when it has ended. SIGQUIT is the graceful way."""
+        """End nginx, and wait for its end. SIGQUIT ends it gracefully."""
         if self._child is not None:
             self._child.send_signal(how)
             self._child.wait(20)
             self._child = None
 
     def reload(self) -> None:
-        """As ``nginx -s reload``: returns at once."""
+        """Reload the configuration like ``nginx -s reload``, without waiting."""
         assert self._child is not None
         self._child.send_signal(signal.SIGHUP)
 
@@ -86,7 +86,7 @@ class Nginx:
                 reserved.close()
 
     def connections(self) -> int:
-        """Returns how many connections are open."""
+        """Return the number of open connections."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port("status"), timeout=20)
         try:
             connection.request("GET", "/status")
@@ -95,21 +95,21 @@ class Nginx:
             connection.close()
         found = re.search(r"Active connections: (\d+)", status)
         assert found
-        # This one does not count.
+        # Without the connection of this request.
         return int(found[1]) - 1
 
     async def closed_all(self) -> None:
-        """Returns when it has closed all of its connections."""
+        """Wait until nginx has closed all of its connections."""
         await asyncio.to_thread(self.wait_closed_all)
 
     def wait_closed_all(self) -> None:
-        """The same, while the loop of the caller stands still."""
+        """Do the same, while the loop of the caller is blocked."""
         while self.connections():
             time.sleep(0.02)
 
     @contextmanager
     def log_shown(self) -> Iterator[None]:
-        """Prints what its error log has got meanwhile: to be seen where a test fails."""
+        """Print the new lines of the error log, which pytest shows for a failed test."""
         with open(self.folder / "error.log") as log:
             log.seek(0, 2)
             try:

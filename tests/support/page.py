@@ -2,8 +2,8 @@
 
     python -m tests.support.page < blocks.json > output.json
 
-Input: the file's name, and ``[line, code, language]`` for each block. Output: what each block
-printed and logged. An exception ends the process, with the page's own line in the traceback.
+Input: the file's name, and ``[line, code, language]`` for each block. Output: the output and the
+log of each block. An exception ends the process, with the line of the page in the traceback.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from turbo_tornado import HTTPClient
 
 
 async def run(file: str, line: int, code: str, names: dict[str, Any]) -> None:
-    # The empty lines make the numbers of a traceback those of the page.
+    # With the empty lines, a traceback has the line numbers of the page.
     program = compile(
         "\n" * line + code, file, "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True
     )
@@ -45,7 +45,7 @@ def run_session(file: str, line: int, session: str, names: dict[str, Any]) -> No
 
 
 async def serve_once(handler: type[RequestHandler]) -> None:
-    """Serves a handler that a block defines, and asks it once."""
+    """Serve a handler that a block defines, and send one request to it."""
     method = next(name for name in ("get", "post") if name in vars(handler))
     sockets = bind_sockets(0, "127.0.0.1")
     server = HTTPServer(Application([("/.*", handler)]))

@@ -1,4 +1,4 @@
-"""A server of which every byte is chosen, and every byte that arrived is recorded."""
+"""A server that sends chosen bytes, and records all received bytes."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from dataclasses import dataclass
 def response(
     body: bytes = b"", *fields: str, status: str = "200 OK", version: str = "HTTP/1.1"
 ) -> bytes:
-    """Returns a well-formed response with a Content-Length."""
+    """Return a well-formed response with a Content-Length."""
     head = [f"{version} {status}", *fields, f"Content-Length: {len(body)}", "", ""]
     return "\r\n".join(head).encode("latin-1") + body
 
 
 @dataclass
 class Request:
-    """One request as it arrived; ``raw`` is its head, byte for byte."""
+    """One request as received; ``raw`` is its head, byte for byte."""
 
     raw: bytes
     body: bytes
@@ -51,7 +51,7 @@ class Request:
         return [(name, value.strip(" \t")) for name, _, value in pairs]
 
     def field(self, name: str) -> str | None:
-        """Returns the value of the first field of this name."""
+        """Return the value of the first header with this name."""
         for field, value in self.fields:
             if field.lower() == name.lower():
                 return value
@@ -74,7 +74,7 @@ class Connection:
         self.writer = writer
 
     async def read_request(self) -> Request:
-        """Reads one request with its body; raises EOFError at the end of input."""
+        """Read one request with its body; raise EOFError at the end of input."""
         raw = await self.reader.readuntil(b"\r\n\r\n")
         request = Request(raw, b"", self.number)
         length = request.field("Content-Length")
@@ -98,10 +98,10 @@ class Connection:
         await self.writer.drain()
 
     def close(self) -> None:
-        """Ends the connection in order: what was sent before arrives, and then FIN.
+        """End the connection in order: the sent data arrives, and then FIN.
 
-        A socket that is closed with unread input sends RST, so the input goes on
-        being read.
+        A socket that is closed with unread input sends RST. The peer therefore continues to
+        read the input.
         """
         if self.writer.can_write_eof():
             with contextlib.suppress(OSError):
@@ -110,16 +110,16 @@ class Connection:
             self.writer.close()
 
     def reset(self) -> None:
-        """Ends the connection with RST; what was sent before may get lost."""
+        """End the connection with RST, which can lose sent data."""
         sock = self.writer.get_extra_info("socket")
         if sock is None:
-            return  # uvloop's word for one that is closed.
+            return  # uvloop raises it for a closed connection.
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.writer.transport.abort()
 
     async def wait_closed_by_client(self) -> None:
-        """Returns when the client has closed, or reset, its side."""
-        # SSLError is one of them, as is the ENOTCONN that uvloop gives for a reset.
+        """Wait until the client has closed or reset its side."""
+        # Including SSLError, and the ENOTCONN that uvloop raises for a reset.
         with contextlib.suppress(OSError):
             while await self.reader.read(65536):
                 pass
@@ -167,12 +167,12 @@ class RawPeer:
         return f"{self.scheme}://{host}:{self.port}{path}"
 
     async def received(self, count: int = 1) -> None:
-        """Returns when ``count`` requests, in all, have been read."""
+        """Wait until ``count`` requests in total have been read."""
         async with self._noted:
             await self._noted.wait_for(lambda: len(self.requests) >= count)
 
     async def connected(self, count: int = 1) -> None:
-        """Returns when ``count`` connections, in all, have been accepted."""
+        """Wait until ``count`` connections in total have been accepted."""
         async with self._noted:
             await self._noted.wait_for(lambda: self.connections >= count)
 
@@ -188,7 +188,7 @@ class RawPeer:
         task = asyncio.create_task(self._serve(conn))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        # A task that is cancelled before its first step runs no `finally`.
+        # A task that is cancelled before its first step does not run `finally`.
         task.add_done_callback(lambda task: writer.transport.abort())
 
     async def _serve(self, conn: Connection) -> None:
@@ -203,8 +203,8 @@ class RawPeer:
             self.failures.append(error)
         finally:
             conn.writer.transport.abort()
-            # The exception of the connection is retrieved here: asyncio would report it, when
-            # the collector comes to the future before it comes to the protocol that has it.
+            # Retrieve the exception of the connection. Otherwise, asyncio would report it if the
+            # collector finalizes the future before the protocol.
             with contextlib.suppress(OSError):
                 await conn.writer.wait_closed()
 

@@ -27,18 +27,18 @@ _WORKLOADS = {
 
 
 def measured() -> list[Results]:
-    """Returns the results of the run with Tornado's clients, and of that with other clients."""
+    """Return the results of the run with Tornado's clients, and of that with other clients."""
     folders = (_DOCS / "benchmarks", _DOCS / "benchmarks" / "peers")
     return [Results(json.loads((folder / "results.json").read_text())) for folder in folders]
 
 
 def drawing() -> str:
-    """Returns the chart."""
+    """Return the chart."""
     return chart(measured())
 
 
 def tables() -> str:
-    """Returns both tables in Markdown."""
+    """Return both tables in Markdown."""
     parts = [("Requests per second", rate), ("CPU per request, µs", cpu)]
     return (
         "\n".join(line for title, metric in parts for line in ["", *_table(title, metric)]) + "\n"
@@ -62,7 +62,7 @@ def _row(client: str, metric: Metric) -> list[str]:
 
 
 def _figure(client: str, workload: str, metric: Metric) -> str:
-    """Returns the median of the rounds, from the first run with the client."""
+    """Return the median of the rounds, from the first run with the client."""
     rounds = next(filter(None, (run.good(workload, client, "asyncio") for run in measured())))
     return number(median(metric(each) for each in rounds.values()))
 

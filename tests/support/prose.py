@@ -73,7 +73,7 @@ class Passage(NamedTuple):
     is_title: bool = False
 
     def violations(self) -> Iterator[str]:
-        """Returns a line for each word or pattern that the passage should not have."""
+        """Return a line for each invalid word or pattern in the passage."""
         rules = _RULES if self.is_title else {**_RULES, **_OPENINGS}
         found = [
             (match.start(), match[0], words)
@@ -95,7 +95,7 @@ def _tokens(path: Path) -> list[markdown_it.token.Token]:
 
 
 def in_markdown(path: Path) -> Iterator[Passage]:
-    """Returns the paragraphs, headings, list items and cells of a page, without their code."""
+    """Return the paragraphs, headings, list items and cells of a page, without their code."""
     before = ""
     line = 0
     for token in _tokens(path):
@@ -109,12 +109,13 @@ def in_markdown(path: Path) -> Iterator[Passage]:
 
 
 def unintroduced(path: Path) -> list[str]:
-    """Returns the code blocks of a page without a sentence before them, and a missing beginning."""
+    """Return the code blocks of a page without an introduction, and a missing first sentence."""
     tokens = _tokens(path)
     found = []
     if [token.type for token in tokens[2:4]] != ["heading_close", "paragraph_open"]:
         found.append("the first heading has no sentence after it")
-    for before, token in pairwise(tokens):
+    # An HTML block is the marker of a generated part.
+    for before, token in pairwise(token for token in tokens if token.type != "html_block"):
         if token.type != "fence" or token.info.startswith("{"):
             continue
         is_output = token.info == "text" and before.type == "fence"
@@ -137,7 +138,7 @@ def _text_of(token: markdown_it.token.Token) -> str:
 
 
 def in_python(path: Path) -> Iterator[Passage]:
-    """Returns the docstrings and the comments of a module, without their code."""
+    """Return the docstrings and the comments of a module, without their code."""
     source = path.read_text("utf-8")
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
@@ -167,7 +168,7 @@ def _comments(path: Path, source: str) -> Iterator[Passage]:
 
 
 def _without_code(text: str) -> str:
-    """Returns a docstring or comment in which names, code spans and blocks are replaced."""
+    """Return a docstring or comment in which names, code spans and blocks are replaced."""
     first, _, rest = text.partition("\n")
     text = f"{first}\n{textwrap.dedent(rest)}"
     text = re.sub(

@@ -17,13 +17,13 @@ ESTABLISHED = b"HTTP/1.1 200 Connection established\r\n\r\n"
 
 
 async def relay(conn: Connection) -> None:
-    """Opens a tunnel to where the first request asks for."""
+    """Open a tunnel to the target of the first request."""
     request = await conn.read_request()
     await tunnel(conn, request.target, ESTABLISHED)
 
 
 async def tunnel(conn: Connection, target: str, head: bytes) -> None:
-    """Sends ``head`` and relays between the client and ``target``."""
+    """Send ``head`` and relay between the client and ``target``."""
     host, _, port = target.rpartition(":")
     reader, writer = await asyncio.open_connection(host.strip("[]"), int(port))
     try:
@@ -49,20 +49,20 @@ async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 
 def find_tinyproxy() -> str | None:
-    """Returns the path of tinyproxy."""
+    """Return the path of tinyproxy."""
     return shutil.which("tinyproxy") or shutil.which("tinyproxy", path="/usr/sbin:/usr/local/sbin")
 
 
 @contextlib.contextmanager
 def tinyproxy(folder: Path, *lines: str) -> Iterator[int]:
-    """Runs a tinyproxy on loopback; yields its port.
+    """Run a tinyproxy on loopback; yield its port.
 
     :arg lines: lines of its configuration.
     """
     binary = find_tinyproxy()
     assert binary is not None
     with socket.socket() as reserved:
-        # A port that is bound, and not listened on, stays reserved.
+        # A bound port without a listener stays reserved.
         reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         reserved.bind(("127.0.0.1", 0))
         port = int(reserved.getsockname()[1])
@@ -76,7 +76,12 @@ def tinyproxy(folder: Path, *lines: str) -> Iterator[int]:
             yield port
         finally:
             child.terminate()
-            child.wait(20)
+            try:
+                child.wait(2)
+            except subprocess.TimeoutExpired:
+                # It waits for its connections to end.
+                child.kill()
+                child.wait(20)
 
 
 def _wait_for(child: subprocess.Popen[bytes], port: int) -> None:

@@ -1,4 +1,4 @@
-"""Examples of the documentation as namespaces, and a server whose paths a test defines."""
+"""Examples of the documentation as namespaces, and a server for them."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ class Recipe(dict[str, Any]):
 
 
 def slug(heading: str) -> str:
-    """Returns the name of the test of a section."""
+    """Return the name of the test of a section."""
     return "test_" + re.sub(r"\W+", "_", heading.lower())
 
 
 def sections_of(page: str) -> dict[str, list[tuple[int, str]]]:
-    """Returns the first lines and the texts of the Python blocks of each section of a page."""
+    """Return the first lines and the texts of the Python blocks of each section of a page."""
     sections: dict[str, list[tuple[int, str]]] = {}
     blocks: list[tuple[int, str]] = []
     tokens = markdown_it.MarkdownIt("commonmark").parse((ROOT / page).read_text("utf-8"))
@@ -45,10 +45,10 @@ def sections_of(page: str) -> dict[str, list[tuple[int, str]]]:
 
 
 def run_blocks(page: str, name: str, addresses: Mapping[str, str]) -> list[Recipe]:
-    """Runs the blocks of a section, each by itself, and returns their namespaces.
+    """Run the blocks of a section, each by itself, and return their namespaces.
 
-    :arg name: of the test of the section.
-    :arg addresses: addresses of the documentation, and what to use in their place.
+    :arg name: the name of the test of the section.
+    :arg addresses: address in the documentation -> address to use instead.
     """
     recipes = []
     for line, text in sections_of(page)[name]:
@@ -56,7 +56,7 @@ def run_blocks(page: str, name: str, addresses: Mapping[str, str]) -> list[Recip
         for address, local in addresses.items():
             code = code.replace(address, local)
         recipes.append(Recipe(__name__="recipe"))
-        # The empty lines make the numbers of a traceback those of the page.
+        # With the empty lines, a traceback has the line numbers of the page.
         exec(compile("\n" * line + code, page, "exec", dont_inherit=True), recipes[-1])
     return recipes
 
@@ -79,11 +79,11 @@ class _Handler(RequestHandler):
 class Site:
     """A TLS server on loopback.
 
-    :arg bound: a socket that is bound, and that `listen` makes the socket of the server.
+    :arg bound: a bound socket, which `listen` makes the socket of the server.
     """
 
     def __init__(self, context: ssl.SSLContext, bound: socket.socket) -> None:
-        #: The function that answers a request, by its path.
+        #: The function that responds to a request, by its path.
         self.answers: dict[str, Answer] = {}
         self.requests: list[HTTPServerRequest] = []
         self.origin = f"https://127.0.0.1:{bound.getsockname()[1]}"

@@ -1,4 +1,4 @@
-"""A sane server: Tornado's, with routes that answer what they received."""
+"""A Tornado server with routes that respond with the received request."""
 
 from __future__ import annotations
 
@@ -164,7 +164,7 @@ class Server:
     def __init__(self, ssl_context: ssl.SSLContext | None = None) -> None:
         self.requests: list[dict[str, Any]] = []
         self.scheme = "https" if ssl_context else "http"
-        # A certificate is for a name; everything else needs no DNS resolution.
+        # Only a certificate needs a host name, and thus DNS resolution.
         self.host = "localhost" if ssl_context else "127.0.0.1"
         application = web.Application(ROUTES, server=self)  # type: ignore[arg-type]
         self._server = _CountingServer(application, ssl_options=ssl_context)
@@ -174,7 +174,7 @@ class Server:
 
     @property
     def connections(self) -> int:
-        """How many connections were accepted."""
+        """The number of accepted connections."""
         return self._server.connections
 
     def url(self, path: str = "/echo", host: str | None = None) -> str:

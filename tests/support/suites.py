@@ -1,4 +1,4 @@
-"""Adopting the test cases of another project, less those that cannot hold here."""
+"""Test cases of another project, without those that do not apply here."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 def adopt(
     module: ModuleType, left_out: Mapping[str, str], *names: str
 ) -> dict[str, type[unittest.TestCase]]:
-    """Returns subclasses of the test cases of ``module``, by name.
+    """Return subclasses of the test cases of ``module``, by name.
 
     :arg left_out: ``"Class.test"`` -> why it is skipped.
     :arg names: the classes; all that ``module`` defines when none is given.
@@ -25,7 +25,7 @@ def adopt(
             continue
         if name not in names if names else case.__module__ != module.__name__:
             continue
-        # pytest makes an instance of this name, which Tornado 6.4.0 needs to find.
+        # pytest creates an instance with this method name, which Tornado 6.4.0 requires.
         members: dict[str, Any] = {"runTest": None}
         for test, reason in left_out.items():
             class_name, _, method = test.partition(".")

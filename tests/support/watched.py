@@ -1,4 +1,4 @@
-"""The transports with what they are asked to do on record: for limits too long to wait for."""
+"""Transports that record their requests, for tests of long timeouts and large limits."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from turbo_tornado.transports.base import Abort, OnDone
 
 
 def watched(transport: str) -> tuple[type[AsyncHTTPClient], list[Request]]:
-    """Returns the transport of this name, and the list of the requests that it will get."""
+    """Return the transport of this name, and the list of its requests."""
     base: type[AsyncHTTPClient]
     if transport == "curl":
         from turbo_tornado.transports.curl import CurlTransport as base

@@ -1,4 +1,4 @@
-"""The hosts that the documentation speaks of, on loopback: one port for each of them."""
+"""The hosts of the documentation on loopback, with one port for each host."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _ORIGIN = re.compile(
 
 
 class Anything(RequestHandler):
-    """Answers 200 with what it received, as JSON."""
+    """Responds with 200 and the received request as JSON."""
 
     SUPPORTED_METHODS = (*RequestHandler.SUPPORTED_METHODS, "PURGE")  # type: ignore[assignment]
 
@@ -62,7 +62,7 @@ class Loop(RequestHandler):
 
 
 class Slow(RequestHandler):
-    """Never answers."""
+    """Never responds."""
 
     async def prepare(self) -> None:
         await self.settings["end"].wait()
@@ -113,7 +113,7 @@ class World:
         self._application = Application(_ROUTES, end=self._end)  # type: ignore[arg-type]
 
     def localized(self, text: str) -> str:
-        """Returns ``text`` with each origin of the documentation at an address that answers."""
+        """Return ``text`` with loopback addresses instead of the documented origins."""
 
         def address(match: re.Match[str]) -> str:
             scheme, user_info, host, port = match.groups()
@@ -123,7 +123,7 @@ class World:
         return _ORIGIN.sub(address, text)
 
     def named(self, text: str) -> str:
-        """Returns ``text`` with the names instead of the addresses."""
+        """Return ``text`` with the names instead of the addresses."""
         for (scheme, authority), port in self._ports.items():
             default = {"http": ":80", "https": ":443"}[scheme]
             origin = f"{scheme}://{authority.removesuffix(default)}"

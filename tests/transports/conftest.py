@@ -11,7 +11,7 @@ from turbo_tornado.transports.base import CancellableFetch
 
 @pytest.fixture
 async def make_transport() -> AsyncIterator[Callable[..., Any]]:
-    """Makes a `CurlTransport`, or another kind, that is closed after the test."""
+    """Create a `CurlTransport`, or another kind, that is closed after the test."""
     made: list[AsyncHTTPClient] = []
 
     def make(kind: type[AsyncHTTPClient] | None = None, **arguments: Any) -> Any:

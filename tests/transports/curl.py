@@ -23,7 +23,7 @@ MakeTransport = Callable[..., CurlTransport]
 
 
 def request_to(peer: RawPeer, path: str = "/", **changes: Any) -> Request:
-    """Returns a request as `HTTPClient` would build it, but for ``changes``."""
+    """Return a request as `HTTPClient` builds it, with ``changes``."""
     body = changes.get("body")
     header_block = f"Host: 127.0.0.1:{peer.port}\r\n"
     if body is not None:
@@ -48,7 +48,7 @@ def request_to(peer: RawPeer, path: str = "/", **changes: Any) -> Request:
 
 
 def send(transport: Transport, request: Request) -> FetchFuture[Response]:
-    """Sends a request; returns a future of the response."""
+    """Send a request; return a future of the response."""
     future: FetchFuture[Response] = FetchFuture()
 
     def on_done(outcome: Response | BaseException) -> None:
@@ -66,7 +66,7 @@ def send(transport: Transport, request: Request) -> FetchFuture[Response]:
 
 
 async def stalling(conn: Connection) -> None:
-    """Reads requests and responds to those for ``/good``."""
+    """Read requests and respond to those for ``/good``."""
     while True:
         if (await conn.read_request()).target == "/good":
             await conn.send(GOOD)
@@ -79,7 +79,7 @@ async def fails_with(future: Awaitable[Any], kind: type[BaseException]) -> BaseE
 
 
 def half_a_body(left: asyncio.Event) -> Script:
-    """Returns the script of a peer that sends half a body until the client closes."""
+    """Return the script of a peer that sends half a body until the client closes."""
 
     async def script(conn: Connection) -> None:
         if (await conn.read_request()).target == "/good":

@@ -26,10 +26,10 @@ pytestmark = pytest.mark.filterwarnings("ignore:IOCTLFUNCTION is deprecated:Depr
 
 
 class HTTP2Peer(asyncio.Protocol):
-    """Answers with its path, and ``/slow`` not before another request has come.
+    """Responds with the path, and to ``/slow`` when another request has arrived.
 
-    Refuses the streams of ``/refused``, which have then not been looked at. The first request for
-    a path of `UNPROCESSED` or `CLOSING` is refused, or ends the connection.
+    It refuses the streams of ``/refused`` without processing them. The first request for a path
+    of `UNPROCESSED` or `CLOSING` is refused, or ends the connection.
     """
 
     connections = 0
@@ -186,7 +186,7 @@ async def test_http2_through_a_tunnel(
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
-async def test_http2_refuses_each_stream(
+async def test_http2_peer_that_refuses_each_stream(
     method: str,
     make_transport: MakeTransport,
     http2_peer: RawPeer,
@@ -229,7 +229,7 @@ def fetch_over_http2(
     return {"send": send_request, "fetch": fetch, "callbacks": fetch_by_tornado}[request.param]
 
 
-# Before libcurl 8.20, nothing tells a refused stream of a reused connection from a closed one.
+# Before libcurl 8.20, a refused stream of a reused connection looks like a closed connection.
 reports_refusals = pytest.mark.skipif(
     pycurl.version_info()[2] < 0x081400, reason="libcurl does not report it"
 )
@@ -272,7 +272,7 @@ async def test_http2_connection_that_is_closed(
     path: str, make_transport: MakeTransport, http2_peer: RawPeer, certificates: Certificates
 ) -> None:
     common: dict[str, Any] = {"version": "HTTP/2", "tls": TLS(ca_path=str(certificates.ca))}
-    # A GET is repeated if its connection had carried another request.
+    # A GET is retried if its connection had carried another request.
     await fails_with(send(make_transport(), request_to(http2_peer, path, **common)), Exception)
     requests.clear()
     transport = make_transport()

@@ -46,7 +46,7 @@ from .curl import (
 pytestmark = pytest.mark.filterwarnings("ignore:IOCTLFUNCTION is deprecated:DeprecationWarning")
 
 
-async def test_connection_field_in_its_place(
+async def test_position_of_the_connection_header(
     make_transport: MakeTransport, raw_peer: MakePeer
 ) -> None:
     peer = await raw_peer(GOOD)
@@ -61,7 +61,7 @@ async def test_connection_field_in_its_place(
     ]
 
 
-async def test_no_other_protocol(
+async def test_only_http_is_allowed(
     make_transport: MakeTransport, raw_peer: MakePeer, tmp_path: Any
 ) -> None:
     transport = make_transport()
@@ -75,7 +75,7 @@ async def test_no_other_protocol(
     assert caught.value.args[0] == pycurl.E_UNSUPPORTED_PROTOCOL
 
 
-async def test_no_field_is_added(make_transport: MakeTransport, raw_peer: MakePeer) -> None:
+async def test_libcurl_adds_no_header(make_transport: MakeTransport, raw_peer: MakePeer) -> None:
     peer = await raw_peer(GOOD)
     transport = make_transport()
     await send(transport, request_to(peer, header_block=b""))
@@ -86,9 +86,7 @@ async def test_no_field_is_added(make_transport: MakeTransport, raw_peer: MakePe
     assert [request.fields for request in peer.requests] == [[], [("Content-Length", "4")]]
 
 
-async def test_interim_responses_without_end(
-    make_transport: MakeTransport, raw_peer: MakePeer
-) -> None:
+async def test_endless_interim_responses(make_transport: MakeTransport, raw_peer: MakePeer) -> None:
     peer = await raw_peer(b"HTTP/1.1 102 Processing\r\n\r\n" * 11)
     await fails_with(send(make_transport(), request_to(peer)), MalformedResponse)
 
@@ -102,10 +100,10 @@ async def test_head_with_a_body(make_transport: MakeTransport, raw_peer: MakePee
     assert [request.body for request in peer.requests] == [b"body", b"body"]
 
 
-async def test_what_comes_with_the_last_chunk_is_no_answer(
+async def test_data_after_the_last_chunk_is_not_a_response(
     make_transport: MakeTransport, raw_peer: MakePeer
 ) -> None:
-    # libcurl throws it away, and takes the connection for a good one.
+    # libcurl discards the data and considers the connection reusable.
     peer = await raw_peer(
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nbody\r\n0\r\n\r\n"
         + response(b"evil")
@@ -115,7 +113,7 @@ async def test_what_comes_with_the_last_chunk_is_no_answer(
         assert (await send(transport, request_to(peer))).body == b"body"
 
 
-async def test_an_answer_that_was_there_before_its_question(
+async def test_response_before_its_request(
     make_transport: MakeTransport, raw_peer: MakePeer, certificates: Certificates
 ) -> None:
     async def script(conn: Connection) -> None:
@@ -134,12 +132,12 @@ async def test_an_answer_that_was_there_before_its_question(
         try:
             assert (await fetch).body == b"good"
         except HTTPStreamClosedError as error:
-            # The request may be under way before it is seen, and is not retried then.
+            # The request may be sent before the data is detected, and is then not retried.
             assert method == "POST" and "before the request" in str(error)
 
 
 @has_epoll
-async def test_connections_from_one_port(
+async def test_connections_with_the_same_local_port(
     make_transport: MakeTransport, raw_peer: MakePeer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # The kernel gives a port of this side to connections to different peers.
@@ -178,7 +176,7 @@ async def test_connections_from_one_port(
         monkeypatch.undo()
     over.set()
     await asyncio.sleep(0)
-    # One of them has been closed: this is not a reason to use it, or not to use the other.
+    # The state of one connection must not affect the decision on the other.
     for peer in (first, second):
         fetch = send(transport, request_to(peer, method="POST", body=b""))
         assert (await asyncio.wait_for(fetch, 10)).body == b"good"
@@ -186,10 +184,10 @@ async def test_connections_from_one_port(
 
 
 @has_epoll
-async def test_closed_within_the_head_when_another_begins(
+async def test_close_within_the_head_during_another_request(
     make_transport: MakeTransport, raw_peer: MakePeer
 ) -> None:
-    # libcurl takes such a head for a whole response, and the connection for a good one.
+    # libcurl treats such a head as a complete response, and considers the connection reusable.
     transport = make_transport()
     posts: list[Awaitable[Response]] = []
 
@@ -198,7 +196,7 @@ async def test_closed_within_the_head_when_another_begins(
             await conn.send(GOOD)
         await conn.send(b"HTTP/1.1 200 OK\r\nContent-")
         conn.close()
-        # The next call of libcurl is for both.
+        # The next call of libcurl handles both.
         posts.append(send(transport, request_to(peer, method="POST", body=b"")))
 
     peer = await raw_peer(script)
@@ -236,7 +234,7 @@ class FarewellOverTLS:
                     incoming.write(data)
 
         await done(tls.do_handshake)
-        # A ticket of TLS 1.3 would come with the answer.
+        # A session ticket of TLS 1.3 would arrive with the response.
         await conn.send(outgoing.read())
         first = conn.number == 1
         while True:
@@ -261,10 +259,10 @@ CUT_HEADS = {
 
 @has_epoll
 @pytest.mark.parametrize("head", CUT_HEADS.values(), ids=CUT_HEADS)
-async def test_farewell_over_tls_within_the_head(
+async def test_close_notify_within_the_head(
     head: bytes, make_transport: MakeTransport, raw_peer: MakePeer, certificates: Certificates
 ) -> None:
-    # A request that reused the connection would wait for an answer until TCP ends.
+    # A request on this connection would wait for a response until TCP ends.
     script = FarewellOverTLS(certificates.server_context(), head)
     peer = await raw_peer(script)
     peer.scheme = "https"
@@ -279,7 +277,7 @@ async def test_farewell_over_tls_within_the_head(
 
 
 @has_epoll
-async def test_farewell_over_tls_within_the_head_when_another_begins(
+async def test_close_notify_within_the_head_during_another_request(
     make_transport: MakeTransport, raw_peer: MakePeer, certificates: Certificates
 ) -> None:
     script = FarewellOverTLS(certificates.server_context(), CUT_HEADS["a field"])
@@ -288,7 +286,7 @@ async def test_farewell_over_tls_within_the_head_when_another_begins(
     transport = make_transport()
     tls = TLS(ca_path=str(certificates.ca))
     posts: list[Awaitable[Response]] = []
-    # The call of libcurl that reads the answer begins this one, too.
+    # The call of libcurl that reads the response also starts this transfer.
     script.before = lambda: posts.append(
         send(transport, request_to(peer, method="POST", body=b"", tls=tls))
     )
@@ -299,7 +297,7 @@ async def test_farewell_over_tls_within_the_head_when_another_begins(
 
 
 @has_epoll
-async def test_farewell_over_tls_after_a_response(
+async def test_close_notify_after_a_response(
     make_transport: MakeTransport, raw_peer: MakePeer, certificates: Certificates
 ) -> None:
     peer = await raw_peer(FarewellOverTLS(certificates.server_context(), GOOD))
@@ -311,7 +309,7 @@ async def test_farewell_over_tls_after_a_response(
         assert (await asyncio.wait_for(fetch, 10)).body == b"good"
 
 
-async def test_trust_is_what_was_said(
+async def test_only_ca_path_is_trusted(
     make_transport: MakeTransport, raw_peer: MakePeer, certificates: Certificates
 ) -> None:
     peer = await raw_peer(GOOD, certificates.server_context())
@@ -323,14 +321,14 @@ async def test_trust_is_what_was_said(
         await fails_with(send(transport, request_to(peer, tls=tls)), HandshakeFailed)
 
 
-def test_trust_in_an_empty_directory(tmp_path: Any) -> None:
+def test_empty_directory_trusts_nothing(tmp_path: Any) -> None:
     assert trusted_files(TLS(ca_path=str(tmp_path))) == (os.devnull, str(tmp_path))
 
 
-async def test_cancel_within_a_call_of_libcurl(
+async def test_cancel_within_a_callback_of_libcurl(
     make_transport: MakeTransport, raw_peer: MakePeer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # As the signal handler of asyncio.run() does it on Ctrl-C.
+    # The signal handler of asyncio.run() does the same on Ctrl-C.
     left = asyncio.Event()
     on_body = RequestAttempt.on_body
     # An exception within the call would only be printed.
@@ -357,7 +355,7 @@ async def test_cancel_within_a_call_of_libcurl(
 @pytest.mark.parametrize(
     "begun", [b"HTTP/1.1 200 OK\r\nA: b\r\n ", b"HTTP/1.1 200 OK\r\nA: b\r\n\t"]
 )
-async def test_nothing_of_a_head_that_was_cut_is_left(
+async def test_incomplete_head_does_not_affect_the_next_response(
     begun: bytes, make_transport: MakeTransport, raw_peer: MakePeer
 ) -> None:
     async def script(conn: Connection) -> None:
@@ -374,7 +372,7 @@ async def test_nothing_of_a_head_that_was_cut_is_left(
     for _ in range(2):
         await fails_with(send(transport, request_to(peer, target="/cut")), Exception)
         assert (await send(transport, request_to(peer))).body == b"good"
-        # Tornado's way.
+        # As in Tornado.
         await transport.fetch(peer.url("/cut"), raise_error=False)
         assert (await transport.fetch(peer.url())).body == b"good"
 
@@ -408,7 +406,7 @@ async def test_headers_are_sent_unchanged(
     line, _, received = peer.requests[0].raw.partition(b"\r\n")
     assert line == f"{method} / HTTP/1.1".encode()
     if block.startswith((b"X-Empty", b"Connection")):
-        # libcurl cannot send these first: the order changes.
+        # libcurl cannot send these first, so that the order changes.
         assert sorted(received.splitlines()) == sorted([*block.splitlines(), b""])
     else:
         assert received == block + b"\r\n"
@@ -432,14 +430,14 @@ def test_headers_are_prepared_in_linear_time() -> None:
     ],
     ids=["gzip", "cut", "chunks", "large"],
 )
-async def test_body_that_is_not_kept(
+async def test_discarded_body(
     rest: bytes, make_transport: MakeTransport, raw_peer: MakePeer
 ) -> None:
     async def script(conn: Connection) -> None:
         await conn.read_request()
         await conn.send(b"HTTP/1.1 302 Found\r\nX-Field: value\r\n" + rest)
         if len(rest) > 1000:
-            # The end of the body does not come.
+            # The end of the body does not arrive.
             await conn.wait_closed_by_client()
         else:
             conn.close()
@@ -464,7 +462,7 @@ async def test_exception_of_on_head(make_transport: MakeTransport, raw_peer: Mak
     await fails_with(send(make_transport(), request_to(peer, on_head=on_head)), ZeroDivisionError)
 
 
-async def test_spare_handle_does_not_keep_the_response(
+async def test_spare_handle_does_not_refer_to_the_response(
     make_transport: MakeTransport, raw_peer: MakePeer
 ) -> None:
     peer = await raw_peer(GOOD)

@@ -1,4 +1,4 @@
-"""Which connections `CurlTransport` reuses, and that no response is taken for another one."""
+"""Connection reuse of `CurlTransport`, and unsolicited responses."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ LARGE = b"b" * 300_000
 
 
 class Echo:
-    """Responds with the target; the test writes to the connections of the other targets."""
+    """Responds with the target. The test writes to the connections of other targets."""
 
     def __init__(self) -> None:
         self.by_target: dict[str, Connection] = {}
@@ -59,7 +59,7 @@ async def test_unsolicited_response_in_the_same_iteration(
         while "/held" not in echo.by_target:
             await peer.received(count + 1)
         # libcurl handles the first of these events, and starts the request on the idle
-        # connection, before it sees the second one.
+        # connection, before it handles the second one.
         echo.by_target.pop("/held").writer.write(response(b"/held")[:-1])
         echo.by_target["/idle"].writer.write(STALE)
         mine = send(transport, request_to(peer, "/mine"))
@@ -108,7 +108,7 @@ async def test_response_that_follows_another_one(
 
 
 class TwoRecords:
-    """Speaks TLS by itself: sends two responses in one segment, each in a record."""
+    """Sends two responses in one segment, each in a separate TLS record."""
 
     def __init__(self, context: ssl.SSLContext) -> None:
         self.context = context
@@ -167,7 +167,7 @@ async def test_response_in_the_buffer_of_openssl(
 
 
 @has_epoll
-async def test_post_gets_no_response_from_the_buffer_of_openssl(
+async def test_response_to_post_is_not_from_the_buffer_of_openssl(
     make_transport: MakeTransport, raw_peer: MakePeer, certificates: Certificates
 ) -> None:
     peer = await raw_peer(TwoRecords(certificates.server_context()))
@@ -176,7 +176,7 @@ async def test_post_gets_no_response_from_the_buffer_of_openssl(
     tls = TLS(ca_path=str(certificates.ca))
     await send(transport, request_to(peer, "/first", tls=tls))
     post = send(transport, request_to(peer, "/mine", method="POST", body=b"", tls=tls))
-    # The request has been sent, and is not repeated.
+    # The request has been sent, and is not retried.
     error = await fails_with(post, BrokenConnection)
     assert "before the request" in str(error)
     # The same on the interface of Tornado.
@@ -265,7 +265,7 @@ async def test_tornado_request_on_a_connection_that_the_peer_closes(
     options: dict[str, Any] = {"streaming_callback": lambda chunk: None} if streaming else {}
     for _ in range(2):
         assert (await transport.fetch(peer.url(), **options)).code == 200
-    # The second one is repeated.
+    # The second request is retried.
     assert len(peer.requests) == 3
     transport = make_transport()
     await transport.fetch(peer.url(), **options)
@@ -314,7 +314,7 @@ async def test_request_that_asks_to_close(
 
 
 @has_epoll
-async def test_http2_is_asked_for_despite_an_idle_connection(
+async def test_http2_is_requested_despite_an_idle_connection(
     make_transport: MakeTransport, raw_peer: MakePeer, certificates: Certificates
 ) -> None:
     peer = await raw_peer(GOOD, certificates.server_context())
@@ -341,7 +341,7 @@ async def test_tls_close_before_any_byte(
         if has_notified:
             conn.writer.close()
         else:
-            # FIN without close_notify: the TLS of asyncio cannot do that.
+            # FIN without close_notify, which the TLS of asyncio cannot send.
             sock = socket.socket(fileno=conn.writer.get_extra_info("socket").fileno())
             sock.shutdown(socket.SHUT_WR)
             sock.detach()
@@ -381,7 +381,7 @@ async def test_descriptor_of_another_socket(raw_peer: MakePeer) -> None:
     assert connections.claim(address, second) is Claim.REUSED
     assert connections.idle_count == 0
     connections.release(second)
-    # libcurl closes the connection, and its descriptor goes to another one.
+    # libcurl closes the connection, and another socket gets its descriptor.
     connection = connections._by_address[address]
     _, other_writer = await asyncio.open_connection("127.0.0.1", peer.port)
     connection.fd = other_writer.get_extra_info("socket").fileno()
@@ -391,7 +391,7 @@ async def test_descriptor_of_another_socket(raw_peer: MakePeer) -> None:
         each.close()
 
 
-async def test_state_of_no_socket(tmp_path: Any) -> None:
+async def test_state_of_a_descriptor_that_is_not_a_socket(tmp_path: Any) -> None:
     with open(tmp_path / "file", "w") as file:
         assert read_state(file.fileno()) is None
     assert read_state(-1) is None

@@ -35,7 +35,9 @@ pytestmark = pytest.mark.filterwarnings("ignore:IOCTLFUNCTION is deprecated:Depr
 # Handles and the queue
 
 
-async def test_any_number_at_once(make_transport: MakeTransport, raw_peer: MakePeer) -> None:
+async def test_number_of_requests_is_not_limited(
+    make_transport: MakeTransport, raw_peer: MakePeer
+) -> None:
     transport = make_transport(max_spare=10)
     together = asyncio.Event()
 
@@ -139,12 +141,12 @@ async def test_timeout_in_the_queue(make_transport: MakeTransport, raw_peer: Mak
     assert str(await fails_with(second, RequestTimeout)).endswith("Timeout in request queue")
     third = send(transport, request_to(peer, "/third", request_timeout=0.2))
     first.cancel()
-    # The time in the queue counts.
+    # The timeout includes the time in the queue.
     await fails_with(third, RequestTimeout)
     assert [request.target for request in peer.requests] == ["/first", "/third"]
 
 
-async def test_many_in_the_queue_fail_as_they_begin(
+async def test_queued_requests_that_fail_at_start(
     make_transport: MakeTransport, raw_peer: MakePeer
 ) -> None:
     transport = make_transport(max_clients=1)
@@ -168,7 +170,7 @@ async def test_unusable_tls_settings(make_transport: MakeTransport, raw_peer: Ma
         send(transport, request_to(peer, tls=ssl.create_default_context()))
 
 
-async def test_a_setting_is_not_left_to_the_next_request(
+async def test_options_do_not_affect_the_next_request(
     make_transport: MakeTransport, raw_peer: MakePeer
 ) -> None:
     transport = make_transport(max_spare=1)
@@ -200,7 +202,7 @@ async def test_a_setting_is_not_left_to_the_next_request(
 
 
 @pytest.mark.parametrize("tornado", [False, True])
-async def test_a_spare_handle_keeps_no_large_body(
+async def test_spare_handle_does_not_refer_to_a_large_body(
     tornado: bool, make_transport: MakeTransport, raw_peer: MakePeer
 ) -> None:
     transport = make_transport()
@@ -212,19 +214,21 @@ async def test_a_spare_handle_keeps_no_large_body(
     else:
         await send(transport, request_to(peer, method="POST", body=body))
     assert peer.requests[0].body == body
-    # The loop still has the future that has woken us.
+    # The loop still refers to the future that has resumed this task.
     await asyncio.sleep(0)
     assert sys.getrefcount(body) == references
 
 
-async def test_what_pycurl_refuses(make_transport: MakeTransport, raw_peer: MakePeer) -> None:
+async def test_error_of_pycurl_is_reported(
+    make_transport: MakeTransport, raw_peer: MakePeer
+) -> None:
     transport = make_transport()
     peer = await raw_peer(GOOD)
     await fails_with(send(transport, request_to(peer, target="/\0")), Exception)
     assert (await send(transport, request_to(peer))).body == b"good"
 
 
-async def test_http2_without_http2(
+async def test_http2_without_support_in_libcurl(
     make_transport: MakeTransport, raw_peer: MakePeer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(libcurl, "HAS_HTTP2", False)
@@ -247,7 +251,7 @@ def new_loop(request: pytest.FixtureRequest) -> Callable[[], asyncio.AbstractEve
 async def run_in(
     new_loop: Callable[[], asyncio.AbstractEventLoop], main: Callable[[], Coroutine[Any, Any, None]]
 ) -> None:
-    """Runs ``main`` in a thread with a separate loop."""
+    """Run ``main`` in a thread with a separate loop."""
 
     def run() -> None:
         loop = new_loop()
@@ -261,12 +265,12 @@ async def run_in(
 
 
 @pytest.mark.parametrize("no_epoll", [pytest.param(False, marks=has_epoll), True])
-async def test_numbers_of_sockets_are_used_again(
+async def test_reused_descriptors(
     no_epoll: bool,
     new_loop: Callable[[], asyncio.AbstractEventLoop],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    # libcurl closes connections without a word, and their numbers go to others at once.
+    # libcurl closes connections without notice, and other sockets get their descriptors.
     async def main() -> None:
         async def script(conn: Connection) -> None:
             await conn.read_request()
@@ -286,7 +290,7 @@ async def test_numbers_of_sockets_are_used_again(
             transport = CurlTransport(force_instance=True)
         assert isinstance(transport._engine.sockets, LoopSockets if no_epoll else EpollSockets)
         for number in range(10):
-            # Other sockets of the loop take the numbers that come free.
+            # Other sockets of the loop get the free descriptors.
             streams = [await asyncio.open_connection("127.0.0.1", peer.port) for _ in range(3)]
             got = await asyncio.gather(
                 *(send(transport, request_to(peer)) for _ in range(number + 1))
@@ -305,7 +309,7 @@ async def test_numbers_of_sockets_are_used_again(
 
 @has_epoll
 @pytest.mark.parametrize("words", [b"", b"words"], ids=["closes", "speaks"])
-async def test_an_idle_connection_wakes_the_loop_once_at_most(
+async def test_idle_connection_wakes_the_loop_once_at_most(
     words: bytes, make_transport: MakeTransport, raw_peer: MakePeer
 ) -> None:
     idle, done = asyncio.Event(), asyncio.Event()
@@ -341,10 +345,10 @@ async def test_an_idle_connection_wakes_the_loop_once_at_most(
     assert (await send(transport, request_to(peer, method="POST", body=b""))).body == b"good"
 
 
-async def test_many_begin_at_once_and_again(
+async def test_many_requests_start_at_once_repeatedly(
     make_transport: MakeTransport, raw_peer: MakePeer
 ) -> None:
-    # So many that libcurl is spared the search where there is nothing to be found.
+    # So many that the engine disables the search for idle connections if there are none.
     transport = make_transport(max_idle=20)
     peer = await raw_peer(GOOD)
     for _ in range(3):
@@ -381,14 +385,14 @@ async def test_max_idle(make_transport: MakeTransport, raw_peer: MakePeer) -> No
     await asyncio.gather(*fetches)
     for _ in range(3):
         await send(transport, request_to(peer))
-    # The limit of libcurl moves in steps.
+    # The limit of libcurl changes in steps.
     assert open_connections <= 3 + 2 * 32
 
 
 # Time
 
 
-async def test_the_timer_is_moved_to_an_earlier_time_only(
+async def test_timer_is_moved_to_an_earlier_time_only(
     make_transport: MakeTransport, raw_peer: MakePeer
 ) -> None:
     transport = make_transport()
@@ -398,7 +402,7 @@ async def test_the_timer_is_moved_to_an_earlier_time_only(
     short = send(transport, request_to(peer, request_timeout=0.1))
     await fails_with(short, RequestTimeout)
     assert not long.done()
-    # A deadline that has gone, with a timer that is still set for it.
+    # A deadline that was removed, with a timer that is still set for it.
     last = send(transport, request_to(peer, request_timeout=0.1))
     assert (await send(transport, request_to(peer, "/good", request_timeout=0.05))).body == b"good"
     await fails_with(last, RequestTimeout)

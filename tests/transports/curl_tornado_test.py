@@ -1,4 +1,4 @@
-"""Requests of Tornado's own kind on `CurlTransport`, compared with its client."""
+"""Requests by Tornado's API on `CurlTransport`, compared with Tornado's client."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ async def test_same_response_as_stock(
         try:
             res = await transport.fetch(peer.url("/path"), raise_error=False)
         except HTTPError as error:
-            # Where stock cannot make sense of a field it prints that, and fails so.
+            # Tornado's client prints a message for an invalid header, and fails.
             return type(error), error.code
         assert res.start_time is not None and res.request_time > 0
         return (
@@ -137,7 +137,7 @@ async def test_max_body_size(make_transport: MakeTransport, raw_peer: MakePeer) 
     assert len((await transport.fetch(peer.url(), decompress_response=False)).body) < 100
 
 
-async def test_a_mistake_in_a_request_is_its_error(
+async def test_invalid_request_is_reported(
     make_transport: MakeTransport, raw_peer: MakePeer
 ) -> None:
     transport = make_transport()
@@ -145,7 +145,7 @@ async def test_a_mistake_in_a_request_is_its_error(
     await fails_with(transport.fetch(peer.url(), method="POST"), ValueError)
     await fails_with(transport.fetch(peer.url(), method="UNKNOWN"), KeyError)
     await fails_with(transport.fetch(peer.url(), network_interface=5), TypeError)
-    # Newer versions of Tornado refuse such a field before it gets here.
+    # Newer versions of Tornado reject such a header earlier.
     bad = HTTPRequest(peer.url(), **transport.defaults)
     bad.headers = BadHeaders()
     failed: list[HTTPResponse] = []
@@ -160,7 +160,7 @@ class BadHeaders(httputil.HTTPHeaders):
         yield "X-Field", "one\r\ntwo"
 
 
-async def test_a_callback_that_raises(
+async def test_callback_that_raises(
     make_transport: MakeTransport, raw_peer: MakePeer, caplog: pytest.LogCaptureFixture
 ) -> None:
     transport = make_transport()
@@ -208,7 +208,7 @@ async def test_debug_log(
     assert any("GET / HTTP/1.1" in message for message in caplog.messages)
 
 
-async def test_defaults_are_looked_at_each_time(
+async def test_changed_defaults_apply_to_the_next_request(
     make_transport: MakeTransport, raw_peer: MakePeer
 ) -> None:
     transport = make_transport(defaults={"user_agent": "one"})
@@ -219,7 +219,7 @@ async def test_defaults_are_looked_at_each_time(
     assert [request.field("User-Agent") for request in peer.requests] == ["one", "two"]
 
 
-async def test_cancelling_a_deferred_request_aborts_no_other(
+async def test_cancel_of_a_deferred_request_does_not_abort_others(
     make_transport: MakeTransport, raw_peer: MakePeer
 ) -> None:
     class Deferring(CurlTransport):

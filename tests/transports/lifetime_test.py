@@ -1,4 +1,4 @@
-"""When a transport that is used as `AsyncHTTPClient` is closed: with its loop, or when dropped."""
+"""The end of a transport as `AsyncHTTPClient`: with its loop, or when dropped."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ on_linux = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
 
 @on_linux
-async def test_a_dropped_transport_is_closed_at_once(
+async def test_dropped_transport_is_closed_at_once(
     kind: Any, raw_peer: MakePeer, no_gc: None
 ) -> None:
     peer = await raw_peer(GOOD)
@@ -65,23 +65,23 @@ async def test_a_dropped_transport_is_closed_at_once(
     await asyncio.sleep(0)
     assert dropped() is None
     assert len(handlers) == registered
-    # The server sees the end of the connection.
+    # The server receives the end of the connection.
     while any(not task.done() for task in peer._tasks):
         await asyncio.sleep(0.001)
 
 
 @on_linux
-async def test_a_transport_for_each_request(kind: Any, raw_peer: MakePeer, no_gc: None) -> None:
+async def test_new_transport_for_each_request(kind: Any, raw_peer: MakePeer, no_gc: None) -> None:
     peer = await raw_peer(GOOD)
     await kind(force_instance=True).fetch(peer.url())
     before = descriptors()
     for _ in range(50):
         await kind(force_instance=True).fetch(peer.url())
-    # The server's side of the last connections closes a little later.
+    # The server closes its side of the last connections a little later.
     assert descriptors() < before + 30
 
 
-async def test_a_transport_in_use_is_not_dropped(kind: Any, raw_peer: MakePeer) -> None:
+async def test_transport_in_use_is_not_closed(kind: Any, raw_peer: MakePeer) -> None:
     peer = await raw_peer(GOOD)
     future = kind(force_instance=True).fetch(peer.url())
     gc.collect()
@@ -93,9 +93,7 @@ async def test_a_transport_in_use_is_not_dropped(kind: Any, raw_peer: MakePeer) 
     assert (await asyncio.wait_for(done, 10)).body == b"good"
 
 
-async def test_a_client_of_an_instance_is_dropped_while_it_fetches(
-    kind: Any, raw_peer: MakePeer
-) -> None:
+async def test_client_is_dropped_during_a_fetch(kind: Any, raw_peer: MakePeer) -> None:
     peer = await raw_peer(GOOD)
     future = HTTPClient(transport=kind(force_instance=True)).fetch(peer.url())
     gc.collect()

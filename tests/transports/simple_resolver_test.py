@@ -1,4 +1,4 @@
-"""DNS resolution of the simple transport: threads, bounds and cancellation."""
+"""DNS resolution of the simple transport: threads, limits and cancellation."""
 
 from __future__ import annotations
 
@@ -55,14 +55,16 @@ def client() -> HTTPClient:
     return HTTPClient(transport="simple")
 
 
-async def test_silent_names_stop_no_other_name(silent: SilentNames, raw_peer: MakePeer) -> None:
+async def test_unresponsive_names_do_not_block_others(
+    silent: SilentNames, raw_peer: MakePeer
+) -> None:
     peer = await raw_peer(GOOD)
     urls = [f"http://{number}.silent/" for number in range(100)]
     late = await asyncio.gather(*(client().fetch(url, request_timeout=0.2) for url in urls))
     assert {res.error and res.error.code for res in late} == {errors.REQUEST_TIMEOUT}
     url = f"http://name.loopback:{peer.port}/"
     assert (await within(5, client().fetch(url))).body == b"good"
-    # Nor does the executor of the program wait.
+    # The executor of the program does not wait either.
     await within(5, asyncio.get_running_loop().run_in_executor(None, time.time))
 
 
@@ -79,7 +81,7 @@ async def until(condition: Callable[[], bool]) -> None:
         await asyncio.sleep(0.001)
 
 
-async def test_the_number_of_threads_is_bounded(names: ThreadResolver, silent: SilentNames) -> None:
+async def test_number_of_threads_is_limited(names: ThreadResolver, silent: SilentNames) -> None:
     waiting = [asyncio.ensure_future(names.resolve(f"{n}.silent", 80)) for n in range(5)]
     await within(5, until(lambda: len(silent.names) == 2))
     # Cancelled in the queue, so that it is not resolved.
@@ -93,7 +95,7 @@ async def test_the_number_of_threads_is_bounded(names: ThreadResolver, silent: S
     ]
 
 
-async def test_a_name_is_resolved_once_for_all_who_wait(
+async def test_concurrent_requests_for_a_name_share_its_resolution(
     names: ThreadResolver, silent: SilentNames
 ) -> None:
     waiting = [asyncio.ensure_future(names.resolve("one.silent", 80)) for _ in range(5)]
@@ -105,7 +107,7 @@ async def test_a_name_is_resolved_once_for_all_who_wait(
     assert silent.names == ["one.silent"]
 
 
-async def test_no_thread_can_be_started(
+async def test_thread_that_cannot_be_started(
     names: ThreadResolver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def start(thread: threading.Thread) -> None:
@@ -118,18 +120,18 @@ async def test_no_thread_can_be_started(
     assert await within(5, names.resolve("name.loopback", 80))
 
 
-async def test_a_patched_getaddrinfo_is_used(
+async def test_patched_getaddrinfo_is_used(
     monkeypatch: pytest.MonkeyPatch, raw_peer: MakePeer
 ) -> None:
     peer = await raw_peer(GOOD)
     answer = (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", peer.port))
-    # Without regard to the flags, as such functions are written.
+    # Without the flags, as usual in such functions.
     monkeypatch.setattr(socket, "getaddrinfo", lambda *arguments, **options: [answer])
     res = await within(5, client().fetch("http://name.example/"))
     assert (res.error, res.body) == (None, b"good")
 
 
-async def test_a_configured_resolver_is_used(raw_peer: MakePeer) -> None:
+async def test_configured_resolver_is_used(raw_peer: MakePeer) -> None:
     class ToLoopback(Resolver):
         async def resolve(self, host: str, port: int, family: Any = 0) -> Any:
             return [(socket.AF_INET, ("127.0.0.1", port))]
@@ -149,7 +151,7 @@ async def test_a_configured_resolver_is_used(raw_peer: MakePeer) -> None:
         Resolver._restore_configuration(saved)
 
 
-async def test_the_loop_does_not_wait_for_a_silent_name(run_python: RunPython) -> None:
+async def test_loop_does_not_wait_for_an_unresponsive_name(run_python: RunPython) -> None:
     program = """
 import asyncio, socket, sys, threading, time
 from turbo_tornado import HTTPClient, errors

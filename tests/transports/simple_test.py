@@ -45,7 +45,7 @@ async def within(seconds: float, awaitable: Awaitable[Any]) -> Any:
 
 
 @pytest.mark.parametrize("raise_error", [True, False])
-async def test_a_redirect_to_a_host_that_fails(
+async def test_redirect_to_a_host_that_fails(
     transport: SimpleTransport, raw_peer: MakePeer, closed_port: int, raise_error: bool
 ) -> None:
     location = f"Location: http://127.0.0.1:{closed_port}/"
@@ -107,7 +107,7 @@ async def test_callbacks_run_in_the_context_of_their_fetch(
     assert seen == {"a a", "b b"}
 
 
-async def test_a_write_that_is_cancelled_stops_no_other_write(
+async def test_cancelled_write_does_not_stop_other_writes(
     transport: SimpleTransport, raw_peer: MakePeer
 ) -> None:
     read = asyncio.Event()
@@ -132,7 +132,7 @@ async def test_a_write_that_is_cancelled_stops_no_other_write(
     assert b"end" in received[-20:]
 
 
-async def test_a_producer_cannot_write_after_its_end(
+async def test_producer_cannot_write_after_its_end(
     transport: SimpleTransport, raw_peer: MakePeer
 ) -> None:
     writes: list[Write] = []
@@ -177,7 +177,7 @@ async def test_chunks_are_delivered_one_after_the_other(
         nonlocal received, calls, pending
         assert not pending, "called while the previous call is pending"
         calls += 1
-        # Sometimes there is something to wait for, and sometimes not.
+        # Only some of the writes must wait.
         if calls % 33 == 0:
             pending = True
             return slowly(len(chunk))
@@ -188,7 +188,7 @@ async def test_chunks_are_delivered_one_after_the_other(
     assert received == size
 
 
-async def test_a_reset_is_a_reset_whatever_is_written_then(
+async def test_reset_is_reported_despite_later_writes(
     transport: SimpleTransport, raw_peer: MakePeer
 ) -> None:
     gone = asyncio.Event()
@@ -209,7 +209,7 @@ async def test_a_reset_is_a_reset_whatever_is_written_then(
         await within(10, transport.fetch(peer.url(), method="POST", body_producer=producer))
 
 
-async def test_tls_that_is_cut_while_a_body_is_sent(
+async def test_tls_connection_closed_while_a_body_is_sent(
     transport: SimpleTransport, raw_peer: MakePeer, certificates: Certificates
 ) -> None:
     cut = asyncio.Event()
@@ -224,12 +224,12 @@ async def test_tls_that_is_cut_while_a_body_is_sent(
     async def producer(write: Write) -> None:
         await cut.wait()
         for _ in range(50):
-            # Not awaited, so that the writes go on when the first one has failed.
+            # Not awaited, so that the writes continue after the first failure.
             write(b"x" * 65536)
             await asyncio.sleep(0.001)
 
     peer = await raw_peer(script, certificates.server_context())
-    # The write and the end of the peer must not report each other forever.
+    # The write and the end of the connection must not report each other endlessly.
     with pytest.raises((OSError, StreamClosedError)):
         await within(
             10,
@@ -239,7 +239,7 @@ async def test_tls_that_is_cut_while_a_body_is_sent(
         )
 
 
-async def test_the_task_of_a_request_is_cancelled(raw_peer: MakePeer) -> None:
+async def test_cancelled_task_of_a_request(raw_peer: MakePeer) -> None:
     class Stuck(Resolver):
         async def resolve(self, host: str, port: int, family: Any = 0) -> Any:
             await asyncio.Event().wait()
@@ -255,7 +255,7 @@ async def test_the_task_of_a_request_is_cancelled(raw_peer: MakePeer) -> None:
 
 
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="eager tasks came with Python 3.12")
-async def test_an_eager_task_factory(raw_peer: MakePeer, tmp_path: Path) -> None:
+async def test_eager_task_factory(raw_peer: MakePeer, tmp_path: Path) -> None:
     loop = asyncio.get_running_loop()
     if not isinstance(loop, asyncio.BaseEventLoop):
         pytest.skip("uvloop passes the factory an argument that it does not take")
@@ -289,13 +289,13 @@ async def answer_once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter
 
 
 @pytest.mark.skipif(not hasattr(select, "epoll"), reason="there is no epoll")
-async def test_a_dropped_transport_leaves_nothing(raw_peer: MakePeer) -> None:
+async def test_dropped_transport_closes_its_resources(raw_peer: MakePeer) -> None:
     peer = await raw_peer(GOOD)
     transport = SimpleTransport(force_instance=True)
     await transport.fetch(peer.url())
     handlers: Any = IOLoop.current().handlers  # type: ignore[attr-defined]
     before = len(handlers)
-    # The report of a failed assertion would refer to it by the frame.
+    # A failed assertion would refer to it by the frame.
     del transport
     gc.collect()
     assert len(handlers) == before - 1
@@ -322,7 +322,7 @@ class Both(Resolver):
 
 
 @pytest.mark.parametrize("fault", ["another name", "silence"])
-async def test_tls_that_fails_does_not_try_the_next_address(
+async def test_failed_handshake_does_not_try_the_next_address(
     fault: str, raw_peer: MakePeer, certificates: Certificates, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(connect, "_HAPPY_EYEBALLS_DELAY", 0.01)
@@ -345,7 +345,7 @@ async def test_tls_that_fails_does_not_try_the_next_address(
 
 @pytest.mark.parametrize("size", [200_000, 4_000_000])
 @pytest.mark.parametrize("end", ["close", "reset"])
-async def test_an_early_response_to_a_large_upload(
+async def test_early_response_to_a_large_upload(
     size: int, end: str, transport: SimpleTransport, raw_peer: MakePeer
 ) -> None:
     answer = response(b"too large", "Connection: close", status="413 Content Too Large")
@@ -364,7 +364,7 @@ async def test_an_early_response_to_a_large_upload(
 
 
 class ToSocket(Resolver):
-    """Leads every host to a unix socket, or to the path that the host is the encoding of."""
+    """Resolves every host to a unix socket, or to the path that the host encodes."""
 
     def initialize(self, path: str | None = None) -> None:
         self.path = path
@@ -402,7 +402,7 @@ async def unix_peer(tmp_path: Path) -> AsyncIterator[tuple[str, list[bytes]]]:
         ("a,b;c=d:1", ("a,b;c=d", 1)),
     ],
 )
-async def test_a_resolver_gets_the_host_and_leads_to_a_unix_socket(
+async def test_resolver_can_return_a_unix_socket(
     netloc: str, asked: tuple[str, int], unix_peer: tuple[str, list[bytes]]
 ) -> None:
     path, heads = unix_peer
@@ -419,7 +419,7 @@ async def test_a_resolver_gets_the_host_and_leads_to_a_unix_socket(
     transport.close()
 
 
-async def test_the_path_of_a_unix_socket_as_the_host(
+async def test_path_of_a_unix_socket_as_the_host(
     unix_peer: tuple[str, list[bytes]],
 ) -> None:
     path, _ = unix_peer
@@ -427,7 +427,7 @@ async def test_the_path_of_a_unix_socket_as_the_host(
     client = AsyncHTTPClient()
     try:
         assert (await client.fetch(f"http://{quote(path, safe='')}/")).body == b"good"
-        # The resolver leads to no socket.
+        # The resolver returns the path of a missing socket.
         with pytest.raises(FileNotFoundError):
             await client.fetch("http://%2Fmissing/")
     finally:
@@ -435,7 +435,7 @@ async def test_the_path_of_a_unix_socket_as_the_host(
         AsyncHTTPClient.configure(None)
 
 
-async def test_a_replaced_tcp_client(unix_peer: tuple[str, list[bytes]]) -> None:
+async def test_replaced_tcp_client(unix_peer: tuple[str, list[bytes]]) -> None:
     class Custom(SimpleTransport):
         def initialize(self, path: str, **arguments: Any) -> None:  # type: ignore[override]
             super().initialize(**arguments)
@@ -446,7 +446,7 @@ async def test_a_replaced_tcp_client(unix_peer: tuple[str, list[bytes]]) -> None
     transport.close()
 
 
-async def test_a_hostname_mapping(raw_peer: MakePeer) -> None:
+async def test_hostname_mapping(raw_peer: MakePeer) -> None:
     peer = await raw_peer(GOOD)
     mapping = {"Name": "127.0.0.1", "192.0.2.1": "127.0.0.1"}
     transport = SimpleTransport(force_instance=True, hostname_mapping=mapping)
@@ -456,7 +456,7 @@ async def test_a_hostname_mapping(raw_peer: MakePeer) -> None:
     transport.close()
 
 
-async def test_a_space_in_a_url(transport: SimpleTransport, raw_peer: MakePeer) -> None:
+async def test_space_in_a_url(transport: SimpleTransport, raw_peer: MakePeer) -> None:
     peer = await raw_peer(GOOD)
     res = await transport.fetch(f" {peer.url('/a b?c d')} ")
     assert peer.requests[0].line == "GET /a%20b?c%20d HTTP/1.1"
@@ -464,7 +464,7 @@ async def test_a_space_in_a_url(transport: SimpleTransport, raw_peer: MakePeer) 
 
 
 @pytest.mark.parametrize("host", ["example.com", "127.0.0.1.example"])
-async def test_a_replaced_getaddrinfo(
+async def test_replaced_getaddrinfo(
     host: str, transport: SimpleTransport, raw_peer: MakePeer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not isinstance(asyncio.get_running_loop(), asyncio.BaseEventLoop):
@@ -481,10 +481,10 @@ async def test_a_replaced_getaddrinfo(
     assert (res.error, res.body) == (None, b"good")
 
 
-async def test_a_disabled_network(
+async def test_disabled_network(
     transport: SimpleTransport, raw_peer: MakePeer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # As pytest-recording and pytest-socket do it.
+    # pytest-recording and pytest-socket do the same.
     def refuse(self: socket.socket, *args: Any) -> None:
         raise RuntimeError("Network is disabled")
 

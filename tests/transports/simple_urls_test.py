@@ -20,7 +20,7 @@ from turbo_tornado.transports.simple import SimpleTransport
 
 GOOD = response(b"good")
 
-# Where the peer is: "<peer>" is its host and port.
+# "<peer>" stands for the host and port of the peer.
 URLS = [
     "http://<peer>",
     "http://<peer>?q=1",
@@ -39,7 +39,7 @@ URLS = [
     "http://us er:pass word@<peer>/",
     "http://us%3Aer:%E9@<peer>/",
 ]
-# Where only a resolver leads to the peer.
+# URLs that need a resolver.
 RESOLVED = [
     "http://localhost:0/",
     "http://LocalHost:00080/",
@@ -56,7 +56,7 @@ RESOLVED = [
 
 
 class ToPeer(Resolver):
-    """Leads every host to one address."""
+    """Resolves every host to one address."""
 
     def initialize(self, family: int, address: Any) -> None:
         self.answer = [(family, address)]

@@ -54,7 +54,7 @@ async def test_headers_that_announce_a_body(
 
 
 @pytest.mark.parametrize("field", ["Content-Length: 0", "Content-Length: 10", "X-Field: x"])
-async def test_connect_ends_at_the_head_and_closes(
+async def test_response_to_connect_ends_with_its_head_and_closes(
     transport: AsyncHTTPClient, raw_peer: MakePeer, field: str, options: dict[str, Any]
 ) -> None:
     peer = await raw_peer(f"HTTP/1.1 200 Connection established\r\n{field}\r\n\r\n".encode())
@@ -69,7 +69,7 @@ async def test_connect_ends_at_the_head_and_closes(
     ]
 
 
-async def test_headers_of_the_caller_do_not_change(
+async def test_headers_of_the_caller_are_not_changed(
     transport: AsyncHTTPClient, raw_peer: MakePeer, options: dict[str, Any]
 ) -> None:
     peer, other = await raw_peer(GOOD), await raw_peer(GOOD)

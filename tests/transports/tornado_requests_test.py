@@ -1,4 +1,4 @@
-"""Requests of Tornado's own kind, on both transports."""
+"""Requests by Tornado's API, on both transports."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ async def test_headers_that_cannot_announce_a_produced_body(
 
 
 @pytest.mark.parametrize("answer", [b"HTTP/1.1 200 Connected\r\n\r\n", GOOD])
-async def test_connect_ends_with_its_head(
+async def test_response_to_connect_ends_with_its_head(
     answer: bytes, client: AsyncHTTPClient, raw_peer: MakePeer
 ) -> None:
     peer = await raw_peer(answer)
@@ -119,7 +119,7 @@ async def test_connect_ends_with_its_head(
     assert [request.connection for request in peer.requests] == [1, 2]
 
 
-async def test_a_request_is_used_again(client: AsyncHTTPClient, raw_peer: MakePeer) -> None:
+async def test_request_object_is_reused(client: AsyncHTTPClient, raw_peer: MakePeer) -> None:
     one, other = await raw_peer(GOOD), await raw_peer(GOOD)
     request = HTTPRequest(
         one.url(), "POST", {"X-Field": "value"}, b"body", auth_username="u", auth_password="p"
@@ -163,7 +163,7 @@ async def test_100_continue_after_a_retry(simple: SimpleTransport, raw_peer: Mak
     assert not simple.tasks
 
 
-async def test_100_continue_that_does_not_come(
+async def test_missing_100_continue(
     simple: SimpleTransport, raw_peer: MakePeer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(upload, "_CONTINUE_TIMEOUT", 0.05)
@@ -176,7 +176,7 @@ async def test_100_continue_that_does_not_come(
     assert peer.connections == 1
 
 
-async def test_a_final_response_instead_of_100_continue(
+async def test_final_response_instead_of_100_continue(
     simple: SimpleTransport, raw_peer: MakePeer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(upload, "_CONTINUE_TIMEOUT", 0.05)

@@ -103,7 +103,7 @@ async def test_timeout_in_the_callback(client: Any, raw_peer: MakePeer) -> None:
     ended = asyncio.Event()
     peer = await raw_peer(response(b"body"))
     with pytest.raises(HTTPClientError) as raised:
-        await client.fetch(peer.url(), streaming_callback=callback, request_timeout=0.3)
+        await client.fetch(peer.url(), streaming_callback=callback, request_timeout=1.0)
     assert raised.value.code == 599
     await ended.wait()
     assert (await client.fetch(peer.url())).body == b"body"
@@ -253,7 +253,7 @@ async def writes_too_much(write: Write) -> None:
     ("producer", "error"),
     [(raises, Mistake), (writes_too_little, HTTPOutputError), (writes_too_much, HTTPOutputError)],
 )
-async def test_mistakes_of_a_producer(
+async def test_errors_of_a_producer(
     client: Any, raw_peer: MakePeer, producer: Any, error: type[Exception]
 ) -> None:
     async def script(conn: Connection) -> None:

@@ -1,7 +1,7 @@
 """Code that type checkers must reject. Never run.
 
-Each line is wrong in the one way that its ``ignore`` names; mypy reports an ``ignore`` that
-nothing needs, and so each line that it would accept.
+Each line has the error in its ``ignore``. mypy reports an unused ``ignore``, and therefore each
+line that it accepts.
 """
 
 from __future__ import annotations

@@ -13,8 +13,8 @@ from .head import CODES_WITHOUT_BODY, METHODS_WITHOUT_BODY, Head
 # Bytes that one step of decoding returns at most. A compression bomb needs this much memory
 # beyond the limit of the body.
 _DECODE_STEP = 65536
-# Encoded bytes that may yield less than one decoded byte for each `_MAX_OVERHEAD` of them. A
-# gzip member has at least 20 bytes, also an empty one.
+# A body may have this many encoded bytes, and `_MAX_OVERHEAD` more for each decoded byte. Without
+# the limit, empty gzip members of 20 bytes could follow each other endlessly.
 _FREE_OVERHEAD = 262144
 _MAX_OVERHEAD = 64
 # Bytes by which the buffer of a large body grows. It grows as data arrives, because the
@@ -24,7 +24,7 @@ _GZIP = 16 + zlib.MAX_WBITS
 
 
 def body_of(head: Head, method: str, limit: int, decompress: bool) -> Body:
-    """Returns the `Body` for the response with this head.
+    """Return the `Body` for the response with this head.
 
     :arg str method: the method of the request.
     :raises BodyError: for an announced length over the limit.
@@ -38,7 +38,7 @@ def body_of(head: Head, method: str, limit: int, decompress: bool) -> Body:
 
 
 class Body:
-    """Collects the decoded bytes of a body, or yields them in pieces.
+    """The decoded bytes of a body, which are collected or yielded in pieces.
 
     :arg int limit: bytes of decoded body that are allowed.
     :arg bool gzip: the data is gzip, with one or more members.
@@ -69,7 +69,7 @@ class Body:
         return self._decoder is None
 
     def write(self, chunk: bytes) -> None:
-        """Appends the next bytes.
+        """Append the next bytes.
 
         :raises BodyError: for a body over its limit or invalid gzip.
         """
@@ -80,7 +80,7 @@ class Body:
                 self._append(piece)
 
     def pieces(self, chunk: bytes) -> Iterator[bytes]:
-        """Yields the decoded bytes of ``chunk`` in pieces of limited size.
+        """Yield the decoded bytes of ``chunk`` in pieces of limited size.
 
         :raises BodyError: for a body over its limit or invalid gzip.
         """
@@ -89,7 +89,7 @@ class Body:
             yield piece
 
     def get_buffer(self, size: int) -> memoryview:
-        """Returns a buffer for the next bytes, at most ``size``."""
+        """Return a buffer for the next bytes, at most ``size``."""
         if self._buffer is None:
             self._buffer = BytesIO(self._first)
         if self.size >= self._capacity:
@@ -100,14 +100,14 @@ class Body:
         return self._buffer.getbuffer()[self.size : end]
 
     def buffer_updated(self, size: int) -> None:
-        """Appends the first ``size`` bytes of the buffer.
+        """Append the first ``size`` bytes of the buffer.
 
         :raises BodyError: for a body over its limit.
         """
         self._count(size)
 
     def finish(self) -> bytes:
-        """Returns the complete body.
+        """Return the complete body.
 
         :raises BodyError: for incomplete gzip data.
         """
@@ -149,7 +149,7 @@ class Body:
                 yield decoded
             chunk = self._decoder.unconsumed_tail or self._decoder.unused_data
         if self._encoded > _FREE_OVERHEAD + _MAX_OVERHEAD * self.size:
-            raise BodyError("invalid gzip data: it yields almost nothing")
+            raise BodyError("invalid gzip data: almost all of it decodes to nothing")
 
     def _count(self, size: int) -> None:
         self.size += size

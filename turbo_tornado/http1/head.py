@@ -27,10 +27,10 @@ METHODS_WITHOUT_BODY = frozenset({"HEAD", "CONNECT"})
 _NAME = TOKEN.encode()
 _TEXT = rb"[\t\x20-\x7e\x80-\xff]*"
 #: A regular expression for a header line without its line end.
-FIELD = rb"%b:%b" % (_NAME, _TEXT)
+HEADER_LINE = rb"%b:%b" % (_NAME, _TEXT)
 
 _STATUS_LINE = re.compile(rb"HTTP/(1\.[0-9]|[23]) ([1-9][0-9]{2})(?: (%b))?\r?\n" % _TEXT)
-_HEADER_LINES = re.compile(rb"(?:%b\r?\n)*" % FIELD)
+_HEADER_LINES = re.compile(rb"(?:%b\r?\n)*" % HEADER_LINE)
 # Possessive quantifiers, which Python 3.11 added, save a third of the time.
 _HEADER_BLOCK = re.compile(
     rb"(?:%b+:%b+\r?\n)*+\r?\n" % (_NAME, _TEXT)
@@ -50,7 +50,7 @@ _LENGTH = re.compile(rb"[0-9]{1,1000}")
 
 
 class Head(NamedTuple):
-    """A response head, with its information on the body and the connection."""
+    """A response head, with its framing and whether it allows connection reuse."""
 
     version: str
     code: int
@@ -63,7 +63,7 @@ class Head(NamedTuple):
 
 
 def parse_head(block: bytes) -> Head:
-    """Parses a response head.
+    """Parse a response head.
 
     :arg bytes block: status line, header lines and the empty line.
     :raises MalformedResponse: for an invalid head.
@@ -78,7 +78,7 @@ def parse_head(block: bytes) -> Head:
         if not _HEADER_BLOCK.fullmatch(lines):
             matched = _HEADER_LINES.match(lines)
             assert matched is not None
-            raise MalformedResponse(f"bad header line {shown(lines[matched.end() :])}")
+            raise MalformedResponse(f"bad header line {quoted_line(lines[matched.end() :])}")
     content_length: int | None = None
     chunked = False
     locations = 0
@@ -93,7 +93,7 @@ def parse_head(block: bytes) -> Head:
         elif name == b"location":
             locations += 1
         elif value.strip() != b"chunked" or chunked:
-            raise MalformedResponse(f"unsupported Transfer-Encoding {shown(value)}")
+            raise MalformedResponse(f"unsupported Transfer-Encoding {quoted_line(value)}")
         else:
             chunked = True
     if chunked and content_length is not None:
@@ -130,7 +130,7 @@ def _parse_status_line(line: bytes) -> tuple[str, int, str]:
 def _match_status_line(line: bytes) -> tuple[str, int, str]:
     start = _STATUS_LINE.fullmatch(line)
     if start is None:
-        raise MalformedResponse(f"bad status line {shown(line)}")
+        raise MalformedResponse(f"bad status line {quoted_line(line)}")
     version, code, phrase = start.groups()
     status = int(code)
     if status == 101:
@@ -147,7 +147,9 @@ _cached_status_line = functools.lru_cache(maxsize=256)(_match_status_line)
 
 
 def allows_keep_alive(version: str, connection: bytes, chunked: bool = False) -> bool:
-    """Returns whether a message allows another one on its connection (RFC 9112, section 9.3).
+    """Return whether a message allows another one on its connection.
+
+    RFC 9112, section 9.3, has the rules.
 
     :arg bytes connection: the value of the Connection header in lower case.
     """
@@ -175,10 +177,10 @@ def _parse_length(value: bytes, before: int | None) -> int:
     for piece in value.split(b","):
         digits = piece.strip()
         if not _LENGTH.fullmatch(digits):
-            raise MalformedResponse(f"Only integer Content-Length is allowed: {shown(value)}")
+            raise MalformedResponse(f"Only integer Content-Length is allowed: {quoted_line(value)}")
         if before is not None and before != int(digits):
             raise MalformedResponse(
-                f"Multiple unequal Content-Lengths: {before} and {shown(digits)}"
+                f"Multiple unequal Content-Lengths: {before} and {quoted_line(digits)}"
             )
         before = int(digits)
     assert before is not None
@@ -186,7 +188,7 @@ def _parse_length(value: bytes, before: int | None) -> int:
 
 
 def check_partial_head(data: bytes | bytearray, begin: int = 0, checked: int = 0) -> int:
-    """Checks the complete lines of a head whose end has not arrived.
+    """Check the complete lines of a head whose end has not arrived.
 
     :arg int begin: the position of the head in ``data``. Default: 0.
     :arg int checked: result of the previous call for this head. Default: 0.
@@ -199,10 +201,10 @@ def check_partial_head(data: bytes | bytearray, begin: int = 0, checked: int = 0
         start = data.find(b"\n", begin) + 1
         if not start:
             if not data.startswith(b"HTTP/"[: len(data) - begin], begin):
-                raise MalformedResponse(f"not HTTP: {shown(data[begin:])}")
+                raise MalformedResponse(f"not HTTP: {quoted_line(data[begin:])}")
             return 0
         if not _STATUS_LINE.fullmatch(data, begin, start):
-            raise MalformedResponse(f"bad status line {shown(data[begin:])}")
+            raise MalformedResponse(f"bad status line {quoted_line(data[begin:])}")
     complete = data.rfind(b"\n", start) + 1
     if not complete:
         return checked
@@ -214,15 +216,15 @@ def check_partial_head(data: bytes | bytearray, begin: int = 0, checked: int = 0
 
 
 def check_trailer(line: bytes) -> None:
-    """Checks the trailer lines of a chunked body.
+    """Check the trailer lines of a chunked body.
 
     :raises BodyError: for a line that is not a header line.
     """
     if not _HEADER_LINES.fullmatch(line):
-        raise BodyError(f"bad trailer {shown(line)}")
+        raise BodyError(f"bad trailer {quoted_line(line)}")
 
 
-def shown(data: bytes | bytearray) -> str:
-    """Returns the first line of ``data`` for a message, in quotes and at most 60 bytes."""
+def quoted_line(data: bytes | bytearray) -> str:
+    """Return the first line of ``data`` in quotes, cut to 60 bytes."""
     line = data.partition(b"\n")[0][:60].rstrip(b"\r")
     return repr(line.decode("latin-1"))

@@ -17,7 +17,7 @@ from .head import (
     check_partial_head,
     check_trailer,
     parse_head,
-    shown,
+    quoted_line,
 )
 
 # Bytes that the line before a chunk may have, with the size and its extension.
@@ -31,14 +31,14 @@ _MIN_BUFFER = 65536
 
 
 class BodySink(Protocol):
-    """Receives the body from a parser."""
+    """The receiver of the body from a parser."""
 
     def write(self, chunk: bytes) -> None:
-        """Receives the next bytes; an exception ends the response."""
+        """Receive the next bytes. An exception ends the response."""
 
 
 class ResponseParser:
-    """Parses one response.
+    """A parser of one response.
 
     :arg bool bodiless: the response has no body, even if its head announces one, like the
         response to HEAD.
@@ -54,7 +54,7 @@ class ResponseParser:
     complete = False
     #: Whether any byte has arrived.
     begun = False
-    #: Data after the response. A connection that has sent any cannot be trusted.
+    #: Data after the response. Such a connection is not reused.
     leftover = b""
     _interim = 0
     # An incomplete line or head, and the size from which it is parsed even without a line end.
@@ -80,7 +80,7 @@ class ResponseParser:
         self._state: _State = ResponseParser._feed_head
 
     def feed(self, data: bytes) -> bool:
-        """Parses the next bytes; returns whether the response is complete.
+        """Parse the next bytes, and return whether the response is complete.
 
         :raises MalformedResponse: for an invalid head.
         :raises BodyError: for an invalid body.
@@ -105,7 +105,7 @@ class ResponseParser:
         return self.complete
 
     def _resume(self, data: bytes) -> tuple[bytes, int] | None:
-        """Parses ``data`` after the buffer.
+        """Parse ``data`` after the buffer.
 
         :returns: the remaining data and the position in it, or ``None`` if the buffer is still
             incomplete.
@@ -134,7 +134,7 @@ class ResponseParser:
         self._parse_from = min(2 * size, limit + 1) if size >= _MIN_SKIP else 0
 
     def get_buffer(self) -> memoryview | None:
-        """Returns a buffer to receive into, or ``None`` if the caller must use `feed`.
+        """Return a buffer to receive into, or ``None`` if the caller must use `feed`.
 
         The caller must release the buffer before it calls `buffer_updated`.
         """
@@ -148,7 +148,7 @@ class ResponseParser:
         return self._body.get_buffer(self._remaining)
 
     def buffer_updated(self, size: int) -> bool:
-        """Parses ``size`` bytes of the buffer; returns whether the response is complete.
+        """Parse ``size`` bytes of the buffer, and return whether the response is complete.
 
         :raises BodyError: for a body over its limit.
         """
@@ -163,13 +163,13 @@ class ResponseParser:
         return self.complete
 
     def end(self) -> None:
-        """Ends the response: the peer has closed the connection in order.
+        """End the response: the peer has closed the connection in order.
 
         :raises NoResponse: if no byte has arrived.
         :raises BrokenConnection: if the response is incomplete.
         """
         if self._buffer is not None:
-            # `_resume` can have left it unchecked.
+            # `_resume` may not have checked the buffer.
             self._state(self, self._buffer, 0)
         if self._state is ResponseParser._feed_until_close:
             self.complete = True
@@ -232,7 +232,7 @@ class ResponseParser:
             waiting = len(data) - start < _MAX_CHUNK_LINE
             if waiting and _PARTIAL_CHUNK_LINE.fullmatch(data, start):
                 return None
-            raise BodyError(f"invalid chunk size {shown(data[start : start + 60])}")
+            raise BodyError(f"invalid chunk size {quoted_line(data[start : start + 60])}")
         self._remaining = int(line[1], 16)
         self._state = (
             ResponseParser._feed_chunk if self._remaining else ResponseParser._feed_trailers
@@ -248,7 +248,7 @@ class ResponseParser:
     def _feed_chunk_end(self, data: bytes | bytearray, start: int) -> int | None:
         end = bytes(data[start : start + 2])
         if not b"\r\n".startswith(end):
-            raise BodyError(f"improperly terminated chunk: {shown(end)}")
+            raise BodyError(f"improperly terminated chunk: {quoted_line(end)}")
         if len(end) < 2:
             return None
         self._state = ResponseParser._feed_chunk_line
@@ -274,7 +274,7 @@ class ResponseParser:
         assert self._body is not None
         end = min(start + self._remaining, len(data))
         self._remaining -= end - start
-        # Usually the body is all that was received, and no copy is needed.
+        # Usually the data contains nothing but the body, and needs no copy.
         self._body.write(data if end - start == len(data) else data[start:end])
         return end
 

@@ -1,1 +1,1 @@
-"""Helps to move programs from Turbo.lua: ``python -m turbo_tornado.migrate check FILE``."""
+"""A tool to move from Turbo.lua: ``python -m turbo_tornado.migrate check FILE``."""

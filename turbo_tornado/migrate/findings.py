@@ -37,7 +37,7 @@ def check(source: str) -> list[Finding]:
 
 
 def files_of(paths: Iterable[str]) -> list[Path]:
-    """Return the Lua files that these paths name. A directory stands for those below it."""
+    """Return the Lua files for these paths, including all files below a directory."""
     files: list[Path] = []
     for path in map(Path, paths):
         files += sorted(path.rglob("*.lua")) if path.is_dir() else [path]

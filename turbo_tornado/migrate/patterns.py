@@ -22,7 +22,7 @@ class Pattern(NamedTuple):
 
 RAISED_ERROR = Pattern(
     "Raise the error of a response",
-    "res.raise_for_error(), or an answer with status 502 or 504",
+    "res.raise_for_error(), or a response with status 502 or 504",
 )
 POST_WITHOUT_BODY = Pattern(
     "A request without a body",
@@ -38,8 +38,45 @@ REDIRECTS = Pattern(
 )
 BLOCKING = Pattern("Code that blocks the loop", "asyncio.to_thread, or a library for asyncio")
 SLEEP = Pattern("Sleep", "await asyncio.sleep(seconds)")
+ERROR_PAGES = Pattern(
+    "Error pages",
+    "Tornado logs the message. To send it, override write_error in a base class",
+)
+UNKNOWN_KEYWORD = Pattern("Unknown keywords", "TypeError: remove it, or correct its name")
+LUA_PATTERN = Pattern("Lua patterns", "re, with a regular expression that you write yourself")
 
-PATTERNS = (RAISED_ERROR, POST_WITHOUT_BODY, FILE_ROUTE, REDIRECTS, BLOCKING, SLEEP)
+PATTERNS = (
+    RAISED_ERROR,
+    POST_WITHOUT_BODY,
+    FILE_ROUTE,
+    REDIRECTS,
+    BLOCKING,
+    SLEEP,
+    ERROR_PAGES,
+    UNKNOWN_KEYWORD,
+    LUA_PATTERN,
+)
+
+#: The keywords of ``fetch`` in Turbo that exist in Python too.
+KEYWORDS = frozenset(
+    {
+        "allow_redirects",
+        "auth_password",
+        "auth_username",
+        "body",
+        "connect_timeout",
+        "cookie",
+        "http_version",
+        "keep_alive",
+        "max_redirects",
+        "method",
+        "on_headers",
+        "params",
+        "request_timeout",
+        "use_gzip",
+        "user_agent",
+    }
+)
 
 #: Modules whose functions block -> what replaces them.
 BLOCKING_MODULES = {
@@ -75,3 +112,10 @@ BLOCKING_FUNCTIONS = {
     "io.read": "sys.stdin.readline in asyncio.to_thread",
 }
 SLEEP_FUNCTIONS = frozenset({"sleep", "usleep", "msleep", "nanosleep", "sleep_ms"})
+#: Functions of Lua that take a pattern -> the call in Python.
+PATTERN_FUNCTIONS = {
+    "find": "re.search({}, text)",
+    "gmatch": "re.finditer({}, text)",
+    "gsub": "re.subn({}, replacement, text)",
+    "match": "re.search({}, text)",
+}

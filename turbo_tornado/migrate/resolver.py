@@ -263,6 +263,7 @@ class Resolver(Scopes):
             result = Instance(RESULTS[full]) if full in RESULTS else None
         with self._given(*map(Instance, PARAMETERS.get(name, ()))):
             arguments = [self.visit(argument) for argument in node.args]
+        rules.check_method(self, owner, method, node.args)
         if method == "fetch":
             rules.check_fetch(self, owner, arguments)
             return result or rules.fetched(owner)

@@ -37,7 +37,7 @@ class Scopes:
         """Report a name of Turbo, and return whether it has a row."""
         entry = find(name)
         if entry is not None:
-            self._report(self._line, name, entry.replacement, entry.section.anchor)
+            self._report(self._line, name, entry.written, entry.section.anchor)
         return entry is not None
 
     def _use_member(self, owner: str, member: str, separators: str) -> Value | None:

@@ -1,4 +1,4 @@
-"""The known facts about the values of a Turbo program: classes, results and attributes."""
+"""The known values of a Turbo program: classes, results and attributes."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ _WEBSOCKET = "turbo.websocket.WebSocketStream"
 HTTP_CLIENT = "turbo.async.HTTPClient"
 RESPONSE = "turbo.async.HTTPResponse"
 RESPONSE_ERROR = f"{RESPONSE}.error"
+HTTP_ERROR = "turbo.web.HTTPError"
+TASK = "turbo.async.task"
 STATIC_FILE_HANDLER = "turbo.web.StaticFileHandler"
 
 #: Class -> the classes that it inherits from.

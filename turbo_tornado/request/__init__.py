@@ -1,1 +1,1 @@
-"""Requests: from the keywords of `HTTPClient.fetch` to the bytes on the wire. No I/O."""
+"""Requests: from the keywords of `HTTPClient.fetch` to the bytes on the wire."""

@@ -27,7 +27,7 @@ from .url import URL, parse_url
 
 _METHODS_WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 _METHODS_WITH_FORM = _METHODS_WITH_BODY | {"DELETE"}
-# libcurl sends a request head of at most 1 MiB. The target of a redirect needs the rest.
+# libcurl sends a request head of at most 1 MiB. The rest is for the target of a redirect.
 _MAX_HEAD_SIZE = 960 * 1024
 _TARGET = re.compile(r"[!-\"$-~]+")
 
@@ -35,22 +35,22 @@ _TARGET = re.compile(r"[!-\"$-~]+")
 def build_request(
     url: object, options: FetchOptions, tls: TLS | ssl.SSLContext, max_body_size: int
 ) -> Request:
-    """Builds the first request of a fetch.
+    """Build the first request of a fetch.
 
     :raises InvalidURL, InvalidSchema, BodyRequired, InvalidBody: for a request that ends as
         ``response.error``.
     :raises TypeError: for an ``HTTPRequest`` as ``url``.
     :raises TypeError, ValueError: for invalid changes by ``on_headers``. An exception of
-        ``on_headers`` itself passes through.
+        ``on_headers`` is raised unchanged.
     """
     if not isinstance(url, str):
         if isinstance(url, HTTPRequest):
             raise TypeError(
                 "url must be a str, not an HTTPRequest; pass its URL and keywords to fetch(), or "
-                "pass it to the fetch() of an AsyncHTTPClient"
+                "pass the HTTPRequest to the fetch() of an AsyncHTTPClient"
             )
         raise InvalidURL(f"the URL must be a str, not {type(url).__name__}")
-    # The exact str: a subclass can compare and hash as it likes.
+    # The exact str: a subclass can override comparison and hash.
     address = parse_url(str.__str__(url))
     method = options.method
     content_type, body = "", options.body
@@ -89,12 +89,14 @@ def build_request(
     if is_streamed and request.content_length is None and request.version == "HTTP/1.0":
         raise ValueError("http_version: HTTP/1.0 needs a body of known length: bytes or a file")
     if len(request.header_block) + len(request.target) > _MAX_HEAD_SIZE:
-        raise ValueError(f"the request line and the headers are over {_MAX_HEAD_SIZE} bytes")
+        raise ValueError(
+            f"the request line and the headers must not exceed {_MAX_HEAD_SIZE} bytes together"
+        )
     return request
 
 
 def _encoded(url: URL, options: FetchOptions) -> tuple[URL, Any, str]:
-    """Returns the URL, the body and its content type."""
+    """Return the URL, the body and its content type."""
     if options.files is not None:
         multipart = Multipart(options.params, options.files)
         return url, multipart, multipart.content_type
@@ -126,19 +128,19 @@ def _apply_rare(request: Request, options: FetchOptions) -> None:
 
 def _check_proxy_headers(request: Request) -> None:
     if b"\nproxy-authorization:" in b"\n" + request.header_block.lower():
-        # Within a tunnel, the origin would receive it.
-        raise ValueError("Proxy-Authorization cannot be set; put the user info into 'proxy'")
+        # In a tunnel, the origin would receive this header.
+        raise ValueError("Proxy-Authorization is unsupported; put the user info into 'proxy'")
 
 
 def _body_required(method: str) -> BodyRequired:
-    return BodyRequired(f"{method} needs a body, json, files or params, and has none of them")
+    return BodyRequired(f"{method} requires a body; pass body, json, files or params")
 
 
 def _bytes_or_streamed(body: Any) -> bytes | StreamedBody:
     if isinstance(body, Multipart):
         return body
     try:
-        # The methods of the base types: a subclass could lie about its length.
+        # The methods of the base types: a subclass can override ``__len__``.
         if isinstance(body, str):
             return str.encode(body, "utf-8")
         return bytes(memoryview(body))
@@ -189,7 +191,7 @@ def _header_block(request: Request, options: FetchOptions, content_type: str) ->
 
 
 def _framing(request: Request) -> Iterator[tuple[str, str]]:
-    """Yields the header that tells where the body ends, if there is one."""
+    """Yield the header that determines the end of the body, if any."""
     length = request.content_length if request.body is None else len(request.body)
     if length is not None:
         yield "Content-Length", str(length)
@@ -203,7 +205,7 @@ def _apply_on_headers(request: Request, options: FetchOptions) -> None:
     assert options.on_headers is not None
     options.on_headers(headers)
     if headers.get_list("Transfer-Encoding") != before:
-        raise ValueError("on_headers cannot change Transfer-Encoding, which the client decides")
+        raise ValueError("on_headers cannot change Transfer-Encoding, which the client sets")
     check_one_host("on_headers", headers)
     request.method = check_method("method", headers.get_method())
     if not request.has_body and request.method in _METHODS_WITH_BODY:
@@ -216,7 +218,7 @@ def _apply_on_headers(request: Request, options: FetchOptions) -> None:
     request.version = check_version("http_version", headers.get_version())
     framing = dict(_framing(request))
     for name in ("Content-Length", "Transfer-Encoding"):
-        # In place, because its position in the head is the caller's.
+        # In place, because the caller has chosen its position in the head.
         if name in framing:
             headers.set(name, framing[name])
         else:
@@ -226,7 +228,7 @@ def _apply_on_headers(request: Request, options: FetchOptions) -> None:
 
 
 def apply_connection(request: Request, headers: HTTPHeaders) -> None:
-    """Turns ``request.keep_alive`` off if ``headers`` ask for it."""
+    """Turn ``request.keep_alive`` off if ``headers`` ask for it."""
     connection = headers.get("Connection", "").lower().encode("latin-1")
     if not allows_keep_alive(request.version, connection):
         request.keep_alive = False

@@ -1,4 +1,4 @@
-"""The caller's code within a request: its exceptions are not failures of the network."""
+"""Callbacks of the caller: their exceptions are not network failures."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ChunkHandler = Callable[[bytes], "PendingCall | None"]
 
 @contextlib.contextmanager
 def caller_errors() -> Iterator[None]:
-    """Turns an exception of the caller's code into a `CallerError`.
+    """Turn an exception of the caller's code into a `CallerError`.
 
     A `CancelledError` stays as it is: the task that it ends is then a cancelled one, and not
     one that has failed.
@@ -39,7 +39,7 @@ def _without_stop(stop: StopIteration) -> RuntimeError:
 
 
 def handler_of(callback: StreamingCallback) -> ChunkHandler:
-    """Returns a function that calls ``callback`` and raises its exceptions as `CallerError`."""
+    """Return a wrapper of ``callback`` that raises its exceptions as `CallerError`."""
 
     def handle(chunk: bytes) -> PendingCall | None:
         with caller_errors():
@@ -51,7 +51,7 @@ def handler_of(callback: StreamingCallback) -> ChunkHandler:
 
 
 class PendingCall:
-    """The awaitable result of a callback. Awaiting it raises exceptions as `CallerError`."""
+    """The awaitable result of a callback, which raises `CallerError`."""
 
     def __init__(self, result: Awaitable[Any]) -> None:
         self._result = result
@@ -64,7 +64,7 @@ class PendingCall:
             await result
 
     def close(self, task: object = None) -> None:
-        """Ends a call whose task was cancelled before it began.
+        """End a call whose task was cancelled before it began.
 
         Python warns about a coroutine that was never awaited.
         """

@@ -19,10 +19,11 @@ from urllib.parse import quote
 from tornado import httputil
 
 from ..headers import TOKEN, check_header_value, check_name, check_value, exact_text
+from ..messages import quoted, shortened
 
 HTTP_VERSIONS = ("HTTP/1.0", "HTTP/1.1", "HTTP/2")
 _TOKEN = re.compile(TOKEN)
-# Two servers on the way could each use another one (RFC 9112, section 3.2).
+# With two, the servers on the path can disagree about the host (RFC 9112, section 3.2).
 _ONE_HOST = "{} can have only one Host"
 _COMMON_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"})
 
@@ -38,11 +39,11 @@ def check_method(name: str, value: Any) -> str:
         return value
     method = check_text(name, value)
     if not _TOKEN.fullmatch(method):
-        raise ValueError(f"{name} must be a token such as 'GET', not {method!r}")
+        raise ValueError(f"{name} must be a token such as 'GET', not {quoted(method)}")
     method = method.upper()
     if method == "CONNECT":
-        # Its response has no end: the connection becomes a tunnel.
-        raise ValueError(f"{name} cannot be CONNECT, which asks for a tunnel")
+        # The response does not end: the connection becomes a tunnel.
+        raise ValueError(f"{name} CONNECT is unsupported; to use a proxy, pass 'proxy'")
     return method
 
 
@@ -53,7 +54,7 @@ def check_header_text(name: str, value: Any) -> str:
 def check_version(name: str, value: Any) -> str:
     version = check_text(name, value)
     if version not in HTTP_VERSIONS:
-        raise ValueError(f"{name} must be one of {', '.join(HTTP_VERSIONS)}, not {version!r}")
+        raise ValueError(f"{name} must be one of {', '.join(HTTP_VERSIONS)}, not {quoted(version)}")
     return version
 
 
@@ -78,7 +79,7 @@ def check_count(name: str, value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
         raise wrong_type(name, "an int", value)
     if value < 0:
-        raise ValueError(f"{name} must not be negative")
+        raise ValueError(f"{name} must be at least 0")
     return value
 
 
@@ -91,15 +92,15 @@ def check_callback(name: str, value: Any) -> Callable[..., Any]:
 def check_function(name: str, value: Any) -> Callable[..., Any]:
     check_callback(name, value)
     if inspect.iscoroutinefunction(value):
-        raise TypeError(f"{name} is not awaited; it cannot be a coroutine function")
+        raise TypeError(f"{name} is not awaited; pass a function without async")
     return value  # type: ignore[no-any-return]
 
 
 def check_credential(name: str, value: Any) -> str:
     credential = check_text(name, value)
-    # Base64 can carry line breaks, but a server that decodes them may be fooled.
+    # Base64 encodes line breaks, but a server can misinterpret the decoded text.
     if "\r" in credential or "\n" in credential or "\0" in credential:
-        raise ValueError(f"{name} has a CR, LF or NUL")
+        raise ValueError(f"{name} must not contain CR, LF or NUL")
     _utf8(name, credential)
     return credential
 
@@ -107,15 +108,15 @@ def check_credential(name: str, value: Any) -> str:
 def check_username(name: str, value: Any) -> str:
     username = check_credential(name, value)
     if ":" in username:
-        raise ValueError(f"{name} has a colon, which Basic authentication cannot carry")
+        raise ValueError(f"{name} must not contain a colon, which is invalid in HTTP Basic")
     return username
 
 
 def check_cookie(name: str, value: Any) -> str | None:
-    """Returns the value of the Cookie header, ``None`` for no header."""
+    """Return the value of the Cookie header, ``None`` for no header."""
     if isinstance(value, Mapping):
         value = "; ".join(
-            f"{_cookie_part(name, key, '=;')}={_cookie_part(name, item, ';')}"
+            f"{_cookie_part(name, 'name', key, '=;')}={_cookie_part(name, 'value', item, ';')}"
             for key, item in value.items()
         )
     elif not isinstance(value, str):
@@ -123,16 +124,16 @@ def check_cookie(name: str, value: Any) -> str | None:
     return check_header_text(name, value) or None
 
 
-def _cookie_part(name: str, value: Any, delimiters: str) -> str:
+def _cookie_part(name: str, part: str, value: Any, delimiters: str) -> str:
     text = _as_text(name, value)
     for delimiter in delimiters:
         if delimiter in text:
-            raise ValueError(f"{name}: a mapping cannot have {delimiter!r} in this place")
+            raise ValueError(f"{name}: the {part} of a cookie must not contain {delimiter!r}")
     return text
 
 
 def check_headers(name: str, value: Any) -> dict[str, str]:
-    """Returns the header lines of each name, by the name in lower case.
+    """Return the header lines of each name, by the name in lower case.
 
     Content-Length is omitted, because the client sets it.
     """
@@ -149,19 +150,19 @@ def check_headers(name: str, value: Any) -> dict[str, str]:
             raise ValueError(_ONE_HOST.format(name))
         lines[key] = lines.get(key, "") + line
     if "transfer-encoding" in lines:
-        raise ValueError(f"{name} cannot have Transfer-Encoding, which the client sets")
+        raise ValueError(f"{name} must not contain Transfer-Encoding, which the client sets")
     lines.pop("content-length", None)
     return lines
 
 
 @functools.lru_cache(maxsize=256)
 def _header_case(name: str) -> tuple[str, str]:
-    """Returns a header name in lower case, and as `HTTPHeaders` writes it."""
+    """Return a header name in lower case, and as `HTTPHeaders` writes it."""
     return name.lower(), "-".join(part.capitalize() for part in name.split("-"))
 
 
 def check_params(name: str, value: Any) -> str:
-    """Returns the percent-encoded query or form body."""
+    """Return the percent-encoded query or form body."""
     encoded = []
     for key, item in pairs_of(name, value):
         text = _percent_encoded(name, key)
@@ -176,23 +177,23 @@ def check_one_host(name: str, headers: httputil.HTTPHeaders) -> None:
 
 
 def check_json(name: str, value: Any) -> bytes:
-    """Returns the JSON text of a value."""
+    """Return the JSON text of a value."""
     try:
         text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     except TypeError as error:
-        raise TypeError(f"{name}: {error}") from None
+        raise TypeError(f"{name}: {shortened(str(error))}") from None
     except ValueError as error:
         # NaN, a cycle, or an int of too many digits.
-        raise ValueError(f"{name}: {error}") from None
+        raise ValueError(f"{name}: {shortened(str(error))}") from None
     except RecursionError:
-        raise ValueError(f"{name} is nested too deeply") from None
+        raise ValueError(f"{name} is nested too deeply for the module json") from None
     return _utf8(name, text)
 
 
 def pairs_of(name: str, value: Any) -> Iterator[tuple[Any, Any]]:
-    """Yields the pairs of a mapping or of an iterable of pairs."""
+    """Yield the pairs of a mapping or of an iterable of pairs."""
     if isinstance(value, httputil.HTTPHeaders):
-        # Its items are joined by commas, which some headers cannot be.
+        # `items` joins repeated headers by commas, which is wrong for some headers.
         pairs: Iterable[Any] = value.get_all()
     elif isinstance(value, Mapping):
         pairs = value.items()
@@ -203,7 +204,7 @@ def pairs_of(name: str, value: Any) -> Iterator[tuple[Any, Any]]:
     for pair in pairs:
         if not isinstance(pair, (tuple, list)) or len(pair) != 2:
             kind = type(pair).__name__
-            raise TypeError(f"{name} must be a mapping or pairs, not of {kind} items")
+            raise TypeError(f"{name} must be a mapping or pairs, and has an item of type {kind}")
         yield pair[0], pair[1]
 
 
@@ -218,7 +219,7 @@ def _utf8(name: str, text: str) -> bytes:
         return text.encode("utf-8")
     except UnicodeEncodeError as error:
         bad = text[error.start]
-        raise ValueError(f"{name} has {bad!r}, which UTF-8 cannot carry") from None
+        raise ValueError(f"{name} must be encodable as UTF-8, and contains {bad!r}") from None
 
 
 def _as_text(name: str, value: Any) -> str:
@@ -229,24 +230,24 @@ def _as_text(name: str, value: Any) -> str:
             return exact_text(value)
         except ValueError:
             # Python refuses to convert an int of several thousand digits.
-            raise ValueError(f"{name} has a number of too many digits") from None
-    raise TypeError(f"{name} can hold text and numbers, not {type(value).__name__}")
+            raise ValueError(f"{name} has a number with too many digits; pass a str") from None
+    raise TypeError(f"{name} must contain text and numbers, not {type(value).__name__}")
 
 
 def accept(name: str, value: Any) -> Any:
-    """Returns the value unchecked."""
+    """Return the value unchecked."""
     return value
 
 
 def unknown_name(where: str, name: object, known: Iterable[str]) -> TypeError:
-    """Returns the error for an unknown name, with the nearest known one."""
+    """Return the error for an unknown name, with the nearest known one."""
     if not isinstance(name, str):
-        return TypeError(f"{where} has no name that is {type(name).__name__}, only str")
+        return TypeError(f"the names in {where} must be str, not {type(name).__name__}")
     known = sorted(known)
-    # Among a few short names the nearest one is often a wrong guess: list them all.
+    # With a few short names, the nearest one is often a wrong guess.
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.5) if len(known) > 5 else []
-    hint = f"; did you mean {near[0]!r}?" if near else f"; known are {', '.join(known)}"
-    return TypeError(f"{where} has no {name!r}{hint}")
+    hint = f"did you mean {near[0]!r}?" if near else f"the names are {', '.join(known)}"
+    return TypeError(f"{where} has no {quoted(name)}; {hint}")
 
 
 def wrong_type(name: str, expected: str, value: Any) -> TypeError:

@@ -6,17 +6,18 @@ import re
 import socket
 
 from ..failures import InvalidURL
+from ..messages import quoted, shortened
 
 _HOST = re.compile(r"[A-Za-z0-9\-._~]+")
 _IPV6 = re.compile(r"\[([0-9A-Fa-f:.]+)(?:%25([A-Za-z0-9\-._~]+))?\]")
 # Without the "25" that RFC 6874 requires, as Python and Tornado accept it.
 _IPV6_RAW_ZONE = re.compile(r"\[([0-9A-Fa-f:.]+)%([A-Za-z0-9\-._~]+)\]")
-# Characters that end a host for some parser.
+# Some parsers end the host at these characters.
 _NOT_IN_ANY_HOST = re.compile(r"[\[\]@\\]")
 
 
 def host_and_port(text: str, default: int) -> tuple[str, int]:
-    """Returns the host and the port of an authority without user info.
+    """Return the host and the port of an authority without user info.
 
     :arg int default: the port if ``text`` has none.
     :raises InvalidURL: for an invalid host or port.
@@ -27,7 +28,7 @@ def host_and_port(text: str, default: int) -> tuple[str, int]:
 
 
 def any_host_and_port(text: str, default: int) -> tuple[str, int]:
-    """Returns the host and the port as `host_and_port`, for a resolver of the user.
+    """Return the host and the port for a custom resolver, which can accept any host.
 
     :raises InvalidURL: for an invalid port, or a host that parsers can interpret differently.
     """
@@ -37,13 +38,13 @@ def any_host_and_port(text: str, default: int) -> tuple[str, int]:
     elif not host.isascii():
         host = _checked_host(host)
     elif _NOT_IN_ANY_HOST.search(host):
-        raise InvalidURL(f"invalid host {host!r}")
+        raise InvalidURL(f"invalid host {quoted(host)}")
     return host, _port_number(port.lstrip("0") or "0", 0) if port else default
 
 
 def is_ip(host: str) -> bool:
-    """Returns whether a checked host is an IP address."""
-    # Not Tornado's is_valid_ip, which asks getaddrinfo. A tool can replace that function.
+    """Return whether a checked host is an IP address."""
+    # Tornado's is_valid_ip calls getaddrinfo, which a tool can replace.
     if ":" in host:
         return True
     try:
@@ -57,7 +58,7 @@ def _split(text: str) -> tuple[str, str]:
     if text.startswith("["):
         host, bracket, after = text.partition("]")
         if after and not after.startswith(":"):
-            raise InvalidURL(f"invalid host {text!r}")
+            raise InvalidURL(f"invalid host {quoted(text)}")
         host, port = host + bracket, after[1:]
     else:
         host, _, port = text.partition(":")
@@ -69,7 +70,7 @@ def _split(text: str) -> tuple[str, str]:
 def _port_number(port: str, lowest: int) -> int:
     if port.isascii() and port.isdigit() and len(port) <= 5 and lowest <= int(port) < 65536:
         return int(port)
-    raise InvalidURL(f"invalid port {port!r}")
+    raise InvalidURL(f"invalid port {quoted(port)}")
 
 
 def _checked_host(host: str) -> str:
@@ -78,9 +79,9 @@ def _checked_host(host: str) -> str:
     try:
         name = _ascii_name(host)
     except UnicodeError as error:
-        raise InvalidURL(f"invalid host {host!r}: {error}") from None
+        raise InvalidURL(f"invalid host {quoted(host)}: {shortened(str(error))}") from None
     if not _HOST.fullmatch(name):
-        raise InvalidURL(f"invalid host {host!r}")
+        raise InvalidURL(f"invalid host {quoted(host)}")
     return name.lower()
 
 
@@ -88,11 +89,11 @@ def _ipv6(matched: re.Match[str] | None, host: str) -> str:
     import ipaddress
 
     if matched is None:
-        raise InvalidURL(f"invalid host {host!r}")
+        raise InvalidURL(f"invalid host {quoted(host)}")
     try:
         ipaddress.IPv6Address(matched[1])
     except ValueError:
-        raise InvalidURL(f"invalid IPv6 address {host!r}") from None
+        raise InvalidURL(f"invalid IPv6 address {quoted(host)}") from None
     # The zone is the name of an interface, which is case-sensitive.
     return matched[1].lower() + (f"%{matched[2]}" if matched[2] else "")
 

@@ -1,4 +1,4 @@
-"""The keywords of ``fetch``: one table with the default, the check and the meaning of each."""
+"""The keywords of ``fetch``: one table with defaults, checks and meanings."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ KEYWORDS: dict[str, Keyword] = {
         None,
         checks.check_params,
         "mapping or pairs",
-        "Text and numbers; a list repeats its key. The form body of a POST, PUT, PATCH or DELETE "
-        "without `body`, otherwise the query.",
+        "Text and numbers. A list repeats its key. They are the form body of a POST, PUT, PATCH or "
+        "DELETE without `body`, and otherwise the query.",
     ),
     "keep_alive": Keyword(
         True,
@@ -122,8 +122,8 @@ KEYWORDS: dict[str, Keyword] = {
         None,
         checks.check_headers,
         "mapping or pairs",
-        "Request headers, which replace the client's own. Pairs can repeat a name. Content-Length "
-        "is always the client's.",
+        "Request headers, which replace the default headers. Pairs can repeat a name. The client "
+        "always sets Content-Length.",
     ),
     "json": Keyword(
         None,
@@ -143,8 +143,8 @@ KEYWORDS: dict[str, Keyword] = {
         None,
         checks.check_callback,
         "function",
-        "Called with each decoded chunk of the body, bytes, instead of keeping it. An async "
-        "function makes the server wait. `response.body` is then empty.",
+        "Called with each decoded chunk (bytes) of the body. `response.body` is then empty. The "
+        "client waits for an async function before it receives more.",
     ),
     "proxy": Keyword(
         None,
@@ -230,7 +230,7 @@ class FetchOptions:
     json: bytes | None
     files: list[FilePart] | None
     streaming_callback: Callable[[bytes], Any] | None
-    #: A str stands for the environment.
+    #: The str `ENVIRONMENT` selects the proxy variables of the environment.
     proxy: Proxy | str | None
     #: Whether none of the rarer keywords is set, so that a fetch need not look at each of them.
     is_plain: bool
@@ -250,9 +250,9 @@ _defaults = FetchOptions(_BUILT_IN)
 
 
 def set_defaults(values: Mapping[str, Any]) -> None:
-    """Makes ``values`` the defaults of every fetch, and leaves the other defaults unchanged.
+    """Make ``values`` the defaults of every fetch.
 
-    ``None`` restores the built-in default.
+    The other defaults do not change. ``None`` restores the built-in default.
 
     :raises TypeError, ValueError: as `resolve`.
     """
@@ -265,13 +265,13 @@ def set_defaults(values: Mapping[str, Any]) -> None:
 
 
 def reset_defaults() -> None:
-    """Restores the built-in defaults."""
+    """Restore the built-in defaults."""
     global _defaults
     _defaults = FetchOptions(_BUILT_IN)
 
 
 def resolve(table: Mapping[str, Any] | None, keywords: Mapping[str, Any]) -> FetchOptions:
-    """Returns the options of one fetch: keywords over the table over the defaults.
+    """Return the options of one fetch: keywords over the table over the defaults.
 
     ``None`` as a value has the same effect as omitting the keyword, like ``nil`` in Lua.
 
@@ -286,7 +286,7 @@ def resolve(table: Mapping[str, Any] | None, keywords: Mapping[str, Any]) -> Fet
     values = _defaults.__dict__.copy()
     if table:
         if keywords:
-            # A keyword hides the value of the table, which is not checked then.
+            # A keyword argument hides the value of the table, which is then not checked.
             table = {name: table[name] for name in table if keywords.get(name) is None}
         _check_into(values, "fetch()", table)
     if keywords:
@@ -300,7 +300,7 @@ def resolve(table: Mapping[str, Any] | None, keywords: Mapping[str, Any]) -> Fet
 
 def _check_one_body(values: dict[str, Any]) -> None:
     if sum(values[name] is not None for name in ("body", "json", "files")) > 1:
-        raise TypeError("fetch() takes only one of body, json and files")
+        raise TypeError("fetch() takes only one of body, json and files; pass one of them")
 
 
 def _check_into(values: dict[str, Any], where: str, given: Mapping[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""`Multipart`: the ``multipart/form-data`` body of the keyword ``files`` (RFC 7578)."""
+"""`Multipart`: the ``multipart/form-data`` body of ``files`` (RFC 7578)."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from collections.abc import Iterable, Iterator
 from typing import Any, BinaryIO, NamedTuple
 from urllib.parse import unquote_to_bytes
 
+from ..messages import quoted
 from .checks import check_header_text, pairs_of, wrong_type
 from .streamed import Write, blocks_of, measure, send_blocks, unreadable
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-# Only the tables of Python: those of the system differ from machine to machine.
+# Only the table of Python, because the tables of the system differ between machines.
 _TYPES = mimetypes.MimeTypes()
 
 
@@ -29,14 +30,14 @@ class FilePart(NamedTuple):
 
 
 def check_files(name: str, value: Any) -> list[FilePart]:
-    """Returns the parts of a mapping or of pairs. Opens no file."""
+    """Return the parts of a mapping or of pairs. Opens no file."""
     return [_file_part(name, field, entry) for field, entry in pairs_of(name, value)]
 
 
 def _file_part(name: str, field: Any, entry: Any) -> FilePart:
     if not isinstance(field, str):
         raise TypeError(f"{name}: a field name must be a str, not {type(field).__name__}")
-    what = f"{name}[{field!r}]"
+    what = f"{name}[{quoted(field)}]"
     filename = content_type = None
     if isinstance(entry, (tuple, list)):
         if len(entry) not in (2, 3):
@@ -59,7 +60,7 @@ def _file_part(name: str, field: Any, entry: Any) -> FilePart:
 
 
 def _content(what: str, content: Any) -> tuple[bytes | str | BinaryIO, str | None]:
-    """Returns the content of a part, and the name of its file."""
+    """Return the content of a part, and the name of its file."""
     if isinstance(content, os.PathLike):
         path = os.fsdecode(content)
         return path, os.path.basename(path)
@@ -71,30 +72,30 @@ def _content(what: str, content: Any) -> tuple[bytes | str | BinaryIO, str | Non
         own_name = getattr(content, "name", None)
         return content, os.path.basename(own_name) if isinstance(own_name, str) else None
     if isinstance(content, str):
-        # Text from outside must not become the path of a file.
-        raise TypeError(f"{what} cannot be a str; use a pathlib.Path, or bytes for the content")
+        # A str can come from outside, and must not select a file.
+        raise TypeError(f"{what} must not be a str; pass a pathlib.Path, or the content as bytes")
     expected = "bytes, a binary file, a pathlib.Path or a tuple with a filename"
     raise wrong_type(what, expected, content)
 
 
 def _quoted(name: str, text: str) -> str:
     if _CONTROL.search(text):
-        raise ValueError(f"{name}: {text!r} has a control character")
-    # As browsers do. A backslash would be part of the name.
+        raise ValueError(f"{name}: {quoted(text)} must not contain a control character")
+    # Browsers encode the quotation mark. They treat a backslash as a part of the name.
     return text.replace('"', "%22")
 
 
 def _encoded(name: str, text: str) -> bytes:
     try:
-        # A name of a file that is not UTF-8 is sent as its bytes.
+        # A file name that is not UTF-8 is sent as its bytes.
         return text.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError as error:
         bad = text[error.start]
-        raise ValueError(f"{name} has {bad!r}, which UTF-8 cannot carry") from None
+        raise ValueError(f"{name} must be encodable as UTF-8, and contains {bad!r}") from None
 
 
 class Multipart:
-    """A body of fields and files; a `StreamedBody`.
+    """A `StreamedBody` of fields and files.
 
     :arg fields: the percent-encoded form, as `check_params` returns it.
     :arg files: the parts, as `check_files` returns them.
@@ -139,7 +140,7 @@ class Multipart:
         await send_blocks(self, write)
 
     def __iter__(self) -> Iterator[bytes]:
-        """Yields the blocks of the body.
+        """Yield the blocks of the body.
 
         :raises InvalidBody: for a file that has vanished or has become shorter.
         """
@@ -170,7 +171,7 @@ def _size_of(path: str) -> int:
     try:
         status = os.stat(path)
         if not stat.S_ISREG(status.st_mode):
-            # Opening a named pipe would block the loop.
+            # To open a named pipe would block the loop.
             raise OSError("it is not a regular file")
     except (OSError, ValueError) as error:
         raise unreadable(path, error) from None

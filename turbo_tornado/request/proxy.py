@@ -47,7 +47,7 @@ class Proxy(NamedTuple):
         return f"Proxy-Authorization: {self.credentials}\r\n".encode("ascii")
 
     def connect_head(self, url: URL) -> bytes:
-        """Returns the request for a tunnel to the host of ``url``."""
+        """Return the request for a tunnel to the host of ``url``."""
         # The zone of an IPv6 address is local to this machine.
         host = url.host.partition("%")[0]
         authority = f"[{host}]:{url.port}" if ":" in host else f"{host}:{url.port}"
@@ -55,11 +55,11 @@ class Proxy(NamedTuple):
         return b"%b%b\r\n" % (line, self.header_block)
 
     def refused(self, url: URL, code: int, reason: str) -> ConnectFailed:
-        """Returns the failure for a response of the proxy itself."""
+        """Return the failure for a response of the proxy itself."""
         return self.failed(url, f"it responded with {code} {reason}")
 
     def failed(self, url: URL, problem: object) -> ConnectFailed:
-        """Returns the failure of a connection through the proxy."""
+        """Return the failure of a connection through the proxy."""
         return ConnectFailed(
             f"Could not connect to {url.host_and_port} through the proxy {self.host_and_port}: "
             f"{problem}"
@@ -67,13 +67,13 @@ class Proxy(NamedTuple):
 
 
 def check_proxy(name: str, value: Any) -> Proxy | str:
-    """Returns the proxy, or `ENVIRONMENT`. An error does not contain the credentials."""
+    """Return the proxy, or `ENVIRONMENT`. An error does not contain the credentials."""
     text = check_text(name, value)
     return text if text == ENVIRONMENT else _parse(f"{name} must be {_EXPECTED}", text)
 
 
 def choose_proxy(setting: Proxy | str, url: URL) -> Proxy | None:
-    """Returns the proxy for ``url``, ``None`` for a direct connection.
+    """Return the proxy for ``url``, ``None`` for a direct connection.
 
     :arg setting: what `check_proxy` has returned.
     :raises ValueError: for an invalid value in the environment.
@@ -101,12 +101,12 @@ def _parse(expected: str, text: str) -> Proxy:
     try:
         url = parse_url(text)
     except InvalidSchema:
-        # Not the text of the scheme: without one, it is the user name.
-        raise ValueError(f"{expected}; other schemes are not supported") from None
+        # The message omits the scheme. In "user:password@host", it would be the user name.
+        raise ValueError(f"{expected}; other schemes are unsupported") from None
     except InvalidURL as error:
         raise ValueError(f"{expected}; {error}") from None
     if url.scheme != "http":
-        raise ValueError(f"{expected}; https is not supported")
+        raise ValueError(f"{expected}; https is unsupported")
     if url.path not in ("", "/"):
         raise ValueError(f"{expected}, without a path")
     if not _PORT.search(text):
@@ -114,13 +114,13 @@ def _parse(expected: str, text: str) -> Proxy:
     credentials = None
     if url.username is not None:
         if _CONTROL.search(url.username + (url.password or "")):
-            raise ValueError(f"{expected}; its user info has a CR, LF or NUL")
+            raise ValueError(f"{expected}; its user info must not contain CR, LF or NUL")
         credentials = basic_credentials(url.username, url.password or "")
     return Proxy(url.host, url.port, url.is_ip, credentials)
 
 
 def absolute_form(url: URL, target: str) -> str:
-    """Returns the request target for a proxy (RFC 9112, section 3.2.2)."""
+    """Return the request target for a proxy (RFC 9112, section 3.2.2)."""
     if target == "*":
         # RFC 9112, section 3.2.4.
         return f"{url.scheme}://{url.host_header}"

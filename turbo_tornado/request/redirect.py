@@ -26,7 +26,7 @@ BODY_HEADERS = (
 
 
 def becomes_get(code: int, method: str) -> bool:
-    """Returns whether a redirect changes the method to GET (RFC 9110, section 15.4)."""
+    """Return whether a redirect changes the method to GET (RFC 9110, section 15.4)."""
     return (code == 303 and method != "HEAD") or (code in (301, 302) and method == "POST")
 
 
@@ -38,19 +38,19 @@ class ResponseHead(Protocol):
 
 
 def keeps_body(head: ResponseHead) -> bool:
-    """Returns whether the body is part of the result: not that of a redirect to follow."""
+    """Return whether the body is part of the result, and not of a followed redirect."""
     return head.code not in REDIRECT_CODES or not location_of(head)
 
 
 def location_of(head: ResponseHead) -> str:
-    """Returns the Location of a redirect response, an empty string for any other response."""
+    """Return the Location of a redirect response, or an empty string."""
     if head.code not in REDIRECT_CODES:
         return ""
     return next(iter(head.headers.get_list("Location")), "")
 
 
 def redirect(request: Request, code: int, location: str, request_timeout: float) -> Request:
-    """Returns the request that a redirect response asks for.
+    """Return the request that a redirect response asks for.
 
     :arg int code: status code of the response.
     :arg str location: its Location header.
@@ -69,7 +69,7 @@ def redirect(request: Request, code: int, location: str, request_timeout: float)
             headers.remove(name)
     elif not request.is_replayable:
         raise InvalidBody(
-            f"the status code {code} asks for the body again, but an iterable can be sent only once"
+            f"a redirect with status code {code} repeats the body; an iterable is not repeatable"
         )
     if url.origin != request.url.origin:
         for name in CREDENTIAL_HEADERS:
@@ -99,6 +99,6 @@ def redirect(request: Request, code: int, location: str, request_timeout: float)
         try:
             redirected.use_proxy(request.proxy_setting)
         except ValueError as error:
-            # Not a mistake in the call: the server has chosen the URL.
+            # Not an exception of the call: the server has chosen the URL.
             raise ConnectFailed(str(error)) from None
     return redirected

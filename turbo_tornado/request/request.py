@@ -20,14 +20,14 @@ IDEMPOTENT_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELET
 
 # Attributes that only the transport of a request needs.
 _UNPICKLABLE = frozenset({"blocks", "body_producer", "on_head", "streaming_callback", "tls"})
-# libcurl chooses the place of the first, and waits for the response to the second.
+# libcurl chooses the position of the first, and waits for the response to the second.
 _NOT_FIRST = ("connection", "expect")
 
 BodyProducer = Callable[[Callable[[bytes], Awaitable[None]]], "Awaitable[None] | None"]
 
 
 class Request:
-    """One HTTP request, complete: a transport adds no header and follows no redirect.
+    """A complete HTTP request, which a transport sends unchanged.
 
     :arg URL url: the URL to connect to.
     :arg str method: an upper-case token.
@@ -133,17 +133,17 @@ class Request:
         )
 
     def use_body(self, body: StreamedBody) -> None:
-        """Sets a body that is read while it is sent."""
+        """Set a body that is read while it is sent."""
         self.body_producer = body.produce
         self.blocks = body.blocks
         self.content_length = body.length
 
     def drop_body(self) -> None:
-        """Removes the body, so that the memory can be freed."""
+        """Remove the body, so that the memory can be freed."""
         self.body = self.body_producer = self.blocks = self.content_length = None
 
     def use_proxy(self, setting: Proxy | str) -> None:
-        """Sets the proxy for the URL.
+        """Set the proxy for the URL.
 
         :raises ValueError: for an invalid value in the environment.
         """
@@ -158,14 +158,14 @@ class Request:
         return self.proxy is not None and self.url.scheme == "http"
 
     def head(self) -> bytes:
-        """Returns the request line, the headers and the empty line."""
+        """Return the request line, the headers and the empty line."""
         line = f"{self.method} {self.target} {self.version}\r\n".encode("latin-1")
         if self.proxy is not None and self.is_forwarded:
             return b"%b%b%b\r\n" % (line, self.header_block, self.proxy.header_block)
         return b"%b%b\r\n" % (line, self.header_block)
 
     def check_proxy_response(self, code: int, reason: str) -> None:
-        """Checks the status of a response.
+        """Check the status of a response.
 
         :raises ConnectFailed: for 407 from the proxy. Through a tunnel, it is from the origin.
         """
@@ -173,13 +173,13 @@ class Request:
             raise self.proxy.refused(self.url, code, reason)
 
     def headers(self) -> HTTPHeaders:
-        """Returns the head as `HTTPHeaders`, without the headers that are for a proxy."""
+        """Return the head as `HTTPHeaders`, without the headers that are for a proxy."""
         headers = HTTPHeaders.deferred(self.header_block)
         headers._method, headers._uri, headers._version = self.method, self.target, self.version
         return headers
 
     def ssl_context(self) -> ssl.SSLContext | None:
-        """Returns the context of the connection, ``None`` for an http URL.
+        """Return the context of the connection, ``None`` for an http URL.
 
         :raises HandshakeFailed: when the TLS settings name a missing or invalid file.
         """
@@ -194,7 +194,7 @@ class Request:
 
 
 def header_block(headers: HTTPHeaders) -> bytes:
-    """Returns header lines in an order in which each built-in transport can send them.
+    """Return header lines in an order in which each built-in transport can send them.
 
     The first one has a value that libcurl sends unchanged. It is nearly always Host.
 

@@ -14,11 +14,11 @@ from ..failures import CallerError, InvalidBody
 from .callbacks import caller_errors
 
 _BLOCK_SIZE = 65536
-# Bytes after which other callbacks of the loop have their turn, if the peer is that fast.
+# After this many bytes to a fast peer, other callbacks of the loop run.
 _TURN_SIZE = 1048576
 _END = object()
 
-#: Sends one block; its result is done when the next one can be sent.
+#: Sends one block. The result is done when the next block can be sent.
 Write = Callable[[bytes], Awaitable[None]]
 
 
@@ -34,7 +34,7 @@ class StreamedBody(Protocol):
     def blocks(self) -> Iterable[bytes] | None: ...
 
     async def produce(self, write: Write) -> None:
-        """Sends the body with ``write``.
+        """Send the body with ``write``.
 
         :raises InvalidBody: for a body that cannot be read.
         :raises CallerError: for an exception of the caller's iterable.
@@ -42,7 +42,7 @@ class StreamedBody(Protocol):
 
 
 def streamed_body(value: object) -> StreamedBody | None:
-    """Returns the body for an open file or an iterable, ``None`` for any other value.
+    """Return the body for an open file or an iterable, ``None`` for any other value.
 
     :raises InvalidBody: for a file in text mode or one that is not seekable, and for an
         iterable that cannot be a body.
@@ -91,7 +91,7 @@ class IterableBody:
         if (inspect.isgenerator(iterable) and iterable.gi_frame is None) or (
             inspect.isasyncgen(iterable) and iterable.ag_frame is None
         ):
-            raise InvalidBody("the generator of the body has been used up; create another one")
+            raise InvalidBody("the generator of the body is exhausted; create another one")
         self._iterable = iterable
 
     async def produce(self, write: Write) -> None:
@@ -129,7 +129,7 @@ class IterableBody:
 
 
 async def send_blocks(blocks: Iterable[bytes], write: Write) -> None:
-    """Sends blocks that are read without waiting."""
+    """Send blocks that are read without waiting."""
     size = 0
     iterator = iter(blocks)
     try:
@@ -154,7 +154,7 @@ def _checked(block: Any, where: str = "iterable of the body yields") -> bytes:
 
 
 def measure(file: BinaryIO) -> tuple[int, int]:
-    """Returns the position in a file and the number of bytes after it.
+    """Return the position in a file and the number of bytes after it.
 
     :raises InvalidBody: for a file that is not seekable.
     """
@@ -169,9 +169,10 @@ def measure(file: BinaryIO) -> tuple[int, int]:
 
 
 def blocks_of(file: BinaryIO, position: int, size: int) -> Iterator[bytes]:
-    """Yields ``size`` bytes of a file in blocks. The position of the file does not change.
+    """Yield ``size`` bytes of a file in blocks.
 
-    A retry of the caller thus sends the same bytes, and so do requests at the same time.
+    The position of the file does not change. A retry by the caller therefore sends the same
+    bytes, and concurrent requests do too.
 
     :raises InvalidBody: for a file that cannot be read or has become shorter.
     """
@@ -195,7 +196,7 @@ def blocks_of(file: BinaryIO, position: int, size: int) -> Iterator[bytes]:
 
 
 def unreadable(content: object, error: Exception) -> InvalidBody:
-    """Returns the failure for a file that cannot be read.
+    """Return the failure for a file that cannot be read.
 
     :arg content: the file, or its path.
     """
@@ -206,5 +207,5 @@ def unreadable(content: object, error: Exception) -> InvalidBody:
 
 
 def name_of(content: object) -> str:
-    """Returns the name of a file for a message."""
+    """Return the name of a file for a message."""
     return content if isinstance(content, str) else str(getattr(content, "name", "the file"))

@@ -58,7 +58,7 @@ class TLS:
 
     @classmethod
     def from_options(cls, ssl_options: SSLOptions | None) -> TLS:
-        """Checks a mapping of ``ssl_options``.
+        """Check a mapping of ``ssl_options``.
 
         :raises TypeError: for anything other than a mapping, an unknown key, or a value of
             the wrong type.
@@ -98,7 +98,7 @@ class TLS:
         return (None, self.ca_path) if os.path.isdir(self.ca_path) else (self.ca_path, None)
 
     def context(self) -> ssl.SSLContext:
-        """Returns the context of these settings, which the first call creates.
+        """Return the context of these settings, which the first call creates.
 
         :raises OSError: for a missing file.
         :raises ssl.SSLError: for an invalid file.
@@ -116,7 +116,7 @@ CONTEXT_ON_CURL = (
 
 
 def check_ssl_options(ssl_options: SSLOptions | ssl.SSLContext | None) -> TLS | ssl.SSLContext:
-    """Checks the ``ssl_options`` of a client.
+    """Check the ``ssl_options`` of a client.
 
     :raises TypeError, ValueError: as `TLS.from_options`, and `ValueError` for a context of a
         server.
@@ -124,12 +124,12 @@ def check_ssl_options(ssl_options: SSLOptions | ssl.SSLContext | None) -> TLS | 
     if not isinstance(ssl_options, ssl.SSLContext):
         return TLS.from_options(ssl_options)
     if ssl_options.protocol is ssl.PROTOCOL_TLS_SERVER:
-        raise ValueError("ssl_options: the SSLContext is one for servers (PROTOCOL_TLS_SERVER)")
+        raise ValueError("ssl_options: the SSLContext is for servers; use PROTOCOL_TLS_CLIENT")
     return ssl_options
 
 
 def _shared(create: Callable[..., ssl.SSLContext]) -> Callable[..., ssl.SSLContext]:
-    """Makes equal arguments share a context: a recent one, or one that a connection uses."""
+    """Make calls with equal arguments share a context, if it is recent or in use."""
     in_use: weakref.WeakValueDictionary[Any, ssl.SSLContext] = weakref.WeakValueDictionary()
 
     @lru_cache(maxsize=64)
@@ -148,9 +148,9 @@ def _context(tls: TLS, trust: tuple[str | None, str | None]) -> ssl.SSLContext:
     # The default depends on how Python and OpenSSL were built.
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.options |= ssl.OP_NO_COMPRESSION
-    # As in libcurl: a trusted certificate ends the chain, also an intermediate or a leaf.
+    # As in libcurl, the chain can end at a trusted intermediate or leaf certificate.
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
-    # A server can ask for the certificate when it has seen the request (TLS 1.3).
+    # With TLS 1.3, a server can request the certificate after it has received the request.
     context.post_handshake_auth = True
     if not tls.verify_ca:
         context.check_hostname = False
@@ -170,7 +170,7 @@ def _context(tls: TLS, trust: tuple[str | None, str | None]) -> ssl.SSLContext:
 
 
 def context_of(ssl_options: Any) -> ssl.SSLContext:
-    """Returns the context of Tornado's ``ssl_options``: a dict or an `ssl.SSLContext`."""
+    """Return the context of Tornado's ``ssl_options``: a dict or an `ssl.SSLContext`."""
     if isinstance(ssl_options, dict):
         return _tornado_context(*ssl_options.items())
     return ssl_options_to_context(ssl_options, server_side=False)
@@ -193,12 +193,12 @@ def _naming(path: str | None, error: OSError) -> ssl.SSLError:
 def _path(value: Any) -> str:
     path = os.fsdecode(value)
     if "\0" in path:
-        raise ValueError("ssl_options: a path has a NUL")
+        raise ValueError("ssl_options: a path must not contain NUL")
     return path
 
 
 def system_trust() -> tuple[str | None, str | None]:
-    """Returns the system's PEM file and directory of trusted certificates.
+    """Return the system's PEM file and directory of trusted certificates.
 
     Honours ``SSL_CERT_FILE`` and ``SSL_CERT_DIR``. Returns certifi's file if the system has
     neither a file nor a directory.

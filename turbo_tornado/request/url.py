@@ -12,6 +12,7 @@ from typing import NamedTuple
 from urllib.parse import quote, unquote
 
 from ..failures import InvalidSchema, InvalidURL
+from ..messages import quoted
 from .host import any_host_and_port, host_and_port, is_ip
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -24,7 +25,7 @@ _UNPRINTABLE = re.compile(r"[\x00-\x20\x7f-\xa0\u2028\u2029\ud800-\udfff]")
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.\-]*):")
 _AUTHORITY = re.compile(r"//([^/?#]*)")
 _PORT_AND_PATH = re.compile(r"[0-9]{1,5}(?:[/?#]|$)")
-# Python's parser of URLs removes these, from the ends and everywhere.
+# `urlsplit` removes the first at both ends, and the others everywhere.
 _STRIPPED = "".join(map(chr, range(0x21)))
 _REMOVED = re.compile(r"[\t\n\r]")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -87,7 +88,7 @@ class URL(NamedTuple):
         return (self.scheme, host, self.port)
 
     def with_query(self, query: str) -> URL:
-        """Returns the URL with ``query`` appended to its own query."""
+        """Return the URL with ``query`` appended to the query of the URL."""
         if not query:
             return self
         separator = "?"
@@ -96,9 +97,9 @@ class URL(NamedTuple):
         return self._replace(path=f"{self.path}{separator}{query}")
 
     def join(self, location: str, any_host: bool = False) -> URL:
-        """Returns the target of a Location header that this URL has responded with.
+        """Return the URL that a Location header in a response of this URL refers to.
 
-        :arg bool any_host: accept each host that `parse_any_host` accepts.
+        :arg bool any_host: accept each host that `parse_any_host` accepts. Default: false.
         :raises InvalidURL, InvalidSchema: as `parse_url`.
         """
         if control := _CONTROL.search(location):
@@ -122,7 +123,7 @@ class URL(NamedTuple):
 
 
 def parse_url(url: str) -> URL:
-    """Parses an absolute URL.
+    """Parse an absolute URL.
 
     :raises InvalidURL: for a missing scheme or host, an invalid port, a space or a control
         character. The message never contains the user info.
@@ -132,13 +133,13 @@ def parse_url(url: str) -> URL:
 
 
 def parse_any_host(url: str, is_from_peer: bool = False) -> URL:
-    """Parses an absolute URL as leniently as Tornado's simple client.
+    """Parse an absolute URL as leniently as Tornado's simple client.
 
     The resolver receives the host and the port unchanged. The host can be the percent-encoded
     path of a Unix socket, for example, and the port can be 0. Spaces and control characters are
     percent-encoded, because Tornado's client sends an ambiguous request line for them.
 
-    :arg bool is_from_peer: do not cache the result.
+    :arg bool is_from_peer: do not cache the result. Default: false.
     :raises InvalidURL, InvalidSchema: as `parse_url`.
     """
     if is_from_peer or len(url) > _MAX_CACHED_LENGTH:
@@ -166,7 +167,7 @@ def _parse(url: str, any_host: bool = False) -> URL:
     if scheme not in DEFAULT_PORTS:
         if not any_host and _PORT_AND_PATH.match(rest):
             raise InvalidURL("the URL has no scheme; it must begin with http:// or https://")
-        raise InvalidSchema(f"the scheme {scheme!r} is not http or https")
+        raise InvalidSchema(f"the scheme {quoted(scheme)} is not http or https")
     authority_match = _AUTHORITY.match(rest)
     if authority_match is None or not authority_match[1]:
         raise InvalidURL("the URL has no host")
@@ -220,7 +221,7 @@ def _check_printable(url: str) -> None:
 
 
 def _octets(location: str) -> str:
-    """Returns the text whose characters are the bytes of a Location header."""
+    """Return the text whose characters are the bytes of a Location header."""
     try:
         location.encode("latin-1")
     except UnicodeEncodeError:
@@ -230,7 +231,7 @@ def _octets(location: str) -> str:
 
 
 def _host_text(authority: str) -> str:
-    """Returns an authority whose characters are bytes as text."""
+    """Return an authority whose characters are bytes as text."""
     try:
         return authority.encode("latin-1").decode("utf-8")
     except UnicodeDecodeError:
@@ -238,7 +239,7 @@ def _host_text(authority: str) -> str:
 
 
 def _without_dots(path: str) -> str:
-    """Removes the segments ``.`` and ``..`` (RFC 3986, section 5.2.4)."""
+    """Remove the segments ``.`` and ``..`` (RFC 3986, section 5.2.4)."""
     if "/." not in path:
         return path
     segments: list[str] = []

@@ -12,13 +12,14 @@ from tornado import httputil
 from ..errors import errors
 from ..headers import HTTPHeaders, header_lines
 from ..http1.head import CODES_WITHOUT_BODY
+from ..messages import quoted
 from ..transports.classify import SIMULATED
 
 _HOW_TO_CAUSE = {
     errors.INVALID_URL: "fetch such a URL, or redirect to one",
     errors.INVALID_SCHEMA: "fetch such a URL, or redirect to one",
     errors.REQUIRES_BODY: "fetch with POST and neither body nor params",
-    errors.INVALID_BODY: "fetch with a body that is neither bytes nor str",
+    errors.INVALID_BODY: "fetch with a body of an unsupported type, such as an int",
     errors.BUSY: "fetch twice with one client without awaiting the first fetch",
     errors.REDIRECT_MAX: "answer with status=302 and a Location that redirects again",
 }
@@ -37,8 +38,8 @@ class Answer:
     :arg error: a member of `turbo_tornado.errors`. The fetch ends with this error and without
         a response.
     :arg float delay: seconds before the answer. Default: 0. A delay that is longer than the
-        ``request_timeout`` of the fetch ends it with ``REQUEST_TIMEOUT`` at once, so that no
-        test waits for a timeout. With ``math.inf`` there is no answer.
+        ``request_timeout`` of the fetch ends it with ``REQUEST_TIMEOUT`` at once, so that a
+        test does not wait for a timeout. ``math.inf``: the stub never answers.
     :raises TypeError: for a value of the wrong type, or for ``error`` together with a response.
     :raises ValueError: for an invalid value, or an ``error`` that only the client reports, such
         as ``BUSY``. The message explains how to cause it.
@@ -78,7 +79,7 @@ class Answer:
 
 def _check_error(error: object) -> None:
     if not isinstance(error, errors):
-        raise TypeError(f"error must be a member of errors, not {error!r}")
+        raise TypeError(f"error must be a member of errors, not {type(error).__name__}")
     if error not in SIMULATED:
         raise ValueError(
             f"{error.name} is an error of the client, not of the network; to cause it, "
@@ -111,7 +112,7 @@ def _head(status: int, all_headers: HTTPHeaders, body: bytes) -> bytes:
     if isinstance(status, bool) or not isinstance(status, int):
         raise TypeError(f"status must be an int, not {type(status).__name__}; see error=")
     if not 200 <= status <= 999:
-        raise ValueError(f"status must be from 200 to 999, not {status}")
+        raise ValueError(f"status must be from 200 to 999, not {quoted(status)}")
     if status in CODES_WITHOUT_BODY:
         if body:
             raise ValueError(f"a response with status {status} has no body")

@@ -65,11 +65,11 @@ class StubRequest:
         return parse_qs(urlsplit(self.url).query, keep_blank_values=True)
 
     def form(self) -> dict[str, list[str]]:
-        """Returns the decoded parameters of a form body: name -> values."""
+        """Return the decoded parameters of a form body: name -> values."""
         return parse_qs(self.body.decode(), keep_blank_values=True)
 
     def json(self) -> Any:
-        """Returns the decoded JSON body.
+        """Return the decoded JSON body.
 
         :raises ValueError: for invalid JSON.
         """

@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from ..failures import InvalidSchema, InvalidURL
+from ..messages import quoted, shortened
 from ..request.checks import check_method
 from ..request.url import parse_url
 from .answers import Answer
@@ -58,7 +59,8 @@ class Route:
             given = await given
         if not isinstance(given, Answer):
             raise TypeError(
-                f"the function of {self} must return an Answer, not {type(given).__name__}"
+                f"the function of {shortened(str(self))} must return an Answer, "
+                f"not {type(given).__name__}"
             )
         return given
 
@@ -92,7 +94,7 @@ def _matchers(pattern: URLPattern) -> tuple[_Matcher, _Matcher]:
         wanted = parse_url(_ANY_ORIGIN + pattern if anywhere else pattern)
     except (InvalidURL, InvalidSchema) as error:
         raise ValueError(
-            f"{pattern!r} is neither a valid URL nor a path that begins with /: {error}"
+            f"{quoted(pattern)} is neither a valid URL nor a path that begins with /: {error}"
         ) from None
     path, question_mark, query = wanted.target.partition("?")
     parameters = _parameters(query)
@@ -114,7 +116,7 @@ def _parameters(query: str) -> list[tuple[str, str]]:
 
 
 def describe_unexpected(request: StubRequest, routes: list[Route]) -> str:
-    """Returns the message for a request that no route answers."""
+    """Return the message for a request that no route answers."""
     lines = [f"unexpected request: {request}"]
     if urlsplit(request.url).hostname in _LOOPBACK:
         lines.append(

@@ -28,7 +28,7 @@ class UnexpectedRequest(AssertionError):
 
 
 class StubTransport:
-    """Answers the fetches of every `turbo_tornado.HTTPClient` in the process.
+    """A stub that answers every `turbo_tornado.HTTPClient` in the process.
 
     Use it as a context manager. In a test case, call `install` and ``addCleanup(stub.uninstall)``.
     Under pytest, use the fixture ``turbo_stub``, which is an installed stub. A stub can be
@@ -62,7 +62,7 @@ class StubTransport:
         *answers: Answer | AnswerFunction,
         **answer: Unpack[AnswerKeywords],
     ) -> Route:
-        """Registers answers for some requests.
+        """Register answers for some requests.
 
         :arg method: such as ``"GET"``; ``None`` for any method.
         :arg url: an absolute URL, or a path on any host. With a query, the request must have
@@ -83,7 +83,10 @@ class StubTransport:
             raise TypeError("pass either answers or the keywords of an answer, not both")
         for one in answers:
             if not isinstance(one, Answer) and not callable(one):
-                raise TypeError(f"{one!r} is neither an Answer nor a function that returns one")
+                raise TypeError(
+                    "an answer must be an Answer or a function that returns one, "
+                    f"not {type(one).__name__}"
+                )
         route = Route(method, url, answers or (Answer(**answer),))
         self._routes.append(route)
         return route
@@ -94,7 +97,7 @@ class StubTransport:
         *answers: Answer | AnswerFunction,
         **answer: Unpack[AnswerKeywords],
     ) -> Route:
-        """Registers answers for GET requests, as `on`."""
+        """Register answers for GET requests, as `on`."""
         return self.on("GET", url, *answers, **answer)
 
     def head(
@@ -103,7 +106,7 @@ class StubTransport:
         *answers: Answer | AnswerFunction,
         **answer: Unpack[AnswerKeywords],
     ) -> Route:
-        """Registers answers for HEAD requests, as `on`. The body is omitted."""
+        """Register answers for HEAD requests, as `on`. The body is omitted."""
         return self.on("HEAD", url, *answers, **answer)
 
     def post(
@@ -112,7 +115,7 @@ class StubTransport:
         *answers: Answer | AnswerFunction,
         **answer: Unpack[AnswerKeywords],
     ) -> Route:
-        """Registers answers for POST requests, as `on`."""
+        """Register answers for POST requests, as `on`."""
         return self.on("POST", url, *answers, **answer)
 
     def put(
@@ -121,7 +124,7 @@ class StubTransport:
         *answers: Answer | AnswerFunction,
         **answer: Unpack[AnswerKeywords],
     ) -> Route:
-        """Registers answers for PUT requests, as `on`."""
+        """Register answers for PUT requests, as `on`."""
         return self.on("PUT", url, *answers, **answer)
 
     def patch(
@@ -130,7 +133,7 @@ class StubTransport:
         *answers: Answer | AnswerFunction,
         **answer: Unpack[AnswerKeywords],
     ) -> Route:
-        """Registers answers for PATCH requests, as `on`."""
+        """Register answers for PATCH requests, as `on`."""
         return self.on("PATCH", url, *answers, **answer)
 
     def delete(
@@ -139,11 +142,11 @@ class StubTransport:
         *answers: Answer | AnswerFunction,
         **answer: Unpack[AnswerKeywords],
     ) -> Route:
-        """Registers answers for DELETE requests, as `on`."""
+        """Register answers for DELETE requests, as `on`."""
         return self.on("DELETE", url, *answers, **answer)
 
     def install(self) -> Self:
-        """Replaces every transport by the stub, and returns the stub.
+        """Replace every transport by the stub, and return the stub.
 
         :raises RuntimeError: if the stub is already installed.
         """
@@ -154,12 +157,12 @@ class StubTransport:
         return self
 
     def uninstall(self) -> None:
-        """Restores the transports, and raises as `check` does."""
+        """Restore the transports, and raise as `check` does."""
         self._remove()
         self.check()
 
     def check(self) -> None:
-        """Fails the test if a request has failed in the stub since the last check.
+        """Fail the test if a request has failed in the stub since the last check.
 
         :raises UnexpectedRequest: for a request that no registered answer matches.
         :raises Exception: the exception that a function of the test has raised.
@@ -172,7 +175,7 @@ class StubTransport:
         raise UnexpectedRequest("\n\n".join(map(str, mistakes)))
 
     def assert_all_requested(self) -> None:
-        """Fails the test if a route has received no request.
+        """Fail the test if a route has received no request.
 
         :raises AssertionError: with the list of these routes.
         """
@@ -190,7 +193,7 @@ class StubTransport:
         traceback: TracebackType | None,
     ) -> None:
         self._remove()
-        # The exception of the test is usually a consequence of the mistake, which explains it.
+        # The mistake usually explains the exception of the test.
         if error is None or isinstance(error, Exception):
             self.check()
 

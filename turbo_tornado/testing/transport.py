@@ -1,4 +1,4 @@
-"""The transport of a stub: exchanges without a socket."""
+"""The transport of a stub, which needs no socket."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class StubConnection(Connection):
         self.key = ()
         self.is_written = False
         self.write_error = None
-        # The pool does not keep it.
+        # The pool does not store a closed connection.
         self.is_closed = True
 
     @property
@@ -37,10 +37,10 @@ class StubConnection(Connection):
         return True
 
     def write(self, data: bytes) -> None:
-        """Does nothing: the stub reads the `Request` instead."""
+        """Do nothing, because the stub reads the `Request` instead."""
 
     def answer(self, *data: bytes) -> None:
-        """Makes the exchange receive these bytes and then the end of the connection."""
+        """Make the exchange receive these bytes and then the end of the connection."""
         self._answer = [*data, b""]
 
     def receive(self) -> bytes | None:
@@ -57,13 +57,13 @@ class StubConnection(Connection):
         return size
 
     def pause_reading(self) -> None:
-        """Does nothing: there are no events."""
+        """Do nothing, because there are no events."""
 
     def resume_reading(self) -> None:
-        """Does nothing."""
+        """Do nothing."""
 
     def close(self) -> None:
-        """Does nothing: there is no socket."""
+        """Do nothing, because there is no socket."""
 
 
 class Transport(SimpleTransport):
@@ -73,7 +73,7 @@ class Transport(SimpleTransport):
 
     @classmethod
     def check_request(cls, request: Request) -> None:
-        # For a client whose transport is the stub, which replaces ``auto``.
+        # A client whose transport is the stub has the features of ``auto``.
         check_supported("auto", request)
 
     def send(self, request: Request, on_done: OnDone) -> Abort:
@@ -116,7 +116,7 @@ async def _receive_body(exchange: ActiveRequest, request: StubRequest) -> None:
     if producing is not None:
         await producing
     request.body = bytes(received)
-    # The exchange must not read the body again, but a redirect may.
+    # The exchange must not read the body a second time, but a redirect may.
     sent = Request.__new__(Request)
     vars(sent).update(vars(exchange.request))
     sent.drop_body()

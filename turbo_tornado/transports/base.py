@@ -1,4 +1,4 @@
-"""The interface of client and transports: `Transport`, `Response`, futures and the queue."""
+"""The interface of client and transports, with their futures and queue."""
 
 from __future__ import annotations
 
@@ -53,14 +53,14 @@ OnDone = Callable[[Response | BaseException], None]
 
 
 class Transport(Protocol):
-    """Carries requests."""
+    """The interface of a transport, which carries requests."""
 
     def send(self, request: Request, on_done: OnDone) -> Abort:
-        """Sends ``request`` and returns at once.
+        """Send ``request`` and return at once.
 
         :arg on_done: called later, unless the returned function is called first.
-        :returns: a function that aborts the request. It has no effect on a request that
-            has ended.
+        :returns: a function that aborts the request. It does nothing after the end of the
+            request.
         :raises HandshakeFailed: for unusable TLS settings.
         :raises ValueError: for a request that the transport does not support.
         :raises RuntimeError: when the transport is closed.
@@ -134,18 +134,18 @@ class CancellableFetch(AsyncHTTPClient):
     #: The requests of the client.
     requests: RequestQueue
 
-    #: Tornado's class that this one takes the place of, and the namespace of its module.
+    #: The Tornado class that this class replaces, and the namespace of its module.
     stock: type[AsyncHTTPClient]
     stock_module: dict[str, Any]
 
     @with_signature_of(AsyncHTTPClient.fetch)
     def fetch(self, *args: Any, **kwargs: Any) -> Any:
-        """Sends a request, as `tornado.httpclient.AsyncHTTPClient.fetch` does.
+        """Send a request, as `tornado.httpclient.AsyncHTTPClient.fetch` does.
 
         Cancelling the future aborts the request and closes its connection.
 
         :arg request: a URL or a ``tornado.httpclient.HTTPRequest``.
-        :arg bool raise_error: raise failures and status codes of 400 and above; default
+        :arg bool raise_error: raise failures and status codes of 400 and above. Default:
             true.
         :arg kwargs: arguments of an ``HTTPRequest``, if ``request`` is a URL.
         :rtype: Future of Tornado's ``HTTPResponse``
@@ -164,7 +164,7 @@ class CancellableFetch(AsyncHTTPClient):
         return future
 
     def close(self) -> None:
-        """Closes the client. It takes no more requests, and those in progress finish.
+        """Close the client, which refuses further requests. Those in progress finish.
 
         The connections are closed when the last request has ended.
         """
@@ -173,13 +173,13 @@ class CancellableFetch(AsyncHTTPClient):
             self.requests.close(self.release)
 
     def fail_requests(self) -> None:
-        """Fails the requests in progress and closes the client and its connections at once."""
+        """Fail the requests in progress, and close the client and its connections."""
         self.close()
         self.requests.fail_all()
         self.release()
 
     def release(self) -> None:
-        """Closes the connections of a client without requests. Can be called again."""
+        """Close the connections of a client without requests. Do nothing if called again."""
         raise NotImplementedError
 
     def fetch_impl(self, request: HTTPRequest, callback: Callable[[HTTPResponse], None]) -> None:
@@ -197,11 +197,11 @@ class CancellableFetch(AsyncHTTPClient):
             self.start_fetch(request, callback)
 
     def start_fetch(self, request: HTTPRequest, callback: Callable[[HTTPResponse], None]) -> None:
-        """Sends a request of Tornado; see ``fetch_impl`` of `AsyncHTTPClient`."""
+        """Send a request of Tornado; see ``fetch_impl`` of `AsyncHTTPClient`."""
         raise NotImplementedError
 
     def send(self, request: Request, on_done: OnDone) -> Abort:
-        """Sends a `Request`; see `Transport.send`."""
+        """Send a `Request`; see `Transport.send`."""
         raise NotImplementedError
 
     def _send_carried(
@@ -232,7 +232,7 @@ class CancellableFetch(AsyncHTTPClient):
             methods = (own.fetch.__func__, own.fetch_impl.__func__, stock.fetch, stock.fetch_impl)
         except AttributeError:
             return True
-        # Each fetch asks, and the comparison is the cheapest answer.
+        # Each fetch evaluates this property, and the comparison is the cheapest test.
         if methods == kind._unhooked:
             return False
         if (
@@ -245,9 +245,8 @@ class CancellableFetch(AsyncHTTPClient):
         return False
 
     async def wait_closed(self) -> None:
-        """Waits until the requests that `fail_requests` has failed have been reported."""
-        # Not longer than that, or a callback that ignores its cancellation would keep the loop
-        # from closing.
+        """Wait until the requests that `fail_requests` has failed have been reported."""
+        # Limited, because a callback can ignore its cancellation. The loop could then not close.
         for _ in range(10):
             await asyncio.sleep(0)
             if not self.tasks:
@@ -255,7 +254,7 @@ class CancellableFetch(AsyncHTTPClient):
 
     @staticmethod
     def set_abort(abort: Abort) -> None:
-        """Makes cancelling the future of the current `fetch` call ``abort``.
+        """Make cancelling the future of the current `fetch` call ``abort``.
 
         A tool can start the request after that, which calls it at once.
         """
@@ -270,13 +269,13 @@ class QueuedRequest(Protocol):
     def start(self) -> None: ...
 
     def fail(self, error: Exception) -> None:
-        """Stops the request at once and reports ``error``."""
+        """Stop the request at once and report ``error``."""
 
 
 class RequestQueue:
-    """Limits how many requests are in progress at once; the others wait in order.
+    """The requests in progress, up to a limit, and the others, which wait in order.
 
-    :arg max_clients: the limit; ``None`` for no limit.
+    :arg max_clients: limit of requests in progress; ``None`` for no limit.
     """
 
     def __init__(self, max_clients: int | None) -> None:
@@ -290,10 +289,10 @@ class RequestQueue:
     def add(
         self, request: QueuedRequest, max_wait: float = 0.0, late: Exception | None = None
     ) -> None:
-        """Starts a request, or lets it wait.
+        """Start a request, or let it wait.
 
         :arg float max_wait: seconds after which a waiting request fails with ``late``; 0
-            for no limit.
+            for no limit. Default: 0.
         """
         if self.max_clients is None or len(self.active) < self.max_clients:
             self.active.add(request)
@@ -305,32 +304,32 @@ class RequestQueue:
         self.waiting[request] = timer
 
     def remove(self, request: QueuedRequest) -> None:
-        """Removes a request that has ended, and starts the next one."""
+        """Remove a request that has ended, and start the next one."""
         self.active.discard(request)
         if self.waiting:
             self._leave(request)
             self._start_next()
         if self._on_empty is not None and not self.active and not self.waiting:
-            # Later, because the request is still ending. A closed loop does not call back.
+            # Later, because the request is still ending. A closed loop rejects callbacks.
             if not self._loop.is_closed():
                 self._loop.call_soon(self._on_empty)
             self._on_empty = None
 
     def close(self, on_empty: Callable[[], None]) -> None:
-        """Calls ``on_empty`` when all requests have ended, which can be now."""
+        """Call ``on_empty`` when all requests have ended, or now if there are none."""
         if self.active or self.waiting:
             self._on_empty = on_empty
         else:
             on_empty()
 
     def fail_all(self) -> None:
-        """Fails all requests."""
-        # In this order, or the end of an active request would start a waiting one.
+        """Fail all requests."""
+        # In this order, because the end of an active request starts a waiting one.
         for request in [*self.waiting, *self.active]:
             try:
                 request.fail(ClientClosed("client closed"))
             except RuntimeError:
-                # A closed loop does not call back.
+                # A closed loop rejects callbacks.
                 if not self._loop.is_closed():
                     raise
 
@@ -340,8 +339,8 @@ class RequestQueue:
             timer.cancel()
 
     def _start_next(self) -> None:
-        # A request that fails in `start` comes back here: the outer loop goes on, which
-        # keeps the stack flat.
+        # A request that fails in `start` calls this method. The outer call continues instead,
+        # which avoids recursion.
         if self._is_starting:
             return
         self._is_starting = True
@@ -361,5 +360,5 @@ _TORNADO = vars(httpclient)
 
 
 def asyncio_loop(io_loop: Any) -> asyncio.AbstractEventLoop:
-    """Returns the asyncio loop of an `IOLoop`, which Tornado's type stubs do not declare."""
+    """Return the asyncio loop of an `IOLoop`; Tornado does not declare its type."""
     return io_loop.asyncio_loop  # type: ignore[no-any-return]

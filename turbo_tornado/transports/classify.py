@@ -8,7 +8,8 @@ from typing import cast
 from tornado.httpclient import HTTPClientError
 
 from .. import failures
-from ..errors import FetchError, errors, printable
+from ..errors import FetchError, errors
+from ..messages import printable
 
 _CODES: dict[type, errors] = {
     failures.InvalidURL: errors.INVALID_URL,
@@ -52,7 +53,7 @@ def classify(
     connect_timeout: float = 0.0,
     request_timeout: float = 0.0,
 ) -> FetchError | None:
-    """Returns the `FetchError` of a failure, or ``None`` for any other exception.
+    """Return the `FetchError` of a failure, or ``None`` for any other exception.
 
     :arg error: the exception that a transport reported or that building a request raised.
     :arg str where: host and port, for the message.

@@ -1,4 +1,4 @@
-"""`ForeignTransport`: `Transport` for stock Tornado clients and any other `AsyncHTTPClient`."""
+"""`ForeignTransport`: the `Transport` on any `AsyncHTTPClient`."""
 
 from __future__ import annotations
 
@@ -75,13 +75,13 @@ _FAILURES: dict[type, type[Exception]] = {
 
 
 class ForeignTransport:
-    """Carries requests by an `AsyncHTTPClient` that has only Tornado's interface."""
+    """A transport on an `AsyncHTTPClient` that has only Tornado's interface."""
 
     def __init__(self, client: AsyncHTTPClient) -> None:
         self._client = client
 
     def send(self, request: Request, on_done: OnDone) -> Abort:
-        """Sends a request; see `Transport.send`."""
+        """Send a request; see `Transport.send`."""
         started = time.monotonic()
         http_request = self.http_request(request)
         if request.is_traced:
@@ -122,12 +122,12 @@ class ForeignTransport:
         return abort
 
     def http_request(self, request: Request) -> HTTPRequest:
-        """Returns the ``HTTPRequest`` for a request; see `foreign_request`."""
+        """Return the ``HTTPRequest`` for a request; see `foreign_request`."""
         return foreign_request(self._client, request)
 
 
 class HookedTransport(ForeignTransport):
-    """Carries requests by ``fetch`` of a built-in transport, for the tools that hook into it."""
+    """A transport that calls ``fetch`` of a built-in one, which a tool has replaced."""
 
     def http_request(self, request: Request) -> HTTPRequest:
         return CarriedRequest(request)
@@ -136,7 +136,7 @@ class HookedTransport(ForeignTransport):
 async def _delivered(
     fetched: asyncio.Future[Any], request: Request, handle_chunk: ChunkHandler
 ) -> HTTPResponse | Response:
-    """Hands the body to a ``streaming_callback`` if a tool has responded to the request."""
+    """Pass the body of a tool's response to the ``streaming_callback``."""
     response: HTTPResponse = await fetched
     outcome = _response(response, request)
     if isinstance(response, CarriedResponse) or not isinstance(outcome, Response):
@@ -160,7 +160,7 @@ def _response(response: HTTPResponse | Response, request: Request) -> Response |
     try:
         headers = HTTPHeaders(response.headers)
     except ValueError as error:
-        # A foreign client can accept characters that a header cannot have.
+        # A foreign client can accept characters that are invalid in a header.
         return MalformedResponse(str(error))
     headers.set_status_code(response.code)
     body, limit = response.body, request.max_body_size
@@ -171,7 +171,7 @@ def _response(response: HTTPResponse | Response, request: Request) -> Response |
 
 
 def check_request(kind: type[AsyncHTTPClient], request: Request) -> None:
-    """Checks that clients of a class, which has only Tornado's interface, support a request.
+    """Check that a class with only Tornado's interface supports a request.
 
     :raises ValueError: for a version other than HTTP/1.1, for a proxy, for a
         ``streaming_callback``, for an iterable as body, for a directory as
@@ -206,7 +206,7 @@ def check_request(kind: type[AsyncHTTPClient], request: Request) -> None:
 
 
 def foreign_request(client: AsyncHTTPClient, request: Request) -> HTTPRequest:
-    """Returns the ``HTTPRequest`` that makes ``client`` send ``request``.
+    """Return the ``HTTPRequest`` that makes ``client`` send ``request``.
 
     A file is read into memory.
 
@@ -244,7 +244,7 @@ def foreign_request(client: AsyncHTTPClient, request: Request) -> HTTPRequest:
 
 
 def _mark_as_traced(request: HTTPRequest) -> None:
-    """Keeps OpenTelemetry's instrumentor for Tornado from creating a span for a request.
+    """Prevent the Tornado instrumentor of OpenTelemetry from creating a span.
 
     It ignores requests with this attribute, which Tornado's simple client sets on the request
     that follows a redirect. The client itself uses it only to follow redirects.
@@ -254,7 +254,7 @@ def _mark_as_traced(request: HTTPRequest) -> None:
 
 
 def _is_stock_curl(kind: type[AsyncHTTPClient]) -> bool:
-    # The module is imported if there is such a class.
+    # An instance of the class exists only if its module is imported.
     module = sys.modules.get("tornado.curl_httpclient")
     return module is not None and issubclass(kind, module.CurlAsyncHTTPClient)
 
@@ -266,7 +266,7 @@ def _set_reuse(curl: Any, reuse: bool) -> None:
 
 
 def _failure(error: BaseException, request: Request, elapsed: float) -> BaseException:
-    """Returns the failure for an exception of a foreign client.
+    """Return the failure for an exception of a foreign client.
 
     A failure of a built-in transport, and an exception that is not a failure of the network,
     are returned unchanged.

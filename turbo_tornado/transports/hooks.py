@@ -1,7 +1,7 @@
-"""How tools hook into a transport: tracers, mocks, and recorders such as vcrpy.
+"""Support for tools that hook into a transport: tracers, mocks, and vcrpy.
 
-They replace ``fetch`` or ``fetch_impl``, of a transport or of the class of Tornado that the
-transport takes the place of.
+They replace ``fetch`` or ``fetch_impl`` of a transport, or of the Tornado class that the
+transport replaces.
 
 This module uses private names of Tornado's clients: ``_process_queue``, ``_requests`` and
 ``_set_timeout`` are those that Tornado's ``fetch_impl`` uses.
@@ -26,7 +26,7 @@ AnyMethod = TypeVar("AnyMethod", bound=Callable[..., Any])
 
 
 def with_signature_of(method: AnyMethod) -> Callable[[Callable[..., Any]], AnyMethod]:
-    """Gives a method that passes its arguments on the signature of ``method``."""
+    """Return a decorator that gives a method the signature of ``method``."""
     return cast(
         "Callable[[Callable[..., Any]], AnyMethod]",
         functools.wraps(method, assigned=(), updated=()),
@@ -34,7 +34,7 @@ def with_signature_of(method: AnyMethod) -> Callable[[Callable[..., Any]], AnyMe
 
 
 def is_replaced(function: Any, module: dict[str, Any]) -> bool:
-    """Returns whether ``function`` is not the one that a module defines.
+    """Return whether ``function`` is not the one that a module defines.
 
     A comparison with the function itself would be wrong if this package is imported while the
     function is replaced. `functools.wraps` copies the name of a function, but not its globals.
@@ -45,7 +45,7 @@ def is_replaced(function: Any, module: dict[str, Any]) -> bool:
 
 
 class StandIn:
-    """Takes the place of a transport in the ``fetch_impl`` of Tornado's class.
+    """A stand-in for a transport in the ``fetch_impl`` of Tornado's class.
 
     A tool that has replaced that method calls the original one, which is not the method of the
     transport. The original one queues the request here, and the stand-in starts it on the
@@ -81,11 +81,11 @@ class StandIn:
         self._start(request, callback)
 
     def _set_timeout(self, milliseconds: int) -> None:
-        """Does nothing: the transport has a separate timer."""
+        """Do nothing, because the transport has a separate timer."""
 
 
 class CarriedRequest(HTTPRequest):
-    """A `Request` as Tornado's ``HTTPRequest``, whose headers a tool can read and change."""
+    """A `Request` as an ``HTTPRequest``, whose headers a tool can read and change."""
 
     def __init__(self, request: Request) -> None:
         super().__init__(
@@ -105,7 +105,7 @@ class CarriedRequest(HTTPRequest):
         self._headers_before = self.headers.copy()
 
     def request_to_send(self) -> Request:
-        """Returns the request with its headers as they are now.
+        """Return the request with its headers as they are now.
 
         :raises ValueError: for an invalid header.
         """

@@ -11,7 +11,7 @@ from ..failures import (
     NoResponse,
 )
 
-#: CURLE_OPERATION_TIMEDOUT. Which timeout it was depends on the phase of the transfer.
+#: CURLE_OPERATION_TIMEDOUT. The phase of the transfer determines which timeout has expired.
 TIMED_OUT = 28
 
 # https://curl.se/libcurl/c/libcurl-errors.html. Any other code is a broken connection.
@@ -44,5 +44,5 @@ _FAILURES: dict[int, type[Exception]] = {
 
 
 def failure_of_code(code: int, message: str) -> Exception:
-    """Returns the failure for a CURLcode other than `TIMED_OUT`."""
+    """Return the failure for a CURLcode other than `TIMED_OUT`."""
     return _FAILURES.get(code, BrokenConnection)(message)

@@ -12,27 +12,27 @@ WaitClosed = Callable[[], Coroutine[Any, Any, None]]
 
 
 class BelongsToLoop(Protocol):
-    """Something that has to be closed before its loop."""
+    """An object that must be closed before its loop."""
 
     def fail_requests(self) -> None:
-        """Closes it at once: nothing finishes after the end of the loop."""
+        """Close the object at once, because nothing finishes after the end of the loop."""
 
     @property
     def wait_closed(self) -> WaitClosed | None:
-        """Waits until the requests that `fail_requests` has failed have been reported.
+        """Wait until the requests that `fail_requests` has failed have been reported.
 
         ``None`` if the loop need not run for that.
         """
 
 
-# Weak in both ways: neither keeps the other one alive.
+# Weak in both directions, so that both objects can be collected.
 _members: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, weakref.WeakSet[BelongsToLoop]] = (
     weakref.WeakKeyDictionary()
 )
 
 
 def close_with_loop(loop: asyncio.AbstractEventLoop, member: BelongsToLoop) -> None:
-    """Closes ``member`` together with ``loop``, unless it is dropped before."""
+    """Close ``member`` together with ``loop``, unless it is dropped before."""
     members = _members.get(loop)
     if members is None:
         members = _members[loop] = weakref.WeakSet()
@@ -41,8 +41,8 @@ def close_with_loop(loop: asyncio.AbstractEventLoop, member: BelongsToLoop) -> N
 
 
 def _wrap_close(loop: Any, members: weakref.WeakSet[BelongsToLoop]) -> None:
-    # Neither asyncio nor Tornado announces the end of a loop. Both ways of closing one end in
-    # this method of the asyncio loop.
+    # Neither asyncio nor Tornado has a callback for the end of a loop. Both ways to close a loop
+    # call this method of the asyncio loop.
     original = loop.close
 
     def close() -> None:
@@ -59,7 +59,7 @@ def _close(loop: asyncio.AbstractEventLoop, members: list[BelongsToLoop]) -> Non
     for member in members:
         member.fail_requests()
     waits = [member.wait_closed for member in members if member.wait_closed is not None]
-    # A loop can be closed within another one, which runs on.
+    # A loop can be closed by a callback of another loop.
     if waits and asyncio._get_running_loop() is None:
         loop.run_until_complete(_run_all(waits))
 
@@ -69,11 +69,11 @@ async def _run_all(waits: list[WaitClosed]) -> None:
         await wait_closed()
 
 
-def _forget_parent() -> None:
-    # A forked child can close a loop of its parent, but not the parent's connections.
+def _drop_inherited() -> None:
+    # A forked child can close a loop of its parent, but must not close its connections.
     for members in _members.values():
         members.clear()
 
 
 if hasattr(os, "register_at_fork"):  # Windows has no fork.
-    os.register_at_fork(after_in_child=_forget_parent)
+    os.register_at_fork(after_in_child=_drop_inherited)

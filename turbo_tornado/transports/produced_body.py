@@ -6,7 +6,7 @@ from tornado.httputil import HTTPOutputError
 
 
 class ProducedBody:
-    """Counts the bytes of a body of known length, or frames its chunks.
+    """The bytes to send for the chunks of a ``body_producer``.
 
     :arg length: the number of bytes; ``None`` if it is unknown.
     :arg bool is_framed: frame a body of unknown length as HTTP/1.1 chunks. Default: true.
@@ -18,12 +18,12 @@ class ProducedBody:
         self._is_open = True
 
     def frame(self, chunk: bytes) -> bytes:
-        """Returns the bytes to send for a chunk.
+        """Return the bytes to send for a chunk.
 
         :raises HTTPOutputError: for more than the known length, and after `end`.
         """
         if not self._is_open:
-            # The connection can carry another request by now.
+            # Another request may already use the connection.
             raise HTTPOutputError("body_producer wrote after its end")
         if self._remaining is not None:
             self._remaining -= len(chunk)
@@ -34,7 +34,7 @@ class ProducedBody:
         return chunk
 
     def end(self) -> bytes:
-        """Returns the bytes to send at the end.
+        """Return the bytes to send at the end.
 
         :raises HTTPOutputError: for less than the known length.
         """

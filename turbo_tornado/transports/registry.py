@@ -1,7 +1,7 @@
-"""`Registry`: which transport carries a fetch, and how long the transport lives.
+"""`Registry`: the choice of a transport, and the lifetime of transports.
 
-This module uses private names of Tornado: ``_closed``, which tells that an `AsyncHTTPClient`
-refuses requests, and ``_DEFAULTS``, the defaults that each `AsyncHTTPClient` has.
+This module uses private names of Tornado: ``_closed``, which is true for an `AsyncHTTPClient`
+that refuses requests, and ``_DEFAULTS``, the defaults of every `AsyncHTTPClient`.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from tornado.httpclient import AsyncHTTPClient, HTTPRequest
 from tornado.ioloop import IOLoop
 
 from ..failures import ConnectFailed
+from ..messages import quoted
 from ..request.request import Request
 from .base import Abort, CancellableFetch, OnDone, Transport, asyncio_loop
 from .foreign import SUPPORTED_DEFAULTS, ForeignTransport, HookedTransport, check_request
@@ -27,15 +28,15 @@ _NAMES = ("auto", "simple", "curl")
 
 
 def check_transport(choice: object) -> TransportChoice:
-    """Checks a user's choice of a transport.
+    """Check a user's choice of a transport.
 
-    :raises TypeError: for anything but a name, a class or an instance.
+    :raises TypeError: if it is not a name, a class or an instance.
     :raises ValueError: for an unknown name, or an instance with unsupported ``defaults``.
     :raises ImportError: for ``"curl"`` without pycurl.
     """
     if isinstance(choice, str):
         if choice not in _NAMES:
-            raise ValueError(f"transport must be 'auto', 'simple' or 'curl', not {choice!r}")
+            raise ValueError(f"transport must be 'auto', 'simple' or 'curl', not {quoted(choice)}")
         if choice == "curl":
             _curl()
         return choice  # type: ignore[return-value]
@@ -52,7 +53,7 @@ def check_transport(choice: object) -> TransportChoice:
 
 
 def check_defaults(client: AsyncHTTPClient) -> None:
-    """Checks the ``defaults`` of a client. A fetch sets almost everything itself.
+    """Check the ``defaults`` of a client. A fetch sets almost everything itself.
 
     :raises ValueError: for a default that a fetch would ignore, or that would send credentials
         to the target of a redirect.
@@ -99,7 +100,7 @@ def _curl_for_http2() -> Literal["curl"]:
 
 
 def check_supported(choice: TransportChoice, request: Request) -> None:
-    """Checks that a transport supports a request, without creating the transport.
+    """Check that a transport supports a request, without creating the transport.
 
     :arg choice: a result of `check_transport`.
     :raises ValueError: for an unsupported request.
@@ -123,7 +124,7 @@ def check_supported(choice: TransportChoice, request: Request) -> None:
 
 
 class _StubbedTransport:
-    """A stub that refuses what the transport refuses that it replaces."""
+    """A stub that refuses the same requests as the transport that it replaces."""
 
     def __init__(self, stub: Transport, choice: TransportChoice) -> None:
         self._stub = stub
@@ -162,7 +163,7 @@ def _with_hooks(transport: Transport) -> Transport:
 
 
 class Registry:
-    """The transports: one for each IOLoop and class, created when the first fetch needs it.
+    """The transports: one for each IOLoop and class, created by the first fetch.
 
     A transport is closed together with its loop. A forked child does not use the transports
     of its parent.
@@ -171,9 +172,9 @@ class Registry:
     def __init__(self) -> None:
         self.default: TransportChoice = "auto"
         self._clients: dict[IOLoop, dict[type[AsyncHTTPClient], AsyncHTTPClient]] = {}
-        # By name or class, as the fetches ask for them.
+        # By the name or the class in the call of a fetch.
         self._transports: dict[IOLoop, dict[str | type[AsyncHTTPClient], Transport]] = {}
-        # `close_with_loop` has weak references only.
+        # Keeps the members alive, because `close_with_loop` has weak references only.
         self._members: dict[IOLoop, _Member] = {}
         # The last stub carries every fetch, also where a client names its transport: a test
         # with a stub never reaches the network.
@@ -182,7 +183,7 @@ class Registry:
     def transport_for(
         self, io_loop: IOLoop, choice: TransportChoice | None, http_version: str
     ) -> Transport:
-        """Returns the transport of a fetch, creating it if necessary.
+        """Return the transport of a fetch, creating it if necessary.
 
         :arg choice: a result of `check_transport`, or ``None`` for the default.
         :arg http_version: the version that the fetch asks for.
@@ -227,7 +228,7 @@ class Registry:
             try:
                 client = _create_in(io_loop, kind)
             except OSError as error:
-                # Most likely there are too many open files.
+                # The usual cause is too many open files.
                 raise ConnectFailed(f"Could not create {kind.__name__}: {error}") from error
             try:
                 check_defaults(client)
@@ -238,15 +239,15 @@ class Registry:
         return client
 
     def clients_of(self, io_loop: IOLoop) -> list[AsyncHTTPClient]:
-        """Returns the clients that were created for a loop."""
+        """Return the clients that were created for a loop."""
         return [*self._clients.get(io_loop, {}).values()]
 
     def add_stub(self, kind: type[AsyncHTTPClient]) -> None:
-        """Makes ``kind`` carry every fetch, also one with another transport."""
+        """Make ``kind`` carry every fetch, also one with another transport."""
         self._stubs.append(kind)
 
     def remove_stub(self, kind: type[AsyncHTTPClient]) -> None:
-        """Undoes `add_stub` and closes the transports of this class."""
+        """Undo `add_stub` and close the transports of this class."""
         self._stubs.remove(kind)
         for io_loop, clients in list(self._clients.items()):
             client = clients.pop(kind, None)
@@ -256,14 +257,14 @@ class Registry:
                 io_loop.add_callback(_end, client)
 
     def close(self, io_loop: IOLoop) -> None:
-        """Closes the transports of a loop."""
+        """Close the transports of a loop."""
         self._members.pop(io_loop, None)
         self._transports.pop(io_loop, None)
         for client in self._clients.pop(io_loop, {}).values():
             _end(client)
 
-    def forget_parent(self) -> None:
-        """Drops the transports that a forked child has inherited."""
+    def drop_inherited(self) -> None:
+        """Drop the transports that a forked child has inherited."""
         if self._clients:
             # Finalizing them would close TLS sessions that the parent still uses. One
             # reference too many prevents that, even at the exit of the child.
@@ -296,4 +297,4 @@ def _create_in(io_loop: IOLoop, kind: type[AsyncHTTPClient]) -> AsyncHTTPClient:
 registry = Registry()
 
 if hasattr(os, "register_at_fork"):  # Windows has no fork.
-    os.register_at_fork(after_in_child=registry.forget_parent)
+    os.register_at_fork(after_in_child=registry.drop_inherited)

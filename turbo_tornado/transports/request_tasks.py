@@ -11,7 +11,7 @@ from tornado.simple_httpclient import HTTPStreamClosedError
 
 
 def without_cancellation(error: BaseException) -> BaseException:
-    """Returns a failure for an exception of a task, for a future that nobody has cancelled."""
+    """Return a failure instead of the cancellation of a task."""
     if isinstance(error, asyncio.CancelledError):
         return HTTPStreamClosedError("a task of the request was cancelled")
     return error
@@ -40,7 +40,7 @@ class RequestTasks:
         self._tasks: set[asyncio.Task[Any]] = set()
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Runs ``work`` as a task."""
+        """Run ``work`` as a task."""
         # Not `create_task`: an eager task factory would start it within this call.
         task: asyncio.Task[None] = self._variables.run(self._create, work)
         self._tasks.add(task)
@@ -49,7 +49,7 @@ class RequestTasks:
         return task
 
     def cancel(self) -> None:
-        """Cancels the tasks; their exceptions are not reported any more."""
+        """Cancel the tasks; their exceptions are not reported any more."""
         tasks, self._tasks = self._tasks, set()
         if not self._loop.is_closed():
             for task in tasks:
@@ -62,7 +62,7 @@ class RequestTasks:
         self._all_tasks.discard(task)
         error = asyncio.CancelledError() if task.cancelled() else task.exception()
         if task not in self._tasks:
-            # Cancelled here. The request can have been repeated since.
+            # `cancel` has cancelled it. The request may have been retried since.
             return
         self._tasks.discard(task)
         if error is not None:

@@ -1,6 +1,7 @@
-"""The names of Turbo.lua and what replaces them. The guide's tables are generated from here.
+"""The names of Turbo.lua and what replaces them.
 
-To write the tables: ``python -m tests.support.name_tables``.
+The tables of the guide are generated from here. To write them, run
+``python -m tests.support.name_tables``.
 """
 
 from . import client, loop, server, sockets, system, tools, web

@@ -18,6 +18,11 @@ class Entry(NamedTuple):
     row: Row
     replacement: str
 
+    @property
+    def written(self) -> str:
+        """The replacement and the warnings of the row."""
+        return "; ".join([self.replacement, *self.row.warnings])
+
 
 def full_name(section: Section, name: str) -> str:
     """Return ``turbo.async.HTTPClient:fetch`` for ``HTTPClient:fetch(url, kwargs)``."""

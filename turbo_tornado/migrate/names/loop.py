@@ -1,4 +1,4 @@
-"""The names of ``turbo.ioloop``, ``turbo.coctx``, and Lua's own that Turbo code uses."""
+"""The names of ``turbo.ioloop`` and ``turbo.coctx``, and related names of Lua."""
 
 from .row import Row, Section
 
@@ -30,8 +30,9 @@ LOOP = Section(
         Row(
             "IOLoop:set_interval(msec, func, arg)",
             "PeriodicCallback(func, msec).start()",
-            "Milliseconds in both. Keep the object to stop it. There is no argument: write "
-            "`lambda: func(arg)`.",
+            "Milliseconds in both. Call it within `main`. `func` can be `async def`; it is not "
+            "started again before it ends. Keep the object to stop it. There is no argument: "
+            "write `lambda: func(arg)`.",
         ),
         Row("IOLoop:clear_interval(ref)", "PeriodicCallback.stop", "`ref.stop()`"),
         Row(
@@ -60,7 +61,7 @@ LOOP = Section(
             "IOLoop:close()",
             "io_loop.stop()",
             "**Not `close`**, which frees a loop that has stopped. Under `asyncio.run`, let `main` "
-            "return instead.",
+            "return instead, see [the frame](steps.md#create-the-frame).",
         ),
         Row("IOLoop:wait(timeout)", "io_loop.run_sync(main, timeout=2)", "Seconds in both."),
         Row(

@@ -17,7 +17,7 @@ class Row(NamedTuple):
     turbo: str
     #: Python expressions, with the imports of the guide. Empty: there is no counterpart.
     python: str = ""
-    #: The difference, in Markdown.
+    #: The difference, in Markdown. The checker prints the bold sentences.
     note: str = ""
 
     @property
@@ -39,7 +39,12 @@ class Row(NamedTuple):
                 return replacements[position]
             return ", ".join(replacements)
         first_sentence = self.note.partition(". ")[0].rstrip(".")
-        return re.sub(r"[`*]", "", first_sentence) or "no counterpart"
+        return _plain(first_sentence) or "no counterpart"
+
+    @property
+    def warnings(self) -> list[str]:
+        """The bold sentences of the note, as plain text."""
+        return [_plain(text).rstrip(".") for text in re.findall(r"\*\*(.+?)\*\*", self.note)]
 
 
 class Section(NamedTuple):
@@ -58,6 +63,11 @@ class Section(NamedTuple):
     def anchor(self) -> str:
         """The page and the heading, as a link writes them."""
         return f"{self.page}#{self.title.lower().replace(' ', '-')}"
+
+
+def _plain(markdown: str) -> str:
+    """Return the text without links, code and emphasis."""
+    return re.sub(r"[`*]", "", re.sub(r"\[(.+?)\]\(.+?\)", r"\1", markdown))
 
 
 def _split(cell: str) -> list[str]:

@@ -13,7 +13,8 @@ ESCAPE = Section(
             "turbo.escape.json_encode(t)",
             "json_encode(value)",
             "Turbo encodes an empty table as `[]`. Python distinguishes `{}` and `[]`. `</` "
-            r"becomes `<\/`, which is the same string.",
+            r"becomes `<\/`, which is the same string. Has spaces after `,` and `:`, and escapes "
+            "characters that are not ASCII: do not compare or sign the text.",
         ),
         Row(
             "turbo.escape.json_decode(s)",

@@ -21,7 +21,8 @@ APPLICATION = Section(
         Row(
             "Application:listen(port, address, kwargs)",
             "Application.listen",
-            "Call it within `main`.",
+            "Call it within `main`. `kwargs` become keywords, see "
+            "[HTTPServer](#the-http-server): `listen(port, max_body_size=2**20)`.",
         ),
         Row(
             "Application:add_handler(pattern, handler, arg)",
@@ -40,7 +41,12 @@ APPLICATION = Section(
             "[A single file](pitfalls.md#a-file-as-a-route) needs more.",
         ),
         Row("turbo.web.STATIC_CACHE", "", "Tornado caches only the hash of a file."),
-        Row("RedirectHandler", "RedirectHandler", '`{"url": url}` as the third element.'),
+        Row(
+            "RedirectHandler",
+            "RedirectHandler",
+            '`{"url": url}` as the third element. Tornado adds the query of the request to the '
+            "URL; Turbo does not.",
+        ),
         Row(
             "ErrorHandler(application, request, code, message)",
             "tornado.web.ErrorHandler; Application([], default_handler_class=ErrorHandler, "
@@ -50,8 +56,8 @@ APPLICATION = Section(
         Row(
             "HTTPError(code, message)",
             "HTTPError(404, message)",
-            "`error(...)` becomes `raise`. **The message goes to the log, not to the client.** To "
-            "send it: `self.set_status(404)` and `self.finish(message)`.",
+            "`error(...)` becomes `raise`. The message goes to the log, not to the client: see "
+            "[error pages](pitfalls.md#error-pages).",
         ),
     ),
 )
@@ -65,7 +71,8 @@ HANDLER = Section(
         Row(
             "RequestHandler:on_create(kwargs); RequestHandler.options",
             "self.initialize",
-            "The dict of the route arrives as keywords. Store what you need: `self.token = token`.",
+            "The dict of the route arrives as keywords. Store what you need: `self.token = token`. "
+            "A keyword that not every route has needs a default.",
         ),
         Row(
             "RequestHandler:prepare(); RequestHandler:on_finish(); "
@@ -76,19 +83,22 @@ HANDLER = Section(
             "RequestHandler:get(...); RequestHandler:post(...); RequestHandler:head(...); "
             "RequestHandler:put(...); RequestHandler:delete(...); RequestHandler:options(...)",
             "self.get; self.post; self.head; self.put; self.delete; self.options",
-            "`async def` if they await. A table of functions (`pre`, `main`, `post`) becomes one "
+            "`async def` if they await. Groups of the pattern arrive decoded: remove "
+            "`turbo.escape.unescape`. A table of functions (`pre`, `main`, `post`) becomes one "
             "method that calls them in this order.",
         ),
         Row(
             "RequestHandler:get_argument(name, default, strip)",
             "self.get_argument(name, default)",
-            "**Strips unless `strip=False`.** Turbo does not. A default of `None` counts; `nil` "
-            "does not. A missing argument is a 400 in both.",
+            "**Strips unless `strip=False`.** Turbo does not. **The last value, and the body "
+            "before the query.** In Turbo, the first value, and the query before the body. A "
+            "default of `None` counts; `nil` does not. A missing argument is a 400 in both.",
         ),
         Row(
             "RequestHandler:get_arguments(name, strip)",
             "self.get_arguments(name)",
-            "Always a list. Turbo returns a string for one value and `nil` for none.",
+            "**Strips unless `strip=False`.** Always a list. Turbo returns a string for one value "
+            "and `nil` for none.",
         ),
         Row(
             "RequestHandler:get_json(force)",
@@ -98,23 +108,27 @@ HANDLER = Section(
         Row(
             "RequestHandler:get_cookie(name, default)",
             "self.get_cookie(name, default)",
+            "Percent-encoded, as the browser sent it. Turbo decodes it: `url_unescape(value, "
+            "plus=False)`.",
         ),
         Row(
             "RequestHandler:set_cookie(name, value, domain, expire_hours)",
             "self.set_cookie(name, value, expires_days=1 / 24)",
-            "Default: until the browser closes; in Turbo one hour. Turbo's `domain` sets the "
-            "**path**: `path=domain`.",
+            "**Text without spaces.** Turbo percent-encodes the value: "
+            '`urllib.parse.quote(text, safe="")`. A number needs `str()`. Default: until the '
+            "browser closes; in Turbo one hour. Turbo's `domain` sets the path: `path=domain`.",
         ),
         Row(
             "RequestHandler:get_secure_cookie(name, default, max_age)",
             "self.get_signed_cookie(name, max_age_days=1)",
-            "Bytes. Days, not seconds. No default: use `or`. Cookies that Turbo signed need "
-            "[a function](routes.md#signed-cookies).",
+            "**Bytes: `.decode()`.** Compared with text, they are never equal. **Days, not "
+            "seconds.** Default: 31 days; in Turbo unlimited. No default value: use `or`. Cookies "
+            "that Turbo signed need [a function](routes.md#signed-cookies).",
         ),
         Row(
             "RequestHandler:set_secure_cookie(name, value, domain, expire_hours)",
             "self.set_signed_cookie(name, value, expires_days=1)",
-            "Turbo cannot read it.",
+            "Turbo cannot read it. Default: 30 days; in Turbo one hour.",
         ),
         Row("RequestHandler:clear_cookie(name)", "self.clear_cookie(name)"),
         Row(
@@ -161,7 +175,8 @@ HANDLER = Section(
         Row(
             "RequestHandler:send_error(code, message)",
             "self.send_error(404)",
-            "Does not raise: `return` after it.",
+            "**Does not raise: `return` after it.** To send a message, see "
+            "[error pages](pitfalls.md#error-pages).",
         ),
         Row(
             "RequestHandler:settings(); RequestHandler.application",
@@ -178,14 +193,14 @@ MUSTACHE = Section(
         Row(
             "turbo.web.Mustache.compile(template)",
             "tornado.template.Template(text)",
-            "Tornado's templates have another syntax: `{{ name }}` escapes HTML like Mustache, "
-            "and `{% raw name %}` does not. To keep the Mustache files, use a package "
+            "[Another syntax](#mustache-and-tornado). To keep the Mustache files, use a package "
             "for Mustache, such as `chevron`.",
         ),
         Row(
             "turbo.web.Mustache.render(template, obj, partials, allow_blank)",
             "self.render_string(name, key=value); self.render(name, key=value)",
-            "A missing name raises NameError.",
+            "A missing name raises NameError. `self:write(...)` of the result is `self.render`, "
+            "which also ends the request.",
         ),
         Row(
             "turbo.web.Mustache.TemplateHelper(base_path); "
@@ -197,6 +212,8 @@ MUSTACHE = Section(
         Row(
             "turbo.web.Mustache.TemplateHelper:render(template, table, partials, allow_blank)",
             "self.render(name, key=value)",
+            "Replaces `self:write(helper:render(...))` and ends the request. "
+            "`self.render_string` returns the text.",
         ),
     ),
 )

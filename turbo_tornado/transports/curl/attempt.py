@@ -1,4 +1,4 @@
-"""`RequestAttempt`: one try to carry out a `Request`, and its response."""
+"""`RequestAttempt`: one attempt to carry out a `Request`, and its response."""
 
 from __future__ import annotations
 
@@ -41,10 +41,10 @@ class Phase(enum.Enum):
 
 
 class RequestAttempt(Attempt):
-    """One try to carry out a request, on one connection.
+    """One attempt to carry out a request, on one connection.
 
-    The methods ``on_...`` are called within libcurl. They keep an exception in ``failure``,
-    because pycurl would only print it, and make libcurl stop.
+    The methods ``on_...`` are callbacks of libcurl. They store an exception in ``failure`` and
+    make libcurl stop, because pycurl would only print the exception.
     """
 
     #: Whether the proxy has opened a tunnel.
@@ -72,7 +72,7 @@ class RequestAttempt(Attempt):
         self._size = 0
 
     def clear(self) -> None:
-        """Drops the response, because the handle refers to the attempt until the next one."""
+        """Drop the response, because the handle refers to its last attempt."""
         if self.delivery is not None:
             self.delivery.close()
         self.head = self.body = self.failure = self.delivery = self.create_delivery = None
@@ -87,7 +87,7 @@ class RequestAttempt(Attempt):
 
     @property
     def is_discarding(self) -> bool:
-        """Whether the head is all that is needed of the response."""
+        """Whether the body of the response is discarded."""
         return self.head is not None and self.body is None
 
     @property
@@ -108,7 +108,7 @@ class RequestAttempt(Attempt):
     def on_header(self, line: bytes) -> int | None:
         lines = self.lines
         self._size += len(line)
-        # Called for each line: the first case is that of most lines.
+        # Called for each line. The first case applies to most lines.
         if lines and len(line) > 2 and self._size <= MAX_HEAD_SIZE and self.head is None:
             lines.append(line)
             return None
@@ -138,7 +138,7 @@ class RequestAttempt(Attempt):
         request = self._request
         head = parse_head(b"".join(self.lines))
         if head.version[5] != "1" and not self.may_share:
-            raise MalformedResponse(f"{head.version} on a connection of HTTP/1")
+            raise MalformedResponse(f"{head.version} on an HTTP/1 connection")
         self.lines.clear()
         if head.code < 200:
             self.interim_count += 1

@@ -1,4 +1,4 @@
-"""`failure`: the failure that libcurl's result stands for."""
+"""`failure`: the failure for a result code of libcurl."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _SYSTEM_ERROR, _UNEXPECTED_EOF = 0, 294
 
 
 def failure(attempt: RequestAttempt, code: int, message: str) -> Exception:
-    """Returns the failure for a CURLcode other than ``E_OPERATION_TIMEDOUT``.
+    """Return the failure for a CURLcode other than ``E_OPERATION_TIMEDOUT``.
 
     :arg attempt: the attempt that has failed.
     """
@@ -61,7 +61,7 @@ def failure(attempt: RequestAttempt, code: int, message: str) -> Exception:
 
 
 def truncated_head(attempt: RequestAttempt) -> Exception:
-    """Returns the failure for a connection that was closed before the end of the head."""
+    """Return the failure for a connection that was closed before the end of the head."""
     bad_line = _bad_line(attempt)
     if bad_line is not None:
         return bad_line
@@ -88,7 +88,7 @@ def _bad_line(attempt: RequestAttempt) -> Exception | None:
 
 
 def _is_tls_error(message: str) -> bool:
-    """Returns whether OpenSSL rejects what it received, or has received an alert.
+    """Return whether OpenSSL rejects what it received, or has received an alert.
 
     libcurl has no code for that. The end of TCP without a close_notify is a broken
     connection.
@@ -103,6 +103,6 @@ def _reduce(error: CurlError) -> tuple[Any, ...]:
     return CurlError, (error.errno, error.message), error.__dict__
 
 
-# Tornado's exception passes other arguments to `Exception` than its constructor takes, and could
-# be neither copied nor unpickled.
+# Tornado's exception passes arguments to `Exception` that its constructor does not accept.
+# Without this, it cannot be copied or unpickled.
 copyreg.pickle(CurlError, _reduce)

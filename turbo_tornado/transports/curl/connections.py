@@ -3,7 +3,7 @@
 libcurl chooses the connection of a transfer. Before the request is sent, the transfer claims
 the connection here, and the claim can be refused:
 
-1. libcurl opens a socket for a transfer: `Attempt.on_socket` notes its descriptor.
+1. libcurl opens a socket for a transfer: `Attempt.on_socket` records its descriptor.
 2. libcurl is about to send the request: `Connections.claim` decides.
 3. The peer closes the connection meanwhile: `Connections.on_end`.
 4. The first line of the response has arrived: `Connections.is_early` finds a response that
@@ -11,9 +11,9 @@ the connection here, and the claim can be refused:
 5. The transfer ends: `Connections.release`.
 
 A reused connection must be open, with nothing unread in the kernel, and its last response
-must allow another request. Anything that the peer has sent without a request would be taken
-for the response to the next one. That data can also be in the buffer of OpenSSL, which is
-not visible. It is found when libcurl reports a response without having read from the kernel.
+must allow another request. libcurl would read unsolicited data as the response to the next
+request. Such data can also be in the buffer of OpenSSL, which cannot be inspected. It is
+detected when libcurl reports a response without having read from the kernel.
 """
 
 from __future__ import annotations
@@ -53,9 +53,9 @@ class Ending(NamedTuple):
 
 
 class Attempt:
-    """One try to carry out a request.
+    """One attempt to carry out a request.
 
-    :arg bool is_tls: the connection can be one of TLS.
+    :arg bool is_tls: the connection can be a TLS connection.
     :arg bool may_share: other transfers can use the connection at the same time (HTTP/2).
     """
 
@@ -74,7 +74,7 @@ class Attempt:
         self.new_sockets: list[int] = []
 
     def allows_reuse(self) -> bool:
-        """Returns whether the response is complete and allows another request."""
+        """Return whether the response is complete and allows another request."""
         raise NotImplementedError
 
 
@@ -117,13 +117,13 @@ class Connections:
     """The connections of one `pycurl.CurlMulti`."""
 
     def __init__(self) -> None:
-        #: How many connections are idle, at most. libcurl closes them without notice.
+        #: Upper limit of the number of idle connections. libcurl closes them without notice.
         self.idle_count = 0
         self._by_fd: dict[int, Connection] = {}
         self._by_address: dict[Address, Connection] = {}
 
     def on_socket(self, fd: int) -> None:
-        """Notes that libcurl has opened a socket."""
+        """Record that libcurl has opened a socket."""
         connection = self._by_fd.pop(fd, None)
         if connection is not None:
             self._set_idle(connection, False)
@@ -131,7 +131,7 @@ class Connections:
                 del self._by_address[connection.address]
 
     def claim(self, address: Address, attempt: Attempt, is_http2: bool = False) -> Claim:
-        """Decides whether a request may be sent on the connection with this address.
+        """Decide whether a request may be sent on the connection with this address.
 
         :arg is_http2: the request asks for HTTP/2.
         """
@@ -179,15 +179,15 @@ class Connections:
 
     def _judge(self, connection: Connection, attempt: Attempt, is_http2: bool) -> Claim:
         if is_http2 and not connection.is_for_http2:
-            # The peer may speak HTTP/2 if it is asked to.
+            # The peer may support HTTP/2, which was not offered.
             return Claim.REFUSED
         if connection.proxy != attempt.proxy:
-            # libcurl does not compare credentials that it is given as headers.
+            # libcurl does not compare credentials that are set as headers.
             return Claim.REFUSED
         user = connection.user
         if user is not None and not user.allows_reuse():
             # libcurl gives a connection to two transfers at once only if it is HTTP/2.
-            # Otherwise it takes the incomplete response of the other one for a complete one.
+            # Otherwise, it treats the incomplete response of the other one as complete.
             if attempt.may_share and user.may_share:
                 return Claim.REUSED
             connection.is_refused = True
@@ -208,9 +208,9 @@ class Connections:
         return Claim.REUSED if state.is_open else Claim.CLOSED
 
     def is_early(self, attempt: Attempt) -> bool:
-        """Returns whether a response was there before the request was sent.
+        """Return whether a response was there before the request was sent.
 
-        To be called when the first line of a response has arrived.
+        Call it when the first line of a response has arrived.
         """
         connection = attempt.connection
         if (
@@ -230,14 +230,14 @@ class Connections:
         return True
 
     def on_end(self, fd: int, is_reset: bool) -> None:
-        """Notes that the peer has closed a connection, before libcurl learns about it."""
+        """Record that the peer has closed a connection, before libcurl processes it."""
         connection = self._by_fd.get(fd)
         if connection is None:
             return
         state = read_state(fd)
         if state is not None and (state.identity != connection.identity or state.is_open):
             return
-        # An idle HTTP/2 connection is not looked at again.
+        # `claim` does not check an idle HTTP/2 connection.
         connection.is_refused |= connection.is_shared
         if connection.user is not None:
             has_data = state is not None and (
@@ -248,7 +248,7 @@ class Connections:
             connection.user.ending = Ending(is_reset, has_data)
 
     def release(self, attempt: Attempt, is_shared: bool = False) -> None:
-        """Notes that an attempt has ended.
+        """Record that an attempt has ended.
 
         :arg bool is_shared: the connection is an HTTP/2 connection.
         """

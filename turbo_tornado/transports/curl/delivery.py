@@ -11,7 +11,7 @@ import pycurl
 
 from ...request.callbacks import ChunkHandler
 
-# Bytes that wait for the callback at most, before libcurl stops to receive.
+# Bytes that may wait for the callback before libcurl stops receiving.
 _MAX_WAITING = 131072
 
 #: Runs a coroutine as a task of a request.
@@ -19,15 +19,15 @@ Spawn = Callable[[Any], "asyncio.Task[None]"]
 
 
 class Delivery:
-    """Calls a ``streaming_callback`` with what libcurl has received.
+    """The delivery of the received body to a ``streaming_callback``.
 
-    It does so in a task: libcurl cannot be used within its own callbacks, and an asynchronous
-    callback makes the peer wait.
+    It calls the callback in a task. libcurl cannot be used within the callbacks of libcurl, and
+    an asynchronous callback makes the peer wait.
 
     :arg handle_chunk: the callback.
     :arg decode: returns the decoded pieces of the bytes that have arrived.
     :arg spawn: runs a coroutine as a task of the request, whose exception ends the request.
-    :arg resume: lets libcurl go on to receive.
+    :arg resume: makes libcurl continue receiving.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class Delivery:
         self._on_idle: Callable[[], None] | None = None
 
     def write(self, chunk: bytes) -> int | None:
-        """Receives bytes of the body: the write function of libcurl."""
+        """Receive bytes of the body: the write function of libcurl."""
         if self._size >= _MAX_WAITING:
             # libcurl passes the same bytes again later.
             self._is_paused = True
@@ -62,14 +62,14 @@ class Delivery:
         return None
 
     def when_idle(self, callback: Callable[[], None]) -> None:
-        """Calls ``callback`` when everything that was received has been handled."""
+        """Call ``callback`` when everything that was received has been handled."""
         if self._is_running:
             self._on_idle = callback
         else:
             callback()
 
     def close(self) -> None:
-        """Ends the calls, also if the callback ignores that its task is cancelled."""
+        """End the calls, also if the callback ignores that its task is cancelled."""
         self._is_closed = True
         self._received.clear()
 

@@ -16,15 +16,15 @@ from .sockets import EpollSockets, LoopSockets, Sockets
 #: Called with libcurl's result code and message, 0 and "" for success.
 TransferDone = Callable[[int, str], None]
 
-# From this number of transfers on, a transfer that cannot find an idle connection is told not
-# to search for one.
+# With at least this number of transfers, a transfer does not search for an idle connection if
+# there cannot be one.
 _MANY_TRANSFERS = 256
 # libcurl's limit of connections is changed in steps, because each change costs a search.
 _LIMIT_STEP = 32
 
 
 class CurlEngine:
-    """Runs each transfer from `add` until its callback is called.
+    """The event loop of libcurl: runs each transfer until its callback is called.
 
     :arg int max_idle: limit of idle connections.
 
@@ -58,7 +58,7 @@ class CurlEngine:
         self._timer_at = 0.0
 
     def may_reuse(self) -> bool:
-        """Returns whether there can be an idle connection for one more transfer.
+        """Return whether there can be an idle connection for one more transfer.
 
         libcurl searches all connections for an idle one. If many transfers start at once,
         that search is most of their cost.
@@ -69,16 +69,16 @@ class CurlEngine:
         return self._added <= min(self.connections.idle_count, self._max_idle + _LIMIT_STEP)
 
     def add(self, curl: pycurl.Curl, done: TransferDone) -> None:
-        """Starts a transfer in the next iteration of the loop."""
+        """Start a transfer in the next iteration of the loop."""
         self._transfers[curl] = done
         self.multi.add_handle(curl)
 
     def adopt(self, curl: pycurl.Curl, done: TransferDone) -> None:
-        """Takes over a transfer that Tornado has added to the multi."""
+        """Take over a transfer that Tornado has added to the multi."""
         self._transfers[curl] = done
 
     def remove(self, curl: pycurl.Curl) -> bool:
-        """Aborts a transfer: its connection is closed and its callback is not called.
+        """Abort a transfer: its connection is closed and its callback is not called.
 
         :returns: whether there was such a transfer.
         """
@@ -88,7 +88,7 @@ class CurlEngine:
         return True
 
     def resume(self, curl: pycurl.Curl) -> None:
-        """Lets a paused transfer go on."""
+        """Resume a paused transfer."""
         if curl not in self._transfers:
             return
         if self.is_acting:
@@ -106,7 +106,7 @@ class CurlEngine:
         self.on_timer(0)
 
     def on_timer(self, milliseconds: int) -> None:
-        """Sets the time at which libcurl wants to run: its timer callback."""
+        """Set the time at which libcurl must run: the timer callback of libcurl."""
         # Often called while libcurl is running.
         if self.is_closed:
             return
@@ -122,7 +122,7 @@ class CurlEngine:
                 self._set_timer(self._deadline)
 
     def close(self) -> None:
-        """Stops the engine. There are no transfers any more."""
+        """Stop the engine. All transfers must have ended."""
         self.is_closed = True
         for handle in (self._wakeup, self._timer):
             if handle is not None:
@@ -147,8 +147,8 @@ class CurlEngine:
         self._deadline = None
         self._run()
         if self._deadline is None and not self.is_closed:
-            # libcurl's clock can be behind the loop's. Then nothing has expired, and libcurl
-            # does not report the same time again.
+            # libcurl's clock can be behind the clock of the loop. Then nothing has expired,
+            # and libcurl does not report the same time a second time.
             self.on_timer(self.multi.timeout())
 
     def _on_wakeup(self) -> None:
@@ -157,7 +157,7 @@ class CurlEngine:
 
     def _run(self) -> None:
         self._added = 0
-        # Responses that have arrived make connections idle for the transfers that start.
+        # First, because arrived responses make connections idle for the transfers that start.
         self.sockets.poll()
         self._act(pycurl.SOCKET_TIMEOUT, 0)
         self._settle()
@@ -167,7 +167,7 @@ class CurlEngine:
         try:
             self._running = self.multi.socket_action(fd, events)[1]
         except pycurl.error:
-            # An error ends the transfers that it concerns.
+            # libcurl also reports the error to the affected transfers.
             self._running = -1
         finally:
             self.is_acting = False
@@ -177,7 +177,7 @@ class CurlEngine:
             self.multi.setopt(pycurl.M_MAXCONNECTS, self._max_idle + self._limit_base)
 
     def _settle(self) -> None:
-        """Calls the callbacks of the transfers that have ended."""
+        """Call the callbacks of the transfers that have ended."""
         if self._running >= len(self._transfers):
             return
         queued = -1

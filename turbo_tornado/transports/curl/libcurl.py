@@ -1,4 +1,4 @@
-"""The abilities of the installed libcurl.
+"""The features of the installed libcurl.
 
 The wheels of pycurl 7.45.7, the oldest supported version, contain libcurl 8.16.0.
 """

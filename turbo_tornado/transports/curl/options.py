@@ -19,8 +19,8 @@ from .upload import Upload
 
 # libcurl takes milliseconds as a C long, which has 32 bits on Windows.
 _LONGEST = 2**31 - 1
-# Several times libcurl's own 16 KB saves a fifth of the cost of a large body. All transfers
-# share one such buffer.
+# libcurl's default is 16 KB. A larger buffer saves a fifth of the cost of a large body. All
+# transfers share one buffer.
 BUFFER_SIZE = 131072
 
 _HTTP_VERSIONS = {
@@ -31,7 +31,7 @@ _HTTP_VERSIONS = {
 # The first one since libcurl 8.20. The other one is on a connection that was not reused.
 _REFUSED = re.compile(rb"^HTTP/2 stream \d+ refused by server|^REFUSED_STREAM")
 _HASHED_NAME = re.compile(r"[0-9a-f]{8}\.[0-9]+")
-# A line with a name alone keeps libcurl from adding the header.
+# An entry without a value prevents libcurl from adding the header.
 _NOT_ADDED = [b"Accept:", b"User-Agent:"]
 _NOT_ADDED_TO_BODY = [
     *_NOT_ADDED,
@@ -65,7 +65,7 @@ class RequestHandle:
         self._is_fresh: bool | None = None
 
     def set_up(self, request: Request) -> None:
-        """Sets the options for a request, except those that differ between attempts.
+        """Set the options for a request, except those that differ between attempts.
 
         :raises ValueError, pycurl.error: for values that libcurl does not accept.
         """
@@ -99,7 +99,7 @@ class RequestHandle:
             set_option(pycurl.REQUEST_TARGET, request.target)
             self._target = request.target
         if request.header_block != self._header_block:
-            # libcurl decides on the framing if the version of HTTP depends on the server.
+            # libcurl decides on the framing if the server chooses the version of HTTP.
             is_framed = request.content_length is not None or request.version != "HTTP/2"
             set_option(
                 pycurl.HTTPHEADER,
@@ -111,11 +111,11 @@ class RequestHandle:
         self._settings = settings
 
     def set_upload(self, upload: Upload) -> None:
-        """Sets the source of the body for one attempt."""
+        """Set the source of the body for one attempt."""
         self.curl.setopt(pycurl.READFUNCTION, upload.read)
 
     def set_attempt(self, attempt: RequestAttempt, timeout: int, is_fresh: bool) -> None:
-        """Sets the options for one attempt.
+        """Set the options for one attempt.
 
         :arg int timeout: milliseconds, 0 for no limit.
         :arg bool is_fresh: open a new connection.
@@ -136,7 +136,7 @@ class RequestHandle:
         set_option(pycurl.BUFFERSIZE, BUFFER_SIZE)
         set_option(pycurl.PROTOCOLS, pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS)
         if request.proxy is None:
-            # Not even that of the environment.
+            # Not even a proxy of the environment.
             set_option(pycurl.PROXY, "")
             set_option(pycurl.NOPROXY, "*")
         else:
@@ -150,7 +150,7 @@ class RequestHandle:
         set_option(pycurl.MAXAGE_CONN, max(1, math.ceil(self._idle_timeout)))
         may_reuse = request.keep_alive
         if request.url.scheme == "https":
-            # Without the count, `Connections.is_early` is blind.
+            # Without the count, `Connections.is_early` cannot detect anything.
             may_reuse = may_reuse and (COUNTS_RECEIVED or request.version == "HTTP/2")
             self._configure_tls(request)
         set_option(pycurl.FORBID_REUSE, not may_reuse)
@@ -181,7 +181,7 @@ class RequestHandle:
             curl.setopt(pycurl.SSLKEY, tls.priv_file or tls.cert_file)
         if request.version == "HTTP/2" and request.method not in IDEMPOTENT_METHODS:
             curl.setopt(pycurl.DEBUGFUNCTION, self._on_debug)
-            # After SSL_VERIFYHOST: pycurl 7.45 cannot take a message while options are set.
+            # After SSL_VERIFYHOST: pycurl 7.45 cannot process a message while options are set.
             curl.setopt(pycurl.VERBOSE, 1)
 
     def _on_debug(self, kind: int, text: bytes) -> None:
@@ -198,19 +198,19 @@ class RequestHandle:
 
 
 def is_refusal(kind: int, text: bytes) -> bool:
-    """Returns whether a debug message of libcurl reports that the peer refused the request.
+    """Return whether a debug message reports that the peer refused the request.
 
     libcurl has no code for it. It repeats such a request, and also one whose connection was
-    closed, which the peer can have processed.
+    closed. The peer may have processed the latter.
     """
     return kind == pycurl.INFOTYPE_TEXT and _REFUSED.search(text) is not None
 
 
 def header_entries(block: bytes, has_body: bool, is_framed: bool = True) -> list[bytes]:
-    """Returns the entries of HTTPHEADER that make libcurl send ``block`` unchanged.
+    """Return the entries of HTTPHEADER that make libcurl send ``block`` unchanged.
 
-    The first entry contains all lines, so that libcurl sees the first header only, which
-    `header_block` has chosen. The other entries keep libcurl from adding headers.
+    The first entry contains all lines. libcurl parses only the first of them, which
+    `header_block` has chosen. The other entries prevent libcurl from adding headers.
     """
     not_added = _NOT_ADDED_TO_BODY if has_body else _NOT_ADDED
     if not is_framed:
@@ -219,7 +219,7 @@ def header_entries(block: bytes, has_body: bool, is_framed: bool = True) -> list
         return [block[:-2], *not_added]
     first, _, _ = block.partition(b"\r\n")
     if first.endswith((b":", b": ")) or first[:11].lower() == b"connection:":
-        # There is no header that libcurl sends unchanged.
+        # libcurl does not send any of the headers unchanged.
         entries = [_separate_entry(line) for line in block.split(b"\r\n")[:-1]]
     else:
         entries = [block[:-2]] if block else []
@@ -228,12 +228,12 @@ def header_entries(block: bytes, has_body: bool, is_framed: bool = True) -> list
 
 def _separate_entry(line: bytes) -> bytes:
     name, _, value = line.partition(b":")
-    # "Name:" would leave the header out.
+    # libcurl omits a header with the entry "Name:".
     return line if value.strip() else name + b";"
 
 
 def trusted_files(tls: TLS) -> tuple[str, str]:
-    """Returns the trusted file and directory such that libcurl trusts no others.
+    """Return the trusted file and directory such that libcurl trusts no others.
 
     libcurl 8.17 and newer replaces an unset one by its compiled-in default.
     """

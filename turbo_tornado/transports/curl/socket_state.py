@@ -1,4 +1,4 @@
-"""`read_state`: the state of a socket of libcurl, as the kernel knows it."""
+"""`read_state`: the state of a socket of libcurl in the kernel."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ if sys.platform == "linux":
         is_open = info[_STATE] == _ESTABLISHED
         received = int.from_bytes(info[_BYTES_RECEIVED], _ENDIANNESS)
         if not is_open:
-            # A FIN counts as a byte. Once the connection is reset, the kernel does not tell
+            # A FIN counts as a byte. For a reset connection, the kernel does not report
             # whether there was one.
             received -= 1
         # After `received`: `received - unread` is never more than the bytes that libcurl has
@@ -69,7 +69,7 @@ else:
 
 
 def read_state(fd: int) -> SocketState | None:
-    """Returns the state of a socket, ``None`` if ``fd`` is not a connected TCP socket."""
+    """Return the state of a socket, ``None`` if ``fd`` is not a connected TCP socket."""
     try:
         sock = socket.SocketType(socket.AF_INET, socket.SOCK_STREAM, 0, fd)
         try:
@@ -82,7 +82,7 @@ def read_state(fd: int) -> SocketState | None:
 
 
 def has_address(fd: int, address: Address) -> bool:
-    """Returns whether a socket has the ports of ``address``."""
+    """Return whether a socket has the ports of ``address``."""
     try:
         sock = socket.SocketType(socket.AF_INET, socket.SOCK_STREAM, 0, fd)
         try:

@@ -18,13 +18,13 @@ OnEnd = Callable[[int, bool], None]
 
 
 class Sockets(Protocol):
-    """Waits for the events that libcurl asks for."""
+    """Waits for the events of libcurl's sockets."""
 
     def watch(self, what: int, fd: int, multi: pycurl.CurlMulti, data: Any) -> None:
-        """Changes the events of a socket: libcurl's socket callback."""
+        """Change the events of a socket: libcurl's socket callback."""
 
     def poll(self) -> None:
-        """Handles the events of this moment."""
+        """Handle the events of this moment."""
 
     def close(self) -> None: ...
 
@@ -94,7 +94,7 @@ class EpollSockets:
         self._acting_fd = -1
 
     def close(self) -> None:
-        # A loop that closes all its files has done so already.
+        # A loop that closes all its files has closed the epoll set.
         if not self._epoll.closed:
             _remove_handler(self._io_loop, self._epoll)
             self._epoll.close()

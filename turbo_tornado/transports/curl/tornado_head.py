@@ -1,4 +1,4 @@
-"""`received_headers`: the head of a response as Tornado's curl client reads it."""
+"""`received_headers`: the headers of a response, as in Tornado's curl client."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import re
 from tornado import httputil
 
 from ...headers import HTTPHeaders
-from ...http1.head import FIELD
+from ...http1.head import HEADER_LINE
 
-_CLEAN_FIELDS = re.compile(rb"(?:%b\r\n)*" % FIELD)
+_CLEAN_LINES = re.compile(rb"(?:%b\r\n)*" % HEADER_LINE)
 
 
 class _ReceivedHeaders(HTTPHeaders):
@@ -20,13 +20,13 @@ class _ReceivedHeaders(HTTPHeaders):
 
 
 def received_headers(lines: list[bytes]) -> tuple[httputil.HTTPHeaders, str | None]:
-    """Returns the headers and the reason as Tornado's curl client does."""
+    """Return the headers and the reason as Tornado's curl client does."""
     reason = _reason(lines[0])
     block = b"".join(lines[1:-1])
-    if reason is not None and lines[-1] == b"\r\n" and _CLEAN_FIELDS.fullmatch(block):
+    if reason is not None and lines[-1] == b"\r\n" and _CLEAN_LINES.fullmatch(block):
         first = b"X-Http-Reason: %b\r\n" % reason.encode("latin-1")
         return _ReceivedHeaders.deferred(first + block), reason
-    # Folded lines, trailers and invalid lines, one by one like Tornado.
+    # Tornado parses folded lines, trailers and invalid lines one by one.
     headers = httputil.HTTPHeaders()
     if reason is not None:
         headers.parse_line(f"X-Http-Reason: {reason}")

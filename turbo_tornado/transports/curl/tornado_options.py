@@ -1,4 +1,4 @@
-"""`TornadoHandle`: a curl handle, and the options that make it send an ``HTTPRequest``.
+"""`TornadoHandle`: a curl handle, and the options to send an ``HTTPRequest``.
 
 Tornado's code sets the options once. Requests that differ in URL, headers and body only are
 then sent by setting these. Requests with callbacks or credentials need Tornado's code each
@@ -25,6 +25,7 @@ from tornado.curl_httpclient import CurlAsyncHTTPClient
 from tornado.escape import native_str, utf8
 from tornado.httpclient import HTTPRequest, _RequestProxy
 
+from ...messages import quoted
 from ...request.request import IDEMPOTENT_METHODS
 from .attempt import FAILED, GO_ON, STOP
 from .connections import UNUSABLE, Attempt, Claim, Connections
@@ -49,7 +50,7 @@ _NEED_TORNADO = (
 
 
 class TornadoAttempt(Attempt):
-    """One try to carry out a request and the redirects that libcurl follows."""
+    """One attempt to carry out a request and the redirects that libcurl follows."""
 
     def __init__(self, is_tls: bool, connections: Connections, max_body_size: int) -> None:
         # Over TLS, libcurl offers HTTP/2.
@@ -99,7 +100,7 @@ class TornadoAttempt(Attempt):
 
     def on_header(self, line: bytes) -> int | None:
         lines = self.lines
-        # Called for each line: the first case is that of most lines.
+        # Called for each line. The first case applies to most lines.
         if lines and not self.has_head:
             lines.append(line)
             if len(line) <= 2 and line in (b"\r\n", b"\n"):
@@ -148,7 +149,7 @@ class TornadoHandle:
         self._is_verbose: bool | None = None
 
     def set_up(self, request: HTTPRequest) -> bool:
-        """Sets the options for a request; returns whether that is possible here."""
+        """Set the options for a request, and return whether that was possible."""
         raw = raw_request(request)
         curl = self.curl
         body = raw.body
@@ -191,14 +192,14 @@ class TornadoHandle:
         self.set_connection_callbacks()
 
     def set_connection_callbacks(self) -> None:
-        """Makes libcurl report which connections it opens and uses."""
+        """Make libcurl report which connections it opens and uses."""
         self.curl.setopt(pycurl.SOCKOPTFUNCTION, self._on_socket)
         self.curl.setopt(pycurl.PREREQFUNCTION, self._on_sending)
         if not _curl_log.isEnabledFor(logging.DEBUG):
             self.curl.setopt(pycurl.DEBUGFUNCTION, self._on_debug)
 
     def set_attempt(self, attempt: TornadoAttempt, is_fresh: bool) -> None:
-        """Sets the options for one attempt.
+        """Set the options for one attempt.
 
         :arg bool is_fresh: open a new connection.
         """
@@ -232,7 +233,7 @@ class HeaderCallback:
 
 
 class PreparedRequest(_RequestProxy):
-    """A request for Tornado's code, which changes the headers that it gets.
+    """A copy of a request for Tornado's code, which changes the headers.
 
     The callbacks run in the context of ``fetch``.
     """
@@ -259,13 +260,13 @@ def _in_context(context: contextvars.Context, callback: Any) -> Any:
 
 
 def raw_request(request: HTTPRequest) -> HTTPRequest:
-    """Returns the request of the user without the defaults of the client."""
+    """Return the request of the user without the defaults of the client."""
     raw: HTTPRequest = getattr(request, "request", request)
     return raw
 
 
 def forbids_reuse(request: HTTPRequest) -> bool:
-    """Returns whether the connection must not be reused after ``request``."""
+    """Return whether the connection must not be reused after ``request``."""
     if request.method == "CONNECT":
         return True
     headers = request.headers
@@ -273,7 +274,7 @@ def forbids_reuse(request: HTTPRequest) -> bool:
 
 
 def needs_refusals(request: HTTPRequest) -> bool:
-    """Returns whether it matters that an HTTP/2 peer has refused ``request``."""
+    """Return whether it matters that an HTTP/2 peer has refused ``request``."""
     return request.method not in IDEMPOTENT_METHODS and not request.url.startswith("http:")
 
 
@@ -286,12 +287,14 @@ def _needs_tornado(request: HTTPRequest) -> bool:
 
 
 def _encoded(headers: httputil.HTTPHeaders) -> list[bytes]:
-    """Returns the entries of HTTPHEADER that Tornado's curl client sets."""
+    """Return the entries of HTTPHEADER that Tornado's curl client sets."""
     lines = []
     for name, value in headers.get_all():
         line = b"%b: %b" % (native_str(name).encode("ascii"), native_str(value).encode("latin-1"))
         if _CR_OR_LF.search(line):
-            raise ValueError(f"Illegal characters in header (CR or LF): {line!r}")
+            # Without the value, which can be secret.
+            shown = quoted(native_str(name))
+            raise ValueError(f"Illegal characters in header (CR or LF): {shown}")
         lines.append(line)
     for field in ("Expect", "Pragma"):
         if field not in headers:

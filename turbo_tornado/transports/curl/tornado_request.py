@@ -50,7 +50,7 @@ _TIMES = {
 
 
 class TornadoHandles(Protocol):
-    """Where a transfer gets its handle from."""
+    """The source of the handle of a transfer."""
 
     def take(self) -> TornadoHandle: ...
 
@@ -58,7 +58,7 @@ class TornadoHandles(Protocol):
 
 
 class TornadoTransfer:
-    """One ``HTTPRequest`` on libcurl, which follows redirects itself."""
+    """One ``HTTPRequest`` on libcurl, including its redirects."""
 
     def __init__(
         self,
@@ -90,7 +90,7 @@ class TornadoTransfer:
             self._streams = TornadoStreams(engine, request, self._context, self.fail, all_tasks)
 
     def start(self) -> None:
-        """Starts the first attempt; called by the queue."""
+        """Start the first attempt; called by the queue."""
         request = self._request
         self._started = time.monotonic()
         self._handle = handle = self._handles.take()
@@ -123,7 +123,7 @@ class TornadoTransfer:
         # Tornado 6.4 sets up a new handle for debugging, which a reset would undo.
         handle.curl.close()
         handle.curl = client._curl_create()
-        # Before Tornado's code, so that a prepare_curl_callback has the last word.
+        # Before Tornado's code, so that a prepare_curl_callback can override it.
         handle.set_connection_callbacks()
         handle.attempt = self._new_attempt()
         prepared: Any = PreparedRequest(raw_request(self._request), handle, self._context)
@@ -141,13 +141,13 @@ class TornadoTransfer:
         self._engine.adopt(handle.curl, self._on_end)
 
     def abort(self) -> None:
-        """Aborts the transfer: its connection is closed and nothing is reported."""
+        """Abort the transfer: its connection is closed and nothing is reported."""
         if self._callback is not None:
             self._callback = None
             self._stop()
 
     def fail(self, error: BaseException) -> None:
-        """Stops the transfer and reports ``error``."""
+        """Stop the transfer and report ``error``."""
         callback, self._callback = self._callback, None
         if callback is not None:
             self._stop()
@@ -202,7 +202,7 @@ class TornadoTransfer:
             self._finish_tornados(code, message)
 
     def _wait_for(self, delivery: Delivery, code: int, message: str) -> None:
-        """Finishes the transfer when its ``streaming_callback`` has had the whole body."""
+        """Finish the transfer when its ``streaming_callback`` has received the body."""
         # libcurl's timeout has ended with its part of the request.
         timeout = self._request.request_timeout
         remaining = timeout - (time.monotonic() - self._started) if timeout else _NO_TIMEOUT
@@ -222,7 +222,7 @@ class TornadoTransfer:
         return f"body exceeded max_body_size of {self._client.max_body_size} bytes"
 
     def _can_restart(self, attempt: TornadoAttempt, code: int) -> bool:
-        """Returns whether the request can be sent on another connection."""
+        """Return whether the request can be sent on another connection."""
         if not attempt.is_first_request:
             return False
         if self._streams is not None and not self._streams.may_restart:
@@ -281,7 +281,7 @@ class TornadoTransfer:
         if callback is not None:
             self._call(callback, response)
         handle = self._handle
-        # libcurl takes an incomplete head for a whole one.
+        # libcurl treats an incomplete head as complete.
         is_clean = response.error is None and handle is not None and handle.attempt.has_head
         self._release(is_clean)
 
@@ -300,7 +300,7 @@ class TornadoTransfer:
         handle = self._handle
         if handle is not None:
             self._client._free_list.remove(handle.curl)
-        # Only Tornado's code knows how the transfer has ended.
+        # Only Tornado's code has the result of the transfer.
         self._release(is_clean=False)
 
     def _release(self, is_clean: bool) -> None:

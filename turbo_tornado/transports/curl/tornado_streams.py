@@ -23,7 +23,9 @@ from .upload import Upload
 
 
 class TornadoStreams:
-    """Adds a ``streaming_callback`` and a ``body_producer`` to what Tornado's code has set up.
+    """The ``streaming_callback`` and the ``body_producer`` of a request.
+
+    They are added to a handle that Tornado's code has set up.
 
     Tornado's client has no ``body_producer``, and does not await a ``streaming_callback``.
 
@@ -49,7 +51,7 @@ class TornadoStreams:
         self.delivery: Delivery | None = None
 
     def attach(self, handle: TornadoHandle) -> None:
-        """Sets the options of a handle that Tornado's code has set up."""
+        """Set the options of a handle that Tornado's code has set up."""
         curl, request = handle.curl, self._request
         resume = functools.partial(self._engine.resume, curl)
         if request.streaming_callback is not None:
@@ -71,7 +73,7 @@ class TornadoStreams:
             curl.setopt(option, -1 if size is None else size)
 
     def attach_attempt(self, handle: TornadoHandle) -> None:
-        """Sets the options for one attempt."""
+        """Set the options for one attempt."""
         if self.delivery is not None:
             handle.attempt.delivery = self.delivery
             handle.curl.setopt(pycurl.WRITEFUNCTION, handle.attempt.on_body)
@@ -82,7 +84,7 @@ class TornadoStreams:
         return self._upload is None or not self._upload.is_started
 
     def close(self) -> None:
-        """Ends the callbacks."""
+        """End the callbacks."""
         if self.delivery is not None:
             self.delivery.close()
         if self._upload is not None:
@@ -99,7 +101,7 @@ def _cannot_seek(offset: int, origin: int) -> int:
 
 
 def _logging_handler(callback: StreamingCallback) -> ChunkHandler:
-    """Returns a function that logs exceptions of ``callback`` and goes on, as Tornado does."""
+    """Return a wrapper of ``callback`` that logs its exceptions, as Tornado does."""
 
     def handle(chunk: bytes) -> PendingCall | None:
         try:

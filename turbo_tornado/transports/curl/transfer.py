@@ -25,7 +25,7 @@ from .options import RequestHandle, milliseconds
 from .tunnel import create_attempt
 from .upload import Upload
 
-# Not all phases: to ask libcurl for one costs a hundredth of a request.
+# Not all phases, because to read one of them costs a hundredth of a request.
 _CONNECT_PHASES = (
     ("namelookup", pycurl.NAMELOOKUP_TIME),
     ("connect", pycurl.CONNECT_TIME),
@@ -39,7 +39,7 @@ _NO_CONNECT_PHASES = {name: 0.0 for name, _ in _CONNECT_PHASES}
 
 
 class RequestHandles(Protocol):
-    """Where a transfer gets its handle from."""
+    """The source of the handle of a transfer."""
 
     def take(self) -> RequestHandle: ...
 
@@ -71,7 +71,7 @@ class Transfer:
         self._queue = queue
         self._request = request
         self._on_done: OnDone | None = on_done
-        # A loop may cache its time for a whole iteration, as uvloop does.
+        # uvloop caches its time for an iteration.
         self._created = time.monotonic()
         self._queued = 0.0
         self._handle: RequestHandle | None = None
@@ -83,7 +83,7 @@ class Transfer:
             )
 
     def start(self) -> None:
-        """Starts the first attempt; called by the queue."""
+        """Start the first attempt; called by the queue."""
         request = self._request
         self._queued = time.monotonic() - self._created
         handle = self._handles.take()
@@ -113,7 +113,7 @@ class Transfer:
         self._engine.add(self._handle.curl, self._on_end)
 
     def _stream(self, tasks: RequestTasks) -> None:
-        """Prepares the streamed bodies of an attempt."""
+        """Prepare the streamed bodies of an attempt."""
         assert self._handle is not None
         request = self._request
         # The attempt before has not ended its upload.
@@ -132,14 +132,14 @@ class Transfer:
             self._handle.set_upload(self._upload)
 
     def abort(self) -> None:
-        """Aborts the transfer: its connection is closed and nothing is reported."""
+        """Abort the transfer: its connection is closed and nothing is reported."""
         if self._on_done is None:
             return
         self._on_done = None
         self._stop()
 
     def fail(self, error: BaseException) -> None:
-        """Stops the transfer and reports ``error``."""
+        """Stop the transfer and report ``error``."""
         on_done, self._on_done = self._on_done, None
         if on_done is not None:
             self._stop()
@@ -166,7 +166,7 @@ class Transfer:
             # Aborted while libcurl was running.
             self._release(is_clean=False)
         elif attempt.claim in UNUSABLE:
-            # libcurl has closed that connection, unless it is shared, and takes the next one.
+            # libcurl has closed that connection, unless it is shared, and uses the next one.
             self._start_attempt(is_fresh=self._request.version == "HTTP/2")
         elif self._can_retry(code):
             self._is_retry = True
@@ -191,7 +191,7 @@ class Transfer:
             self._finish(outcome, not code and isinstance(outcome, Response))
 
     def _can_retry(self, code: int) -> bool:
-        """Returns whether the request can be retried on another connection.
+        """Return whether the request can be retried on another connection.
 
         Its connection was closed before any byte of the response, or had a response
         already. A request that is not idempotent may have been processed.
@@ -220,7 +220,7 @@ class Transfer:
             if is_late or not attempt.is_discarding:
                 return attempt.failure or self._failure(code, message)
         if attempt.head is None:
-            # libcurl takes an incomplete head for a whole response.
+            # libcurl treats an incomplete head as a complete response.
             return truncated_head(attempt)
         head, body = attempt.head, b""
         if attempt.body is not None:

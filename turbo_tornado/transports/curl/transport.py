@@ -58,7 +58,7 @@ class CurlTransport(CancellableFetch, CurlAsyncHTTPClient):
 
     A connection is not reused after an error, a cancelled request, or ``Connection: close``
     in either message, nor if the peer has sent anything on it since. A request that finds its
-    reused connection closed before any byte of the response is repeated once on a new
+    reused connection closed before any byte of the response is retried once on a new
     connection if it is idempotent.
     """
 
@@ -75,7 +75,7 @@ class CurlTransport(CancellableFetch, CurlAsyncHTTPClient):
         max_spare: int = 256,
     ) -> None:
         self._engine = engine = CurlEngine(IOLoop.current(), max_idle)
-        # Tornado gives these to libcurl instead of its methods. Its streaming buffer
+        # Tornado passes these to libcurl instead of its methods. Its streaming buffer
         # calls the second one to resume a transfer.
         self._handle_socket = engine.on_socket  # type: ignore[assignment, method-assign]
         self._set_timeout = engine.on_timer  # type: ignore[assignment, method-assign]
@@ -116,7 +116,9 @@ class CurlTransport(CancellableFetch, CurlAsyncHTTPClient):
         CurlAsyncHTTPClient.close(self)
 
     def send(self, request: Request, on_done: OnDone) -> Abort:
-        """Sends a `Request` of `turbo_tornado.HTTPClient`. `AsyncHTTPClient` has no equivalent.
+        """Send a `Request` of `turbo_tornado.HTTPClient`.
+
+        `AsyncHTTPClient` has no equivalent.
 
         :arg Request request: the request, which is sent unchanged.
         :arg on_done: called later with the response or the failure, once.
@@ -143,9 +145,9 @@ class CurlTransport(CancellableFetch, CurlAsyncHTTPClient):
 
     @classmethod
     def check_request(cls, request: Request) -> None:
-        """Checks that this transport supports a `Request`.
+        """Check that this transport supports a `Request`.
 
-        :raises ValueError: otherwise; see `send`.
+        :raises ValueError: if it does not; see `send`.
         """
         if request.version == "HTTP/2" and not libcurl.HAS_HTTP2:
             raise ValueError("http_version: the installed libcurl does not support HTTP/2")
@@ -172,7 +174,7 @@ class CurlTransport(CancellableFetch, CurlAsyncHTTPClient):
         buffer: BytesIO,
         headers: httputil.HTTPHeaders,
     ) -> None:
-        # Tornado sets this if there are threads at this moment.
+        # Tornado sets this only if other threads run at this moment.
         curl.setopt(pycurl.NOSIGNAL, 1)
         curl.setopt(pycurl.FORBID_REUSE, forbids_reuse(request))
         super()._curl_setup_request(curl, request, buffer, headers)
@@ -196,7 +198,7 @@ class CurlTransport(CancellableFetch, CurlAsyncHTTPClient):
 def _release(
     engine: CurlEngine, multi: pycurl.CurlMulti, handles: tuple[SpareHandles[Any], ...]
 ) -> None:
-    """Closes what a transport has left that was dropped without `CurlTransport.close`."""
+    """Close the resources of a transport that was dropped without being closed."""
     if engine.is_closed:
         return
     if engine.is_acting:
@@ -231,11 +233,11 @@ class SpareHandles(Generic[AnyHandle]):
         self.spare: list[AnyHandle] = []
 
     def take(self) -> AnyHandle:
-        """Returns a handle that no transfer uses."""
+        """Return a handle that no transfer uses."""
         return self.spare.pop() if self.spare else self._create()
 
     def give_back(self, handle: AnyHandle, is_clean: bool, body: bytes | None) -> None:
-        """Takes a handle back when its transfer has ended.
+        """Take a handle back when its transfer has ended.
 
         :arg bool is_clean: the transfer has ended with a response. After a head that was cut
             within a folded line, libcurl 8.23 continues that line with the next head, even
@@ -249,7 +251,7 @@ class SpareHandles(Generic[AnyHandle]):
             handle.curl.close()
 
     def close(self) -> None:
-        """Closes the unused handles and keeps no others."""
+        """Close the unused handles and all handles that are given back later."""
         self._max_spare = 0
         while self.spare:
             self.spare.pop().curl.close()

@@ -14,13 +14,13 @@ from .socket_state import read_state
 
 
 def configure_proxy(curl: pycurl.Curl, proxy: Proxy, is_tunnel: bool) -> None:
-    """Makes libcurl send its requests to a proxy, with the headers of the client only."""
+    """Make libcurl send its requests to a proxy, without headers of libcurl."""
     host = f"[{proxy.host.replace('%', '%25')}]" if ":" in proxy.host else proxy.host
     curl.setopt(pycurl.PROXY, f"http://{host}:{proxy.port}")
     curl.setopt(pycurl.NOPROXY, "")
     curl.setopt(pycurl.HTTPPROXYTUNNEL, is_tunnel)
     curl.setopt(pycurl.HEADEROPT, pycurl.HEADER_SEPARATE)
-    # A line with a name alone keeps libcurl from adding the header.
+    # An entry without a value prevents libcurl from adding the header.
     entries = [b"Proxy-Connection:", b"User-Agent:"]
     if proxy.credentials is not None:
         entries.append(proxy.header_block[:-2])
@@ -28,14 +28,14 @@ def configure_proxy(curl: pycurl.Curl, proxy: Proxy, is_tunnel: bool) -> None:
 
 
 def create_attempt(request: Request, connections: Connections) -> RequestAttempt:
-    """Returns the attempt for a request, with or without a tunnel."""
+    """Return the attempt for a request, with or without a tunnel."""
     if request.proxy is None or request.is_forwarded:
         return RequestAttempt(request, connections)
     return TunnelAttempt(request, connections)
 
 
 class TunnelAttempt(RequestAttempt):
-    """An attempt that can begin with CONNECT, whose response libcurl passes on as well."""
+    """An attempt that can begin with CONNECT and its response."""
 
     def __init__(self, request: Request, connections: Connections) -> None:
         super().__init__(request, connections)
@@ -78,6 +78,6 @@ class TunnelAttempt(RequestAttempt):
             self.is_past_proxy = True
 
     def _has_unread(self) -> bool:
-        # libcurl reads no byte after the head. One of several sockets can be closed already.
+        # libcurl does not read beyond the head. One of several sockets may be closed already.
         state = read_state(self.new_sockets[0]) if len(self.new_sockets) == 1 else None
         return state is not None and state.unread > 0

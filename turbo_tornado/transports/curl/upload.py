@@ -13,17 +13,17 @@ from ...request.request import BodyProducer
 from ..produced_body import ProducedBody
 from .delivery import Spawn
 
-# Bytes that wait for libcurl at most, before the producer waits.
+# Bytes that may wait for libcurl before the producer waits.
 _MAX_WAITING = 131072
 
 
 class Upload:
-    """Gives libcurl the body as it asks for it. The producer runs as a task.
+    """A body that libcurl reads while a producer, which runs as a task, writes it.
 
     :arg producer: sends the body.
     :arg body: frames the chunks.
     :arg spawn: runs a coroutine as a task of the request, whose exception ends the request.
-    :arg resume: lets libcurl go on to send.
+    :arg resume: makes libcurl continue sending.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class Upload:
         self.is_started = False
 
     def read(self, size: int) -> bytes | int:
-        """Returns the next bytes: the read function of libcurl."""
+        """Return the next bytes: the read function of libcurl."""
         if not self.is_started:
             self.is_started = True
             self._spawn(self._run())
@@ -68,7 +68,7 @@ class Upload:
         return bytes(view)
 
     def close(self) -> None:
-        """Ends the upload. A producer that goes on to write gets a `StreamClosedError`."""
+        """End the upload. A producer that goes on to write gets a `StreamClosedError`."""
         self._is_closed = True
         self._waiting.clear()
         self._end_drains()

@@ -1,4 +1,4 @@
-"""`ActiveRequest`: the life of one request, from the queue to its report."""
+"""`ActiveRequest`: one request, from the queue to its result."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ R = TypeVar("R")
 
 
 class Phase(enum.Enum):
-    """The phases of an exchange, in order; a repeated request goes back to CONNECTING."""
+    """The phases of an exchange, in order. A retry returns to CONNECTING."""
 
     QUEUED = enum.auto()
     CONNECTING = enum.auto()
@@ -38,12 +38,12 @@ class Phase(enum.Enum):
 
 
 class ActiveRequest:
-    """A request in progress. It reports once, and leaves no task, timer or connection behind.
+    """A request in progress, which reports once and then releases its resources.
 
     `Exchange` adds what happens on its connection.
     """
 
-    # Class attributes for what only some requests set, which makes the others cheaper.
+    # Class attributes, because only some requests set them.
     phase = Phase.QUEUED
     #: Seconds that the request waited in the queue.
     queued = 0.0
@@ -80,7 +80,7 @@ class ActiveRequest:
 
     @property
     def key(self) -> tuple[object, ...]:
-        """Everything in which a connection must agree to carry this request."""
+        """The key of the connections that can carry this request."""
         request, url, proxy = self.request, self.request.url, self.request.proxy
         if proxy is not None and self.context is None:
             # The proxy reads the host of each request.
@@ -88,13 +88,13 @@ class ActiveRequest:
         return (url.host, url.port, request.family, request.source_ip, self.context, proxy)
 
     def abort(self) -> None:
-        """Stops at once: the connection is closed and nothing is reported."""
+        """Stop at once: the connection is closed and nothing is reported."""
         if not self.is_done:
             self._end(Phase.ABORTED)
             self._stop()
 
     def fail(self, error: BaseException) -> None:
-        """Stops at once and reports ``error``."""
+        """Stop at once and report ``error``."""
         if not self.is_done:
             on_done = self._end(Phase.DONE)
             self._stop()
@@ -134,11 +134,11 @@ class ActiveRequest:
         return self._on_done is None
 
     def call(self, callback: Callable[[T], R], argument: T) -> R:
-        """Calls a callback of the caller with the context variables of the call."""
+        """Call a callback of the caller with the context variables of the call."""
         return self._variables.run(callback, argument)
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Runs ``work`` as a task that ends with the request; its exception is reported."""
+        """Run ``work`` as a task that ends with the request; its exception is reported."""
         if self._tasks is None:
             transport = self._transport
             self._tasks = RequestTasks(
@@ -152,7 +152,7 @@ class ActiveRequest:
         self.fail(without_cancellation(error) if is_own else error)
 
     def connect(self) -> None:
-        """Opens a new connection."""
+        """Open a new connection."""
         self.phase = Phase.CONNECTING
         self._connector = self._transport.connect(self)
         timeout = self.request.connect_timeout
@@ -164,7 +164,7 @@ class ActiveRequest:
         self.fail(ConnectTimeout(f"Timeout {self._connector.phase}"))
 
     def on_connected(self, connection: Connection) -> None:
-        """Goes on with a new connection."""
+        """Continue with a new connection."""
         if self._connect_timer is not None:
             self._connect_timer.cancel()
             self._connect_timer = None
@@ -173,13 +173,13 @@ class ActiveRequest:
         self.send_on(connection)
 
     def start(self) -> None:
-        """Begins, when the queue allows."""
+        """Start the request; called by the queue."""
         raise NotImplementedError
 
     def send_on(self, connection: Connection) -> None:
-        """Sends the request on a connection."""
+        """Send the request on a connection."""
         raise NotImplementedError
 
     def on_readable(self, connection: Connection) -> None:
-        """Receives what the connection has."""
+        """Receive the available bytes."""
         raise NotImplementedError

@@ -27,7 +27,9 @@ _IN_PROGRESS = (errno.EINPROGRESS, errno.EWOULDBLOCK)
 
 
 class Connector:
-    """Connects the socket of one request; cancelling `connect` closes it.
+    """The connector of the socket of one request.
+
+    Cancelling `connect` closes the socket.
 
     :arg resolver: resolves the host; ``None`` for a host that is an IP address.
     """
@@ -39,7 +41,7 @@ class Connector:
         # The peer of TCP.
         self._peer: URL | Proxy = request.proxy or request.url
         self._where = self._peer.host_and_port
-        # Set by `connect_at_once`, for `connect` to go on with.
+        # Set by `connect_at_once`; `connect` continues with them.
         self._is_begun = False
         self._pending: socket.socket | None = None
         self._errno = 0
@@ -47,9 +49,9 @@ class Connector:
         self.phase = f"while resolving {self._peer.host}"
 
     def connect_at_once(self) -> socket.socket | None:
-        """Returns a connected socket if that takes no waiting, as on a loopback address.
+        """Return a socket that was connected without waiting, as on a loopback address.
 
-        An attempt that has to wait, or that fails, goes on in `connect`.
+        `connect` continues an attempt that must wait or that fails.
         """
         self._is_begun = True
         host = self._peer.host
@@ -66,12 +68,12 @@ class Connector:
         try:
             number = sock.connect_ex(address)
         except RuntimeError:
-            # A test tool has disabled the network, for `connect` as well.
+            # A test tool has disabled the network. `connect` reports it.
             self._pending = None
             sock.close()
             return None
         if number in _IN_PROGRESS:
-            # A question to the kernel is much cheaper than a turn of the loop.
+            # One system call is much cheaper than an iteration of the loop.
             if not _is_writable(sock):
                 return None
             number = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
@@ -83,12 +85,12 @@ class Connector:
         return _without_delay(sock)
 
     def close(self) -> None:
-        """Closes the socket of an attempt that `connect` has not taken over."""
+        """Close the socket of an attempt that `connect` has not taken over."""
         if self._pending is not None:
             self._pending.close()
 
     async def connect(self, context: ssl.SSLContext | None) -> socket.socket:
-        """Returns a connected socket; with a context an `ssl.SSLSocket` after its handshake.
+        """Return a connected socket, after the TLS handshake if there is a context.
 
         :raises ConnectFailed: when the host has no address, or none accepts a connection, or the
             proxy does not open a tunnel.
@@ -111,7 +113,7 @@ class Connector:
         try:
             return await self._handshake(sock, context)
         except (OSError, ValueError) as error:
-            # ValueError: the host is not a name that TLS can carry.
+            # ValueError: the host is not a valid name for TLS.
             raise HandshakeFailed(f"TLS handshake with {self._where} failed: {error}") from error
 
     def _connect_failed(self, cause: Exception) -> ConnectFailed:
@@ -160,15 +162,15 @@ class Connector:
         return addresses
 
     def _ip_address(self) -> tuple[int, Any]:
-        # Tornado's default resolver sends an address through a thread pool as well, which is
-        # most of the cost of a connection.
+        # Tornado's default resolver also resolves an address in a thread pool, which is most of the
+        # cost of a connection.
         peer, family = self._peer, self._request.family
         own_family = socket.AF_INET6 if ":" in peer.host else socket.AF_INET
         if family not in (socket.AF_UNSPEC, own_family):
             raise OSError(f"{peer.host} is not an address of the requested family")
         if "%" not in peer.host:
             return own_family, (peer.host, peer.port)
-        # Only getaddrinfo knows the number of a zone. It does not block on an address.
+        # Only getaddrinfo returns the number of a zone. It does not block for an address.
         info = socket.getaddrinfo(peer.host, peer.port, flags=socket.AI_NUMERICHOST)
         return own_family, info[0][4]
 

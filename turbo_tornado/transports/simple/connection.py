@@ -1,4 +1,4 @@
-"""`Connection`: one connected socket, plain or TLS, owned by an exchange or by the pool."""
+"""`Connection`: one connected socket, owned by an exchange or by the pool."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _WANT = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 
 def is_cut_tls(error: Exception) -> bool:
-    """Returns whether a TLS connection has ended without close_notify."""
+    """Return whether a TLS connection has ended without close_notify."""
     # Python 3.12 also raises the base class with the same reason.
     return isinstance(error, ssl.SSLEOFError) or (
         isinstance(error, ssl.SSLError) and error.reason == "UNEXPECTED_EOF_WHILE_READING"
@@ -33,7 +33,7 @@ def is_cut_tls(error: Exception) -> bool:
 
 
 class Owner(Protocol):
-    """Receives the events of a connection."""
+    """The receiver of the events of a connection."""
 
     def on_readable(self, connection: Connection) -> None:
         """Called when there is something to receive: data, the end, or an error."""
@@ -42,8 +42,8 @@ class Owner(Protocol):
 class Connection:
     """A connected socket, watched from creation to `close`.
 
-    The registration stays while the connection changes hands between exchanges and the
-    pool, so that a request needs no system call but `send` and `recv`.
+    The registration stays when the owner changes between exchanges and the pool. A request
+    therefore needs only the system calls `send` and `recv`.
 
     :arg sock: a connected, non-blocking socket; for TLS an `ssl.SSLSocket` whose handshake
         is done.
@@ -85,7 +85,7 @@ class Connection:
         self.owner = owner
         #: Whether any byte of the current request has been sent.
         self.is_written = False
-        #: The error that the peer answered a write with.
+        #: The error of a write.
         self.write_error: OSError | None = None
         self._events = IOLoop.READ
         watcher.add(sock, self._events, self._on_events)
@@ -101,7 +101,7 @@ class Connection:
         return self.is_closed or self.write_error is not None
 
     def write(self, data: bytes) -> None:
-        """Sends ``data``, as far as the socket accepts it now; the rest follows by itself.
+        """Send ``data``: what the socket accepts now, and the rest later.
 
         A write error is not raised: the peer may have sent a response or an alert before.
         It is in ``write_error``, and receiving ends with the same error or with the end.
@@ -119,13 +119,13 @@ class Connection:
             self._watch_outgoing()
 
     def drain(self) -> asyncio.Future[None]:
-        """Returns a future that is done when everything that was written has been sent.
+        """Return a future that is done when everything that was written has been sent.
 
         Its exception is a `StreamClosedError` when the connection breaks or is closed.
         """
-        # One for each caller, who can cancel it.
+        # One future for each call, because the caller can cancel it.
         drain: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        # The caller need not look at it.
+        # The caller may ignore the exception.
         drain.add_done_callback(_retrieve)
         self._drains.append(drain)
         if not self._outgoing or self.is_closed:
@@ -133,7 +133,7 @@ class Connection:
         return drain
 
     def receive(self) -> bytes | None:
-        """Returns the next bytes, ``b""`` at the end, ``None`` if there is nothing yet.
+        """Return the next bytes, ``b""`` at the end, ``None`` if there is nothing yet.
 
         :raises OSError: when the connection is broken.
         """
@@ -144,7 +144,7 @@ class Connection:
             return None
 
     def receive_into(self, buffer: memoryview) -> int | None:
-        """Receives into ``buffer`` and returns the number of bytes, as `receive`.
+        """Receive into ``buffer`` and return the number of bytes, as `receive`.
 
         :raises OSError: when the connection is broken.
         """
@@ -155,9 +155,9 @@ class Connection:
             return None
 
     def is_quiet(self) -> bool:
-        """Returns whether the peer has neither closed nor sent anything.
+        """Return whether the peer has neither closed nor sent anything.
 
-        The kernel can know more than the loop, which has not polled yet.
+        The kernel can have events that the loop has not polled yet.
         """
         sock = self._sock
         if self._poll is None and hasattr(select, "poll"):
@@ -165,7 +165,7 @@ class Connection:
             self._poll.register(sock, select.POLLIN)
         # Cheaper than a `recv` that raises.
         if self._poll is not None and not self._poll.poll(0):
-            # OpenSSL can hold a part of a record that it has decrypted.
+            # OpenSSL can hold decrypted data of a record.
             return not (isinstance(sock, ssl.SSLSocket) and sock.pending())
         try:
             sock.recv(1)
@@ -181,15 +181,15 @@ class Connection:
         return bool(self._events & IOLoop.READ)
 
     def pause_reading(self) -> None:
-        """Stops calling the owner, so that the peer has to wait."""
+        """Stop calling the owner, so that the peer must wait."""
         self._watch(self._events & ~IOLoop.READ)
 
     def resume_reading(self) -> None:
-        """Undoes `pause_reading`."""
+        """Undo `pause_reading`."""
         self._watch(self._events | IOLoop.READ)
 
     def close(self) -> None:
-        """Closes the socket. Does nothing on a closed connection."""
+        """Close the socket. Does nothing on a closed connection."""
         if self.is_closed:
             return
         self.is_closed = True
@@ -217,7 +217,7 @@ class Connection:
             self._watch(self._events | IOLoop.WRITE)
 
     def _send(self, view: memoryview) -> int:
-        """Sends what the socket accepts and returns the number of bytes."""
+        """Send what the socket accepts and return the number of bytes."""
         # TLS takes one record at a time.
         sent = 0
         while sent < len(view):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import operator
 from collections.abc import Callable, Hashable
 from typing import Any, TypeVar
 
@@ -11,7 +12,7 @@ Item = TypeVar("Item", bound=Hashable)
 
 
 class Deadlines:
-    """Deadlines in groups of equal length, served by one timer of the loop.
+    """Deadlines in groups of equal length, with one timer of the loop.
 
     Deadlines of equal length expire in the order in which they were added, so that only the
     first one of each group matters. A timer of the loop for each request would cost as much
@@ -28,9 +29,9 @@ class Deadlines:
         self._timer_at = 0.0
 
     def add(self, item: Item, seconds: float, callback: Callable[[Item], None]) -> None:
-        """Calls ``callback(item)`` after ``seconds``.
+        """Call ``callback(item)`` after ``seconds``.
 
-        It is called even if another callback has ended the item in the same moment.
+        It is called even if another callback has ended the item at the same time.
         """
         deadline = self.time() + seconds
         group = self._groups.get(seconds)
@@ -41,7 +42,7 @@ class Deadlines:
         group[item] = (deadline, callback)
 
     def discard(self, item: Hashable, seconds: float) -> None:
-        """Removes a deadline that was added with the same ``seconds``, if it is there."""
+        """Remove a deadline that was added with the same ``seconds``, if it is there."""
         group = self._groups.get(seconds)
         if group is None:
             return
@@ -52,7 +53,7 @@ class Deadlines:
                 self.close()
 
     def close(self) -> None:
-        """Removes all deadlines."""
+        """Remove all deadlines."""
         self._groups.clear()
         if self._timer is not None:
             self._timer.cancel()
@@ -68,13 +69,15 @@ class Deadlines:
         self._timer = None
         now = self.time()
         expired = [
-            (item, seconds, callback)
+            (deadline, item, seconds, callback)
             for seconds, group in self._groups.items()
-            for item, (_, callback) in itertools.takewhile(
+            for item, (deadline, callback) in itertools.takewhile(
                 lambda pair: pair[1][0] <= now, group.items()
             )
         ]
-        for item, seconds, callback in expired:
+        # If the loop is late, deadlines of several groups can have expired.
+        expired.sort(key=operator.itemgetter(0))
+        for _, item, seconds, callback in expired:
             self.discard(item, seconds)
             self._loop.call_soon(callback, item)
         if self._groups:

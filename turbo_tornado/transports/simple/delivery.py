@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 
 class Delivery:
-    """Receives the body from the parser and calls the ``streaming_callback``.
+    """The receiver of the body, which calls the ``streaming_callback``.
 
-    While the caller awaits something in an asynchronous callback, nothing is received: the
-    peer has to wait.
+    While an asynchronous callback waits, the transport does not receive, and the peer must
+    wait.
     """
 
     def __init__(
@@ -32,11 +32,11 @@ class Delivery:
         self._received: list[bytes] = []
 
     def write(self, chunk: bytes) -> None:
-        """Takes the next bytes of the body from the parser."""
+        """Store the next bytes of the body."""
         self._received.append(chunk)
 
     def deliver(self, complete: bool) -> bool:
-        """Calls the callback; returns whether there may be more to receive now.
+        """Call the callback, and return whether there may be more to receive now.
 
         :arg bool complete: whether the response is complete.
         :raises BodyError: for a body over its limit or invalid gzip.
@@ -73,18 +73,18 @@ class Delivery:
 
 
 class Discard:
-    """Drops a body that is not needed, such as that of a redirect that is followed."""
+    """The receiver of a body that is not needed, such as that of a followed redirect."""
 
-    # Receiving the rest is cheaper than a new connection, up to a point.
+    # Up to this limit, receiving the body is cheaper than a new connection.
     _LIMIT = 262144
 
     def __init__(self) -> None:
         self._size = 0
 
     def write(self, chunk: bytes) -> None:
-        """Counts the bytes.
+        """Count the bytes.
 
-        :raises BodyError: for more than a new connection would cost.
+        :raises BodyError: for more bytes than the limit.
         """
         self._size += len(chunk)
         if self._size > self._LIMIT:

@@ -1,7 +1,7 @@
 """`Exchange`: one request and its response over a connection.
 
-The connection is an idle one of the pool or a new one. A second connection is used in one
-case: the reused connection turns out to be closed, and the request can be repeated safely.
+The connection is an idle one of the pool or a new one. The exchange retries on a second
+connection in one case: the reused connection is closed, and the retry is safe.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ from .connection import Connection, is_cut_tls
 from .delivery import Delivery, Discard
 from .upload import Upload
 
-# How often one event receives at most.
+# Limit of receive calls for one event.
 _MAX_RECEIVES = 32
-# A smaller body is copied behind the head, which saves a system call.
+# A smaller body is appended to the head, which saves a system call.
 _COPY_BELOW = 65536
 
 
 class Exchange(ActiveRequest):
-    """Sends a `Request` and receives its response.
+    """One `Request` and its response.
 
-    Driven by callbacks of the connection. Tasks do only what few requests need, such as
-    connecting, because a task for each request would cost as much as everything else.
+    Callbacks of the connection drive the exchange. It creates tasks only for rare steps, such
+    as connecting, because a task costs as much as the rest of the request.
     """
 
-    # Class attributes for what only some exchanges set, which makes the others cheaper.
+    # Class attributes, because only some exchanges set them.
     _first_byte_time = 0.0
     _is_reused = False
     _is_receiving_more = False
@@ -46,7 +46,7 @@ class Exchange(ActiveRequest):
     _upload: Upload | None = None
 
     def start(self) -> None:
-        """Begins with an idle connection, or connects."""
+        """Begin with an idle connection, or connects."""
         transport = self._transport
         if transport.requests.max_clients is not None:
             self.queued = self.elapsed
@@ -90,9 +90,9 @@ class Exchange(ActiveRequest):
     # Receiving
 
     def on_readable(self, connection: Connection) -> None:
-        """Receives what the connection has, up to the end of the response."""
-        # Until there is nothing more: no event announces a record that OpenSSL holds, and on
-        # uvloop no further event follows one that came with a reset.
+        """Receive the available bytes, up to the end of the response."""
+        # Until there is nothing more: a record in the buffer of OpenSSL does not cause an event,
+        # and uvloop does not report a further event after a reset.
         for _ in range(_MAX_RECEIVES):
             if not self._receive(connection):
                 return
@@ -109,11 +109,11 @@ class Exchange(ActiveRequest):
             self.on_readable(connection)
 
     def _receive(self, connection: Connection) -> bool:
-        """Receives once; returns whether there may be more to receive now."""
+        """Receive once, and return whether there may be more to receive now."""
         parser = self._parser
         assert parser is not None
         try:
-            # The head comes first, and most bodies come with it.
+            # Most bodies arrive together with the head.
             buffer = parser.get_buffer() if parser.begun else None
             if buffer is None:
                 data = connection.receive()
@@ -159,12 +159,12 @@ class Exchange(ActiveRequest):
         return not complete
 
     def pause_reading(self) -> None:
-        """Makes the peer wait."""
+        """Stop receiving, so that the peer must wait."""
         assert self._connection is not None
         self._connection.pause_reading()
 
     def resume_reading(self) -> None:
-        """Goes on to receive."""
+        """Continue receiving."""
         connection = self._connection
         assert connection is not None
         connection.resume_reading()
@@ -190,8 +190,8 @@ class Exchange(ActiveRequest):
         return self._delivery
 
     def _on_end(self) -> None:
-        """The peer has closed the connection in order."""
-        if self._repeat():
+        """End the response: the peer has closed the connection in order."""
+        if self._retry():
             return
         parser, connection = self._parser, self._connection
         assert parser is not None and connection is not None
@@ -216,19 +216,19 @@ class Exchange(ActiveRequest):
             self.on_complete(is_reusable=False)
 
     def _on_broken(self, error: OSError) -> None:
-        if self._repeat():
+        if self._retry():
             return
         where = self.request.url.host_and_port
         if isinstance(error, ssl.SSLError) and not is_cut_tls(error):
-            # With TLS 1.3 the peer rejects our certificate, or its absence, only now.
+            # With TLS 1.3, the peer rejects a missing or invalid client certificate only now.
             failure: HTTPStreamClosedError = HandshakeFailed(f"TLS with {where} failed: {error}")
         else:
             failure = BrokenConnection(f"Connection to {where} broke: {error}")
         failure.__cause__ = error
         self._on_bad_response(failure)
 
-    def _repeat(self) -> bool:
-        """Repeats the request if the peer has closed the idle connection before it."""
+    def _retry(self) -> bool:
+        """Retry the request if the peer had closed the idle connection before it."""
         request, connection, parser = self.request, self._connection, self._parser
         assert connection is not None and parser is not None
         if not self._is_reused or parser.begun or not request.is_replayable:
@@ -242,7 +242,7 @@ class Exchange(ActiveRequest):
         return True
 
     def on_complete(self, is_reusable: bool = True) -> None:
-        """Reports the response and returns the connection to the pool, if possible."""
+        """Report the response and return the connection to the pool, if possible."""
         parser, connection = self._parser, self._connection
         assert parser is not None and parser.head is not None and connection is not None
         assert self._body is not None
@@ -269,7 +269,7 @@ class Exchange(ActiveRequest):
         if is_reusable and self._is_reusable(connection, head, parser.leftover):
             self._connection = None
             if self._delivery is not None:
-                # The last call of an asynchronous `streaming_callback` has paused it.
+                # The last call of an asynchronous `streaming_callback` has paused reading.
                 connection.resume_reading()
             self._transport.pool.put(connection)
         on_done = self._end(Phase.DONE)
@@ -284,7 +284,7 @@ class Exchange(ActiveRequest):
         return ActiveRequest._end(self, phase)
 
     def _is_reusable(self, connection: Connection, head: Head, leftover: bytes) -> bool:
-        """Returns whether both messages are complete and allow another request."""
+        """Return whether both messages are complete and allow another request."""
         return (
             self.request.keep_alive
             and head.keep_alive

@@ -11,8 +11,8 @@ from .deadlines import Deadlines
 class IdlePool:
     """Idle connections by key, the most recently used first.
 
-    An event on an idle connection means that the peer has closed it or has sent something
-    without a request. Both end the connection.
+    An event on an idle connection means that the peer has closed it or has sent unsolicited
+    data. The pool closes the connection in both cases.
 
     :arg deadlines: the timers of the idle timeouts.
     :arg int max_idle: limit of idle connections in all; the oldest one is closed.
@@ -30,14 +30,14 @@ class IdlePool:
         # Both are in the order in which the connections became idle.
         self._all: dict[Connection, None] = {}
         self._by_key: dict[Hashable, list[Connection]] = {}
-        # Until the next look at the oldest connection; one deadline serves all of them.
+        # One deadline for all connections: the next check of the oldest one.
         self._seconds: float | None = None
 
     def __len__(self) -> int:
         return len(self._all)
 
     def take(self, key: Hashable) -> Connection | None:
-        """Returns the most recently used connection of ``key`` that is in order, if any."""
+        """Return the most recently used connection of ``key`` that is usable, if any."""
         idle = self._by_key.get(key)
         if idle is None:
             return None
@@ -54,7 +54,7 @@ class IdlePool:
         return taken
 
     def put(self, connection: Connection) -> None:
-        """Adds a connection whose exchange has ended in order."""
+        """Add a connection whose exchange has ended in order."""
         idle = self._by_key.get(connection.key)
         if connection.is_closed or self.max_idle < 1 or len(idle or ()) >= self.max_idle_per_key:
             connection.close()
@@ -71,7 +71,7 @@ class IdlePool:
             self._drop(next(iter(self._all)))
 
     def close(self) -> None:
-        """Closes every connection, also those that are added later."""
+        """Close every connection, including those that are added later."""
         self.max_idle = 0
         if self._seconds is not None:
             self._deadlines.discard(self, self._seconds)
@@ -80,16 +80,16 @@ class IdlePool:
             self._drop(next(iter(self._all)))
 
     def on_readable(self, connection: Connection) -> None:
-        """Closes a connection on which the peer ends or sends something."""
-        # Over TLS it can be a session ticket, which is for OpenSSL alone.
+        """Close a connection that the peer has closed or has sent data on."""
+        # Over TLS, the data can be a session ticket, which OpenSSL processes.
         if not connection.is_quiet():
             self._drop(connection)
 
     def _drop(self, connection: Connection) -> None:
-        self._forget(connection)
+        self._remove(connection)
         connection.close()
 
-    def _forget(self, connection: Connection) -> None:
+    def _remove(self, connection: Connection) -> None:
         del self._all[connection]
         idle = self._by_key[connection.key]
         idle.remove(connection)
@@ -102,7 +102,7 @@ class IdlePool:
 
     def _expire(self) -> None:
         if self._seconds is None:
-            return  # Closed in the same moment.
+            return  # Closed at the same time.
         self._seconds = None
         limit = self._deadlines.time() - self.idle_timeout
         while self._all:

@@ -26,11 +26,11 @@ _Addresses = list[tuple[int, Any]]
 
 
 class ThreadResolver(Resolver):
-    """Resolves names with `socket.getaddrinfo`.
+    """A resolver that calls `socket.getaddrinfo` in separate threads.
 
-    Tornado's default resolver uses the executor of the loop, which has few threads. Name
-    servers that do not respond would block the other names and the executor's other users,
-    and `asyncio.run` would wait for them.
+    Tornado's default resolver uses the executor of the loop, which has few threads. If a name
+    server did not respond, it would block other names and other users of the executor, and
+    `asyncio.run` would wait for it.
     """
 
     def initialize(self) -> None:
@@ -63,7 +63,7 @@ class ThreadResolver(Resolver):
         while self._queue and self._threads < _MAX_THREADS:
             key = self._queue.popleft()
             if all(future.done() for future in self._callers[key]):
-                # Cancelled in the queue.
+                # The caller has cancelled it in the queue.
                 del self._callers[key]
                 continue
             arguments = (self._loop, key, self._on_resolved)
@@ -94,12 +94,12 @@ def _resolve(loop: asyncio.AbstractEventLoop, key: _Key, on_resolved: Callable[.
         report = functools.partial(on_resolved, key, [(info[0], info[4]) for info in found], None)
     except BaseException as error:
         report = functools.partial(on_resolved, key, None, error.with_traceback(None))
-    # The loop can have been closed.
+    # The loop may be closed.
     with contextlib.suppress(RuntimeError):
         loop.call_soon_threadsafe(report)
 
 
 def default_resolver() -> Resolver | None:
-    """Returns a `ThreadResolver`, or ``None`` if the user has configured another class."""
+    """Return a `ThreadResolver`, or ``None`` if another class is configured."""
     is_configured = Resolver.configured_class() is not Resolver.configurable_default()
     return None if is_configured else ThreadResolver()

@@ -1,4 +1,4 @@
-"""`TornadoFetch`: one ``HTTPRequest`` of Tornado, sent as Tornado's simple client does."""
+"""`TornadoFetch`: one ``HTTPRequest``, sent as by Tornado's simple client."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class CallbackFailed(Picklable, HTTPStreamClosedError):
 
 
 class TornadoFetch:
-    """One call of ``fetch_impl``: one request, and the ``fetch`` that follows its redirect."""
+    """One call of ``fetch_impl``: a request, and the ``fetch`` after its redirect."""
 
     def __init__(
         self,
@@ -52,7 +52,7 @@ class TornadoFetch:
         self._abort: Abort | None = None
 
     def start(self) -> None:
-        """Sends the request."""
+        """Send the request."""
         transport = self._transport
         limit = transport.max_buffer_size
         if transport.max_body_size is not None:
@@ -71,7 +71,7 @@ class TornadoFetch:
         transport.requests.add(self._exchange, min(timeouts, default=0), late)
 
     def abort(self) -> None:
-        """Aborts the request, or the ``fetch`` that follows its redirect."""
+        """Abort the request, or the ``fetch`` that follows its redirect."""
         if self._abort is not None:
             self._abort()
 
@@ -105,7 +105,7 @@ class TornadoFetch:
     def _on_redirected(self, future: Future[HTTPResponse]) -> None:
         if future.cancelled():
             return
-        # `raise_error` is about status codes: any other failure is an exception.
+        # `raise_error` concerns status codes. Any other failure is an exception.
         error = future.exception()
         if error is None:
             self._callback(future.result())

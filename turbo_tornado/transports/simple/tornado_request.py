@@ -1,4 +1,4 @@
-"""Tornado's ``HTTPRequest`` as a `Request`: default headers, callbacks and redirects."""
+"""An ``HTTPRequest`` as a `Request`: default headers, callbacks and redirects."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from tornado.netutil import is_valid_ip
 
 from ...failures import InvalidSchema
 from ...http1.head import Head, allows_keep_alive
+from ...messages import quoted
 from ...request.callbacks import caller_errors, handler_of
 from ...request.credentials import basic_credentials
 from ...request.redirect import (
@@ -45,8 +46,8 @@ _NOT_GIVEN = dict.fromkeys(inspect.signature(HTTPRequest).parameters)
 class Effective:
     """An `HTTPRequest` with the defaults of its client, as plain attributes.
 
-    Tornado's own proxy looks in both places at each of some thirty accesses, which would
-    be a third of the cost of a request.
+    Tornado's proxy searches both objects at each of some thirty accesses, which would be a
+    third of the cost of a request.
     """
 
     def __init__(self, proxy: Any) -> None:
@@ -61,12 +62,12 @@ class Effective:
 
 
 def build_request(request: Any, max_body_size: int) -> Request:
-    """Returns the `Request` of an `Effective` request.
+    """Return the `Request` of an `Effective` request.
 
     :raises ValueError, KeyError, NotImplementedError: for an unsupported request, as
         Tornado's simple client does.
     """
-    # The URL of a redirect is the peer's.
+    # The peer has chosen the URL of a redirect.
     is_from_peer = getattr(request, "original_request", None) is not None
     with _tornados_schema_error(request.url):
         url = parse_any_host(request.url, is_from_peer)
@@ -76,12 +77,14 @@ def build_request(request: Any, max_body_size: int) -> Request:
     request.own_headers = own = _own_headers(request, url)
     headers = collections.ChainMap(own, given)
     check_framing(headers, request.body, request.body_producer is not None)
-    # The headers of the caller do not change: they can be used for another request.
+    # Without changes to the headers of the caller, who can use them for another request.
     fields = [field for field in given.get_all() if field[0] not in own]
     lines = [f"{native_str(name)}: {native_str(value)}" for name, value in (*fields, *own.items())]
     for line in (request.method, *lines):
         if "\r" in line or "\n" in line or "\0" in line:
-            raise ValueError(f"Illegal characters (CR, LF or NUL) in header: {line!r}")
+            # Without the value, which can be secret.
+            name = quoted(line.partition(":")[0])
+            raise ValueError(f"Illegal characters (CR, LF or NUL) in header: {name}")
     built = Request(
         url,
         request.method,
@@ -118,24 +121,20 @@ def _tornados_schema_error(url: str) -> Iterator[None]:
     try:
         yield
     except InvalidSchema:
-        raise ValueError(f"Unsupported url scheme: {url}") from None
-
-
-def _check_text(*texts: str) -> None:
-    for text in texts:
-        if "\r" in text or "\n" in text or "\0" in text:
-            raise ValueError(f"Illegal characters (CR, LF or NUL) in header: {text!r}")
+        # Without the rest of the URL, which can contain user info.
+        scheme = quoted(url.partition(":")[0])
+        raise ValueError(f"Unsupported url scheme: {scheme}") from None
 
 
 def _check(request: Any) -> None:
     if not request.allow_nonstandard_methods:
         if request.method not in _METHODS:
-            raise KeyError(f"unknown method {request.method}")
+            raise KeyError(f"unknown method {quoted(request.method)}")
         expected = request.method in _METHODS_WITH_BODY
         if expected != (request.body is not None or request.body_producer is not None):
             must = "must not" if expected else "must"
             raise ValueError(
-                f"Body {must} be None for method {request.method} "
+                f"Body {must} be None for method {quoted(request.method)} "
                 "(unless allow_nonstandard_methods is true)"
             )
     for name in _UNSUPPORTED:
@@ -144,14 +143,14 @@ def _check(request: Any) -> None:
     interface = request.network_interface
     if interface and not is_valid_ip(interface):
         raise ValueError(
-            f"Unrecognized IPv4 or IPv6 address for network_interface, got {interface!r}"
+            f"Unrecognized IPv4 or IPv6 address for network_interface, got {quoted(interface)}"
         )
     if request.auth_mode not in (None, "basic"):
-        raise ValueError(f"unsupported auth_mode {request.auth_mode}")
+        raise ValueError(f"unsupported auth_mode {quoted(request.auth_mode)}")
 
 
 def _own_headers(request: Any, url: URL) -> dict[str, str]:
-    """Returns the headers that the client adds or replaces, by their normalized name."""
+    """Return the headers that the client adds or replaces, by their normalized name."""
     given, headers = request.headers, {}
     if "Host" not in given:
         headers["Host"] = url.host_header
@@ -189,7 +188,7 @@ def _tls(request: Any) -> TLS | ssl.SSLContext:
 
 
 def follows_redirect(request: Any, head: Head | Response) -> bool:
-    """Returns whether the response is a redirect that ``request`` follows."""
+    """Return whether the response is a redirect that ``request`` follows."""
     return bool(
         head.code in REDIRECT_CODES
         and request.follow_redirects
@@ -200,7 +199,7 @@ def follows_redirect(request: Any, head: Head | Response) -> bool:
 
 def _on_head(request: Any, variables: contextvars.Context, head: Head) -> bool:
     if head.gzip and request.decompress_response:
-        # The body that the caller reads is not encoded any more.
+        # The caller receives a decoded body.
         head.headers.add("X-Consumed-Content-Encoding", head.headers["Content-Encoding"])
         del head.headers["Content-Encoding"]
     if follows_redirect(request, head):
@@ -220,7 +219,7 @@ def _header_lines(head: Head) -> Iterator[str]:
 
 
 def redirected(request: Any, response: Response) -> HTTPRequest:
-    """Returns the request that a redirect response asks for.
+    """Return the request that a redirect response asks for.
 
     A redirect to another origin drops the credentials, as in Tornado 6.5.7 and newer.
     """
@@ -236,7 +235,7 @@ def redirected(request: Any, response: Response) -> HTTPRequest:
     new.max_redirects = request.max_redirects - 1
     new.headers.pop("Host", None)
     if url.origin != target.origin:
-        # Those of the request, and also those in the defaults of the client.
+        # The credentials of the request, and those in the defaults of the client.
         new.has_left_origin = True
         for name in CREDENTIAL_HEADERS:
             new.headers.pop(name, None)

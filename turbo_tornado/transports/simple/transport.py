@@ -52,7 +52,7 @@ class SimpleTransport(CancellableFetch, SimpleAsyncHTTPClient):
     A connection is closed, and not returned to the pool, after an error, a cancelled
     request, ``Connection: close`` in either message, or an incomplete body. An idle
     connection is closed when the peer closes it or sends anything. A request that finds its
-    reused connection closed before any byte of the response is repeated once on a new
+    reused connection closed before any byte of the response is retried once on a new
     connection if it is idempotent or was not sent.
     """
 
@@ -94,12 +94,12 @@ class SimpleTransport(CancellableFetch, SimpleAsyncHTTPClient):
         self.deadlines = Deadlines(self.loop)
         self.pool = IdlePool(self.deadlines, max_idle, max_idle_per_key, idle_timeout)
         self.watcher = create_watcher(self.io_loop)
-        # None of these refers to the transport while no request is in progress.
+        # These refer to the transport only while a request is in progress.
         weakref.finalize(self, _release, self.pool, self.deadlines, self.watcher).atexit = False
         self._is_released = False
 
     def close(self) -> None:
-        """Closes the transport and its idle connections. Requests in progress finish."""
+        """Close the transport and its idle connections. Requests in progress finish."""
         self.pool.close()
         super().close()
 
@@ -110,7 +110,7 @@ class SimpleTransport(CancellableFetch, SimpleAsyncHTTPClient):
             _release(self.pool, self.deadlines, self.watcher)
 
     def send(self, request: Request, on_done: OnDone) -> Abort:
-        """Sends a `Request`; see `turbo_tornado.transports.base.Transport`."""
+        """Send a `Request`; see `turbo_tornado.transports.base.Transport`."""
         if self._closed:
             raise RuntimeError("fetch() called on closed AsyncHTTPClient")
         self.check_request(request)
@@ -121,9 +121,9 @@ class SimpleTransport(CancellableFetch, SimpleAsyncHTTPClient):
 
     @classmethod
     def check_request(cls, request: Request) -> None:
-        """Checks that this transport supports a `Request`.
+        """Check that this transport supports a `Request`.
 
-        :raises ValueError: otherwise.
+        :raises ValueError: if it does not.
         """
         if request.version not in cls.versions:
             raise ValueError(
@@ -137,7 +137,7 @@ class SimpleTransport(CancellableFetch, SimpleAsyncHTTPClient):
         self.set_abort(fetch.abort)
 
     def connect(self, exchange: ActiveRequest) -> Connector | None:
-        """Connects for ``exchange`` and calls its ``on_connected`` or ``fail``.
+        """Connect for ``exchange`` and call its ``on_connected`` or ``fail``.
 
         :returns: the connector, or ``None`` if the exchange is connected already.
         """

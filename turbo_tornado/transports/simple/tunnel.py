@@ -19,7 +19,7 @@ Ready = Callable[[socket.socket, int], Awaitable[None]]
 
 
 async def open_tunnel(sock: socket.socket, proxy: Proxy, url: URL, ready: Ready) -> None:
-    """Sends CONNECT on ``sock`` and receives the response; closes ``sock`` if that fails.
+    """Open a tunnel on ``sock``, or close ``sock`` on failure.
 
     :arg sock: connected to the proxy.
     :raises ConnectFailed: if there is no tunnel.
@@ -34,7 +34,7 @@ async def open_tunnel(sock: socket.socket, proxy: Proxy, url: URL, ready: Ready)
         if not 200 <= head.code < 300:
             raise proxy.refused(url, head.code, head.reason)
         if parser.leftover:
-            # The origin has not received anything that it could respond to.
+            # The data is not a response: the origin has not received anything.
             raise proxy.failed(url, "it sent data after the response to CONNECT")
     except BaseException:
         sock.close()
@@ -47,7 +47,7 @@ async def _response(sock: socket.socket, request: bytes, ready: Ready) -> Respon
             request = request[sock.send(request) :]
         except BlockingIOError:
             await ready(sock, IOLoop.WRITE)
-    # After its head, the response to CONNECT is the tunnel.
+    # The response to CONNECT has no body: the tunnel begins after its head.
     parser = ResponseParser(True, lambda head: Body(0))
     while not parser.complete:
         try:

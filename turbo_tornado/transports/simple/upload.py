@@ -19,7 +19,7 @@ _CONTINUE_TIMEOUT = 1.0
 
 
 class Upload:
-    """Sends a body after ``100 Continue``, or the chunks of a ``body_producer``."""
+    """A body that is sent after ``100 Continue``, or by a ``body_producer``."""
 
     def __init__(self, request: Request, connection: Connection, parser: ResponseParser) -> None:
         self._request = request
@@ -32,7 +32,7 @@ class Upload:
         self.is_complete = False
 
     async def run(self) -> None:
-        """Sends the body.
+        """Send the body.
 
         :raises HTTPOutputError: when the producer does not send as many bytes as Content-Length.
         """
@@ -51,7 +51,7 @@ class Upload:
             await connection.drain()
         except StreamClosedError:
             if not connection.is_broken:
-                # Of another stream, which the producer reads.
+                # The error is from another stream, which the producer reads.
                 raise
             # The receiving side reports a closed connection, with the response of the peer.
         else:

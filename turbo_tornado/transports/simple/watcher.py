@@ -19,7 +19,7 @@ OnEvents = Callable[[int], None]
 
 
 class Watcher(Protocol):
-    """Calls back when a socket is ready, for as long as it is."""
+    """The interface of a watcher, which calls back while a socket is ready."""
 
     def add(self, sock: socket.socket, events: int, on_events: OnEvents) -> None: ...
 
@@ -31,47 +31,47 @@ class Watcher(Protocol):
 
 
 class EpollWatcher:
-    """Watches sockets with a separate epoll set, which the loop watches.
+    """A watcher with a separate epoll set, which the loop watches.
 
-    One wake-up of the loop serves all sockets that are ready, and a change of interest is one
-    system call. The selector of asyncio spends more Python on one event than the request that
-    it is for spends on its response.
+    One wake-up of the loop handles all ready sockets, and a change of the events is one system
+    call. The selector of asyncio needs more time for one event than the client needs for a
+    response.
     """
 
     def __init__(self, io_loop: IOLoop) -> None:
         self._io_loop = io_loop
         self._epoll = select.epoll()
         self._callbacks: dict[int, OnEvents] = {}
-        # A forked child shares the set, and must not take the sockets of its parent out of it.
+        # A forked child shares the set, and must not remove the sockets of its parent.
         self._process = os.getpid()
-        # In no context: that of the first fetch would be the context of all events.
+        # In an empty context. Otherwise, all events would use the context of the first fetch.
         contextvars.Context().run(io_loop.add_handler, self._epoll, self._on_ready, IOLoop.READ)
 
     def add(self, sock: socket.socket, events: int, on_events: OnEvents) -> None:
-        """Starts to watch ``sock``."""
+        """Start watching ``sock``."""
         fd = sock.fileno()
         # The numbers of Tornado's events are those of epoll.
         self._epoll.register(fd, events)
         self._callbacks[fd] = on_events
 
     def modify(self, sock: socket.socket, events: int, on_events: OnEvents) -> None:
-        """Changes the events or the callback of a socket."""
+        """Change the events or the callback of a socket."""
         fd = sock.fileno()
         self._epoll.modify(fd, events)
         self._callbacks[fd] = on_events
 
     def remove(self, sock: socket.socket) -> None:
-        """Stops to watch ``sock``, which is still open."""
+        """Stop watching ``sock``, which is still open."""
         fd = sock.fileno()
         del self._callbacks[fd]
-        # Closing it would not be enough where a forked child has it as well. `IOLoop.close`
-        # with `all_fds` has closed the epoll set.
+        # Closing the socket would not remove it if a forked child has it as well.
+        # `IOLoop.close` with `all_fds` has closed the epoll set.
         if not self._epoll.closed and os.getpid() == self._process:
             with contextlib.suppress(OSError):
                 self._epoll.unregister(fd)
 
     def close(self) -> None:
-        """Ends the epoll set."""
+        """Close the epoll set."""
         if not self._epoll.closed:
             if not asyncio_loop(self._io_loop).is_closed():
                 self._io_loop.remove_handler(self._epoll)
@@ -87,36 +87,36 @@ class EpollWatcher:
 
 
 class LoopWatcher:
-    """Watches sockets with the loop itself, where there is no epoll."""
+    """A watcher that uses the loop, for systems without epoll."""
 
     def __init__(self, io_loop: IOLoop) -> None:
         self._io_loop = io_loop
         self._callbacks: dict[socket.socket, OnEvents] = {}
 
     def add(self, sock: socket.socket, events: int, on_events: OnEvents) -> None:
-        """Starts to watch ``sock``."""
+        """Start watching ``sock``."""
         self._callbacks[sock] = on_events
         # The socket and not its number, so that `IOLoop.close(all_fds=True)` closes the object.
         self._io_loop.add_handler(sock, self._on_ready, events)
 
     def modify(self, sock: socket.socket, events: int, on_events: OnEvents) -> None:
-        """Changes the events or the callback of a socket."""
+        """Change the events or the callback of a socket."""
         self._callbacks[sock] = on_events
         self._io_loop.update_handler(sock, events)
 
     def remove(self, sock: socket.socket) -> None:
-        """Stops to watch ``sock``, which is still open."""
+        """Stop watching ``sock``, which is still open."""
         del self._callbacks[sock]
         if not asyncio_loop(self._io_loop).is_closed():
             self._io_loop.remove_handler(sock)
 
     def close(self) -> None:
-        """Does nothing: there are no resources but the sockets."""
+        """Do nothing, because the sockets are the only resources."""
 
     def _on_ready(self, sock: socket.socket, events: int) -> None:
         self._callbacks[sock](events)
 
 
 def create_watcher(io_loop: IOLoop) -> Watcher:
-    """Returns the best watcher of this platform."""
+    """Return the best watcher of this platform."""
     return EpollWatcher(io_loop) if hasattr(select, "epoll") else LoopWatcher(io_loop)

@@ -1,56 +1,19 @@
 from __future__ import annotations
 
-import asyncio
-import base64
 import importlib.util
 import json
 import os
 import signal
 import sys
-from asyncio.subprocess import PIPE
-from collections.abc import Awaitable, Callable
-from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 
 from tests.support import Connection, StartProgram, response
-from turbo_tornado.__main__ import main
 from turbo_tornado._version import __version__
 
-
-class Ended(NamedTuple):
-    code: int
-    out: bytes
-    err: str
-
-
-Run = Callable[..., Awaitable[Ended]]
-
-
-@pytest.fixture
-def run(capsysbinary: pytest.CaptureFixture[bytes]) -> Run:
-    """Runs the command line in a thread, where it has a separate loop."""
-
-    def call(argv: tuple[str, ...]) -> int:
-        try:
-            return main(argv)
-        except SystemExit as end:
-            return int(end.code or 0)
-
-    async def run(*argv: str) -> Ended:
-        code = await asyncio.to_thread(call, argv)
-        captured = capsysbinary.readouterr()
-        return Ended(code, captured.out, captured.err.decode())
-
-    return run
-
-
-@pytest.fixture
-def start(start_program: StartProgram) -> StartProgram:
-    """Starts the command line as a process."""
-    return partial(start_program, sys.executable, "-m", "turbo_tornado", stdin=PIPE)
+from .conftest import Run
 
 
 async def test_writes_the_body(run: Run, server: Any, transport: str) -> None:
@@ -70,91 +33,6 @@ async def test_include_writes_status_and_headers(run: Run, raw_peer: Any, transp
     assert (status, empty, body) == ("HTTP/1.1 404 Gone Fishing", "", "body")
     assert [field for field in fields if field.startswith("X-A")] == ["X-A: 1", "X-A: 2"]
     assert ended.code == 0
-
-
-async def test_params_are_the_query_of_a_get(run: Run, server: Any) -> None:
-    await run("--param", "a=1 2", "--param", "a=3", "--param", "b==", server.url("/echo"))
-    assert server.requests[0]["uri"] == "/echo?a=1%202&a=3&b=%3D"
-
-
-async def test_params_are_the_form_of_a_post(run: Run, server: Any) -> None:
-    await run("--method", "post", "--param", "a=1", server.url("/echo"))
-    seen = server.requests[0]
-    assert (seen["method"], seen["uri"], seen["body"]) == ("POST", "/echo", b"a=1")
-
-
-async def test_header_takes_the_place_of_the_one_of_that_name(run: Run, raw_peer: Any) -> None:
-    peer = await raw_peer(response())
-    await run(
-        *("--header", "user-agent: mine", "--header", "X-A:1", "--header", "X-A: 2"),
-        peer.url(),
-    )
-    fields = [(name.lower(), value) for name, value in peer.requests[0].fields]
-    assert [value for name, value in fields if name == "user-agent"] == ["mine"]
-    assert [value for name, value in fields if name == "x-a"] == ["1", "2"]
-
-
-async def test_cookies(run: Run, raw_peer: Any) -> None:
-    peer = await raw_peer(response())
-    await run("--cookie", "a=1", "--cookie", "b=2", peer.url())
-    assert peer.requests[0].field("Cookie") == "a=1; b=2"
-
-
-async def test_auth(run: Run, raw_peer: Any) -> None:
-    peer = await raw_peer(response())
-    await run("--auth", "user:pass:word", peer.url())
-    credentials = base64.b64encode(b"user:pass:word").decode()
-    assert peer.requests[0].field("Authorization") == f"Basic {credentials}"
-
-
-async def test_body_makes_it_a_post(run: Run, raw_peer: Any) -> None:
-    peer = await raw_peer(response())
-    await run("--body", "text", peer.url())
-    request = peer.requests[0]
-    assert (request.method, request.body) == ("POST", b"text")
-    assert request.field("Content-Type") is None
-
-
-async def test_method_with_body(run: Run, raw_peer: Any) -> None:
-    peer = await raw_peer(response())
-    await run("--method", "PUT", "--body", "", peer.url())
-    assert (peer.requests[0].method, peer.requests[0].field("Content-Length")) == ("PUT", "0")
-
-
-async def test_body_of_a_file(run: Run, raw_peer: Any, tmp_path: Path) -> None:
-    (tmp_path / "body").write_bytes(b"\x00\xff")
-    peer = await raw_peer(response())
-    await run("--body", f"@{tmp_path / 'body'}", peer.url())
-    assert peer.requests[0].body == b"\x00\xff"
-
-
-async def test_body_of_a_file_that_is_missing(run: Run, tmp_path: Path) -> None:
-    ended = await run("--body", f"@{tmp_path / 'none'}", "http://127.0.0.1/")
-    assert ended.code == 2
-    assert "none: No such file or directory" in ended.err
-
-
-async def test_body_of_standard_input(start: Any, raw_peer: Any) -> None:
-    peer = await raw_peer(response(b"\xfe"))
-    process = await start("--body", "@-", peer.url())
-    assert await process.communicate(b"\x00\xff") == (b"\xfe", b"")
-    assert process.returncode == 0
-    assert peer.requests[0].body == b"\x00\xff"
-
-
-async def test_json(run: Run, raw_peer: Any) -> None:
-    peer = await raw_peer(response())
-    await run("--json", '{"a": 1}', peer.url())
-    request = peer.requests[0]
-    assert (request.method, json.loads(request.body)) == ("POST", {"a": 1})
-    assert request.field("Content-Type") == "application/json"
-
-
-async def test_json_with_a_content_type_of_ones_own(run: Run, raw_peer: Any) -> None:
-    peer = await raw_peer(response())
-    await run("--json", "{}", "--header", "Content-Type: application/ld+json", peer.url())
-    fields = [value for name, value in peer.requests[0].fields if name == "Content-Type"]
-    assert fields == ["application/ld+json"]
 
 
 async def test_redirects_are_followed_or_not(run: Run, server: Any) -> None:
@@ -199,8 +77,10 @@ async def test_timeout(run: Run, server: Any) -> None:
         ("--param", "novalue", "http://127.0.0.1/"),
         ("--cookie", "novalue", "http://127.0.0.1/"),
         ("--header", "novalue", "http://127.0.0.1/"),
+        ("--form", "novalue", "http://127.0.0.1/"),
         ("--timeout", "soon", "http://127.0.0.1/"),
         ("--body", "a", "--json", "{}", "http://127.0.0.1/"),
+        ("--body", "a", "--form", "b=c", "http://127.0.0.1/"),
         ("--transport", "pigeon", "http://127.0.0.1/"),
     ],
 )
@@ -249,13 +129,39 @@ async def test_version(run: Run) -> None:
     assert (await run("--version")).out.decode() == f"turbo_tornado {__version__}\n"
 
 
-async def test_nobody_reads_the_output(start: Any, server: Any) -> None:
+# A short body fits into the buffer of standard output.
+@pytest.mark.parametrize("size", [5, 100_000])
+async def test_nobody_reads_the_output(start: Any, server: Any, size: int) -> None:
     reader, writer = os.pipe()
     os.close(reader)
-    process = await start(server.url("/bytes/100000"), stdout=writer)
+    process = await start(server.url(f"/bytes/{size}"), stdout=writer)
     os.close(writer)
     _, err = await process.communicate()
     assert (process.returncode, err) == (0, b"")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full")
+@pytest.mark.parametrize("size", [5, 100_000])
+async def test_output_that_cannot_be_written(start: Any, server: Any, size: int) -> None:
+    with open("/dev/full", "wb") as full:
+        process = await start(server.url(f"/bytes/{size}"), stdout=full)
+    _, err = await process.communicate()
+    expected = "python -m turbo_tornado: error: standard output: No space left on device\n"
+    assert (process.returncode, err.decode()) == (3, expected)
+
+
+async def test_unbuffered_output_that_is_written_in_part(
+    start_program: StartProgram, server: Any, tmp_path: Path
+) -> None:
+    with open(tmp_path / "file", "wb") as file:
+        process = await start_program(
+            *("sh", "-c", 'ulimit -f 8 && exec "$@"', "sh", sys.executable, "-u", "-B"),
+            *("-m", "turbo_tornado", server.url("/bytes/100000")),
+            stdout=file,
+        )
+    _, err = await process.communicate()
+    expected = "python -m turbo_tornado: error: standard output: File too large\n"
+    assert (process.returncode, err.decode()) == (3, expected)
 
 
 async def test_interrupt_is_quiet(start: Any, raw_peer: Any, transport: str) -> None:
