@@ -25,6 +25,7 @@ from tests.support import (
     MakePeer,
     RawPeer,
     Refused,
+    RunPython,
     StartProgram,
     response,
 )
@@ -330,6 +331,46 @@ async def test_cancelled_error_of_the_callback(
     await asyncio.wait([future])
     assert future.cancelled()
     assert (await client.fetch(peer.url())).body == b"body"
+
+
+@pytest.mark.parametrize("kind", ["callback", "body"])
+async def test_end_of_the_program(
+    raw_peer: MakePeer, run_python: RunPython, transport: str, kind: str
+) -> None:
+    async def script(conn: Connection) -> None:
+        await conn.reader.readuntil(b"\r\n\r\n")
+        await conn.send(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nfirst")
+
+    program = """
+import asyncio, sys
+from turbo_tornado import HTTPClient
+
+url, transport, kind = sys.argv[1:]
+
+async def wait(chunk=None):
+    waiting.set()
+    await asyncio.Event().wait()
+
+async def body():
+    yield b"block"
+    await wait()
+
+async def main():
+    global future, waiting
+    waiting = asyncio.Event()
+    if kind == "callback":
+        options = {"streaming_callback": wait}
+    else:
+        options = {"body": body(), "method": "POST"}
+    future = HTTPClient(transport=transport).fetch(url, request_timeout=0, **options)
+    await waiting.wait()
+
+# It cancels the tasks of the request, and reports those that fail.
+asyncio.run(main())
+assert future.cancelled()
+"""
+    peer = await raw_peer(script)
+    await run_python(program, peer.url(), transport, kind)
 
 
 @pytest.mark.parametrize("is_complete", [False, True], ids=["within the body", "at its end"])

@@ -18,13 +18,17 @@ ChunkHandler = Callable[[bytes], "PendingCall | None"]
 
 @contextlib.contextmanager
 def caller_errors() -> Iterator[None]:
-    """Turn an exception of the caller's code into a `CallerError`."""
+    """Turn an exception of the caller's code into a `CallerError`.
+
+    A `CancelledError` stays as it is: the task that it ends is then a cancelled one, and not
+    one that has failed.
+    """
     try:
         yield
     except StopIteration as stop:
         # As in a coroutine (PEP 479): a future cannot have a StopIteration as its exception.
         raise CallerError(_without_stop(stop)) from stop
-    except (Exception, asyncio.CancelledError) as error:
+    except Exception as error:
         raise CallerError(error) from error
 
 

@@ -10,12 +10,19 @@ from typing import Any
 from tornado.simple_httpclient import HTTPStreamClosedError
 
 
+def without_cancellation(error: BaseException) -> BaseException:
+    """Return a failure instead of the cancellation of a task."""
+    if isinstance(error, asyncio.CancelledError):
+        return HTTPStreamClosedError("a task of the request was cancelled")
+    return error
+
+
 class RequestTasks:
     """Tasks that end with their request.
 
     :arg loop: the loop to run them on.
     :arg variables: the context variables that they see.
-    :arg on_failure: called with the exception of a task.
+    :arg on_failure: called with the exception of a task, `CancelledError` if it was cancelled.
     :arg all_tasks: the tasks of all requests, to which these are added while they run.
     """
 
@@ -53,11 +60,7 @@ class RequestTasks:
 
     def _on_done(self, task: asyncio.Task[None]) -> None:
         self._all_tasks.discard(task)
-        error: BaseException | None
-        if task.cancelled():
-            error = HTTPStreamClosedError("the task of the request was cancelled")
-        else:
-            error = task.exception()
+        error = asyncio.CancelledError() if task.cancelled() else task.exception()
         if task not in self._tasks:
             # `cancel` has cancelled it. The request may have been retried since.
             return

@@ -20,6 +20,7 @@ from tornado.httpclient import HTTPRequest, HTTPResponse
 
 from ...request.request import IDEMPOTENT_METHODS
 from ..base import RequestQueue
+from ..request_tasks import without_cancellation
 from ..tornado_framing import check_framing
 from .connections import UNUSABLE
 from .delivery import Delivery
@@ -150,6 +151,7 @@ class TornadoTransfer:
         callback, self._callback = self._callback, None
         if callback is not None:
             self._stop()
+            error = without_cancellation(error)
             self._call(callback, HTTPResponse(self._request, 599, error=error))
 
     def _stop(self) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from ...failures import ConnectTimeout, RequestTimeout
 from ...request.request import Request
 from ..base import OnDone
-from ..request_tasks import RequestTasks
+from ..request_tasks import RequestTasks, without_cancellation
 from .connect import Connector
 from .connection import Connection
 
@@ -141,8 +141,15 @@ class ActiveRequest:
         """Run ``work`` as a task that ends with the request; its exception is reported."""
         if self._tasks is None:
             transport = self._transport
-            self._tasks = RequestTasks(transport.loop, self._variables, self.fail, transport.tasks)
+            self._tasks = RequestTasks(
+                transport.loop, self._variables, self._on_task_failed, transport.tasks
+            )
         return self._tasks.spawn(work)
+
+    def _on_task_failed(self, error: BaseException) -> None:
+        # The other tasks run code of the caller, which can cancel itself.
+        is_own = self.phase is Phase.CONNECTING
+        self.fail(without_cancellation(error) if is_own else error)
 
     def connect(self) -> None:
         """Open a new connection."""

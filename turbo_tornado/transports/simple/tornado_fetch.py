@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextvars
 import time
 from collections.abc import Callable
@@ -75,9 +76,10 @@ class TornadoFetch:
             self._abort()
 
     def _on_done(self, outcome: Response | BaseException) -> None:
-        if isinstance(outcome, CallerError):
+        if isinstance(outcome, (CallerError, asyncio.CancelledError)):
             # As in Tornado, this ends the request.
-            app_log.error("Uncaught exception", exc_info=outcome.error)
+            error = outcome.error if isinstance(outcome, CallerError) else outcome
+            app_log.error("Uncaught exception", exc_info=error)
             self._fail(CallbackFailed("Connection closed"))
         elif isinstance(outcome, BaseException):
             _log_malformed(outcome)
