@@ -15,8 +15,9 @@ from .request.keywords import FetchOptions
 from .request.redirect import location_of, redirect
 from .request.request import Request
 from .response import HTTPResponse
-from .transports.base import Abort, FetchFuture, Response, Transport, asyncio_loop
+from .transports.base import Abort, FetchFuture, Response, Transport
 from .transports.classify import classify
+from .transports.loop_end import asyncio_loop
 
 
 class ActiveFetch:

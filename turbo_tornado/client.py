@@ -24,8 +24,8 @@ from .request.build import build_request
 from .request.keywords import FetchKeywords
 from .request.tls import CONTEXT_ON_CURL, DEFAULT_TLS, TLS, SSLOptions, check_ssl_options
 from .response import HTTPResponse
-from .transports.base import asyncio_loop
 from .transports.classify import REFUSED, classify
+from .transports.loop_end import asyncio_loop
 from .transports.registry import TransportChoice, check_transport, registry
 
 if sys.version_info >= (3, 11):

@@ -1,4 +1,4 @@
-"""The interface of client and transports, with their futures and queue."""
+"""The interface of client and transports: `Transport`, `Response` and futures."""
 
 from __future__ import annotations
 
@@ -10,13 +10,12 @@ from typing import Any, Protocol, TypeVar
 
 from tornado import httpclient
 from tornado.httpclient import AsyncHTTPClient, HTTPRequest, HTTPResponse
-from tornado.ioloop import IOLoop
 
-from ..failures import ClientClosed
 from ..headers import HTTPHeaders
 from ..request.request import Request
 from .hooks import CarriedRequest, CarriedResponse, StandIn, is_replaced, with_signature_of
-from .loop_end import close_with_loop
+from .loop_end import asyncio_loop, close_with_loop
+from .request_queue import RequestQueue
 
 T = TypeVar("T")
 
@@ -267,102 +266,6 @@ class CancellableFetch(AsyncHTTPClient):
             abortable.set_abort(abort)
 
 
-class QueuedRequest(Protocol):
-    """A request that a `RequestQueue` starts."""
-
-    def start(self) -> None: ...
-
-    def fail(self, error: Exception) -> None:
-        """Stop the request at once and report ``error``."""
-
-
-class RequestQueue:
-    """The requests in progress, up to a limit, and the others, which wait in order.
-
-    :arg max_clients: limit of requests in progress; ``None`` for no limit.
-    """
-
-    def __init__(self, max_clients: int | None) -> None:
-        self._loop: asyncio.AbstractEventLoop = asyncio_loop(IOLoop.current())
-        self.max_clients = max_clients
-        self.active: set[QueuedRequest] = set()
-        self.waiting: dict[QueuedRequest, asyncio.TimerHandle | None] = {}
-        self._is_starting = False
-        self._on_empty: Callable[[], None] | None = None
-
-    def add(
-        self, request: QueuedRequest, max_wait: float = 0.0, late: Exception | None = None
-    ) -> None:
-        """Start a request, or let it wait.
-
-        :arg float max_wait: seconds after which a waiting request fails with ``late``; 0
-            for no limit. Default: 0.
-        """
-        if self.max_clients is None or len(self.active) < self.max_clients:
-            self.active.add(request)
-            request.start()
-            return
-        timer = None
-        if max_wait and late is not None:
-            timer = self._loop.call_later(max_wait, request.fail, late)
-        self.waiting[request] = timer
-
-    def remove(self, request: QueuedRequest) -> None:
-        """Remove a request that has ended, and start the next one."""
-        self.active.discard(request)
-        if self.waiting:
-            self._leave(request)
-            self._start_next()
-        if self._on_empty is not None and not self.active and not self.waiting:
-            # Later, because the request is still ending. A closed loop rejects callbacks.
-            if not self._loop.is_closed():
-                self._loop.call_soon(self._on_empty)
-            self._on_empty = None
-
-    def close(self, on_empty: Callable[[], None]) -> None:
-        """Call ``on_empty`` when all requests have ended, or now if there are none."""
-        if self.active or self.waiting:
-            self._on_empty = on_empty
-        else:
-            on_empty()
-
-    def fail_all(self) -> None:
-        """Fail all requests."""
-        # In this order, because the end of an active request starts a waiting one.
-        for request in [*self.waiting, *self.active]:
-            try:
-                request.fail(ClientClosed("client closed"))
-            except RuntimeError:
-                # A closed loop rejects callbacks.
-                if not self._loop.is_closed():
-                    raise
-
-    def _leave(self, request: QueuedRequest) -> None:
-        timer = self.waiting.pop(request, None)
-        if timer is not None:
-            timer.cancel()
-
-    def _start_next(self) -> None:
-        # A request that fails in `start` calls this method. The outer call continues instead,
-        # which avoids recursion.
-        if self._is_starting:
-            return
-        self._is_starting = True
-        try:
-            while self.waiting and len(self.active) < (self.max_clients or 0):
-                request = next(iter(self.waiting))
-                self._leave(request)
-                self.active.add(request)
-                request.start()
-        finally:
-            self._is_starting = False
-
-
 # For `CancellableFetch.is_hooked`.
 _FETCH, _FETCH_IMPL = CancellableFetch.fetch, CancellableFetch.fetch_impl
 _TORNADO = vars(httpclient)
-
-
-def asyncio_loop(io_loop: Any) -> asyncio.AbstractEventLoop:
-    """Return the asyncio loop of an `IOLoop`; Tornado does not declare its type."""
-    return io_loop.asyncio_loop  # type: ignore[no-any-return]

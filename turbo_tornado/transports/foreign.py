@@ -30,9 +30,10 @@ from ..headers import HTTPHeaders
 from ..request.callbacks import ChunkHandler
 from ..request.request import Request
 from ..request.tls import TLS
-from .base import Abort, OnDone, Response, asyncio_loop
+from .base import Abort, OnDone, Response
 from .hooks import CarriedRequest, CarriedResponse
 from .libcurl_codes import TIMED_OUT, failure_of_code
+from .loop_end import asyncio_loop
 
 #: The ``defaults`` of a client that apply to the requests of `HTTPClient`.
 SUPPORTED_DEFAULTS = frozenset(

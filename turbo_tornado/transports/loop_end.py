@@ -1,4 +1,4 @@
-"""`close_with_loop`: closes transports before their loop closes."""
+"""The loop of a transport: `asyncio_loop`, and `close_with_loop` for its end."""
 
 from __future__ import annotations
 
@@ -23,6 +23,11 @@ class BelongsToLoop(Protocol):
 
         ``None`` if the loop need not run for that.
         """
+
+
+def asyncio_loop(io_loop: Any) -> asyncio.AbstractEventLoop:
+    """Return the asyncio loop of an `IOLoop`; Tornado does not declare its type."""
+    return io_loop.asyncio_loop  # type: ignore[no-any-return]
 
 
 # Weak in both directions, so that both objects can be collected.

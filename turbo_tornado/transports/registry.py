@@ -17,9 +17,9 @@ from tornado.ioloop import IOLoop
 from ..failures import ConnectFailed
 from ..messages import quoted
 from ..request.request import Request
-from .base import Abort, CancellableFetch, OnDone, Transport, asyncio_loop
+from .base import Abort, CancellableFetch, OnDone, Transport
 from .foreign import SUPPORTED_DEFAULTS, ForeignTransport, HookedTransport, check_request
-from .loop_end import close_with_loop
+from .loop_end import asyncio_loop, close_with_loop
 
 #: A transport as a user names it.
 TransportChoice = Literal["auto", "simple", "curl"] | type[AsyncHTTPClient] | AsyncHTTPClient

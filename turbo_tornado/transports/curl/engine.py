@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pycurl
 from tornado.ioloop import IOLoop
 
-from ..base import asyncio_loop
+from ..loop_end import asyncio_loop
 from .connections import Connections
 from .sockets import EpollSockets, LoopSockets, Sockets
 

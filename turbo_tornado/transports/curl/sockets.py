@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import pycurl
 from tornado.ioloop import IOLoop
 
-from ..base import asyncio_loop
+from ..loop_end import asyncio_loop
 
 #: Lets libcurl handle events of a socket.
 Act = Callable[[int, int], None]

@@ -19,7 +19,7 @@ from tornado.curl_httpclient import CurlAsyncHTTPClient, CurlError
 from tornado.httpclient import HTTPRequest, HTTPResponse
 
 from ...request.request import IDEMPOTENT_METHODS
-from ..base import RequestQueue
+from ..request_queue import RequestQueue
 from ..request_tasks import without_cancellation
 from ..tornado_framing import check_framing
 from .connections import UNUSABLE

@@ -13,8 +13,9 @@ import pycurl
 
 from ...failures import BrokenConnection, ConnectTimeout, RequestTimeout
 from ...request.request import IDEMPOTENT_METHODS, Request
-from ..base import OnDone, RequestQueue, Response
+from ..base import OnDone, Response
 from ..produced_body import ProducedBody
+from ..request_queue import RequestQueue
 from ..request_tasks import RequestTasks
 from .attempt import Phase, RequestAttempt
 from .codes import failure, truncated_head

@@ -26,7 +26,8 @@ from tornado.ioloop import IOLoop
 from ...failures import RequestTimeout
 from ...request.request import Request
 from ...request.tls import CONTEXT_ON_CURL, TLS
-from ..base import Abort, CancellableFetch, OnDone, RequestQueue
+from ..base import Abort, CancellableFetch, OnDone
+from ..request_queue import RequestQueue
 from .engine import CurlEngine
 from .options import RequestHandle
 from .tornado_options import HeaderCallback, TornadoHandle, forbids_reuse

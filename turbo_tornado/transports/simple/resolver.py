@@ -15,7 +15,7 @@ from typing import Any
 from tornado.ioloop import IOLoop
 from tornado.netutil import Resolver
 
-from ..base import asyncio_loop
+from ..loop_end import asyncio_loop
 
 # A thread of `socket.getaddrinfo` cannot be stopped. It ends when the name server responds, or
 # after several timeouts of the system.

@@ -15,7 +15,9 @@ from tornado.simple_httpclient import SimpleAsyncHTTPClient
 
 from ...failures import ConnectFailed
 from ...request.request import Request
-from ..base import Abort, CancellableFetch, OnDone, RequestQueue, asyncio_loop
+from ..base import Abort, CancellableFetch, OnDone
+from ..loop_end import asyncio_loop
+from ..request_queue import RequestQueue
 from .active_request import ActiveRequest
 from .connect import Connector
 from .connection import Connection

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from tornado.ioloop import IOLoop
 
-from ..base import asyncio_loop
+from ..loop_end import asyncio_loop
 
 #: Called with `IOLoop.READ` or `IOLoop.WRITE`, or both, possibly with `IOLoop.ERROR`.
 OnEvents = Callable[[int], None]
