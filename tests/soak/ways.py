@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+import io
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -129,6 +130,59 @@ class Busy(NamedTuple):
         check(await first, number)
 
 
+class Streamed(NamedTuple):
+    """A fetch with a file as its body and an async ``streaming_callback``."""
+
+    origin: str
+
+    async def go(self, site: Site, number: int) -> None:
+        received = bytearray()
+
+        async def callback(chunk: bytes) -> None:
+            await asyncio.sleep(0)
+            received.extend(chunk)
+
+        body = io.BytesIO(str(number).rjust(2000).encode())
+        res = await site.fetch(
+            site.client(),
+            self.origin,
+            "/body",
+            number,
+            method="POST",
+            body=body,
+            streaming_callback=callback,
+        )
+        if res.error is not None or received.strip() != str(number).encode():
+            raise Wrong(f"{number}: {res!r} {received[:80]!r}")
+
+
+class Mistake(NamedTuple):
+    """A fetch that raises an exception of its callback, or of its body."""
+
+    name: str
+
+    async def go(self, site: Site, number: int) -> None:
+        async def raises(chunk: bytes) -> None:
+            await asyncio.sleep(0)
+            raise LookupError(number)
+
+        async def blocks() -> AsyncIterator[bytes]:
+            yield b"first"
+            raise LookupError(number)
+
+        client, origin = site.client(), "plain"
+        options: dict[str, Any] = {"streaming_callback": raises}
+        if self.name == "body":
+            # A response could end the fetch before the exception.
+            origin, options = "silent", {"method": "POST", "body": blocks()}
+        try:
+            res = await site.fetch(client, origin, "/number", number, **options)
+        except LookupError:
+            check(await site.fetch(client, "plain", "/number", number), number)
+        else:
+            raise Wrong(f"{number}: {res!r}")
+
+
 async def at_once(site: Site, number: int) -> None:
     """Before the loop has processed the fetch."""
 
@@ -150,7 +204,7 @@ async def in_the_body(site: Site, number: int) -> None:
     await soon(site, number)
 
 
-Way = Fetch | Cancel | WaitFor | Busy
+Way = Fetch | Cancel | WaitFor | Busy | Streamed | Mistake
 
 #: In these proportions.
 SUCCESSES = [
@@ -158,6 +212,8 @@ SUCCESSES = [
     *[Fetch("tls", "/number")] * 4,
     Fetch("plain", "/body", options={"method": "POST"}),
     Fetch("tls", "/body", options={"method": "PUT"}),
+    Streamed("plain"),
+    Streamed("tls"),
     Fetch("plain", "/gzip"),
     Fetch("plain", "/chunked"),
     Fetch("plain", "/redirect"),
@@ -200,6 +256,8 @@ FAILURES: dict[str, Way] = {
     "cut gzip": Fetch("plain", "/cut-gzip", errors.SOCKET_ERROR),
     "redirect loop": Fetch("plain", "/redirect-loop", errors.REDIRECT_MAX),
     "busy": Busy(),
+    "exception of streaming_callback": Mistake("streaming_callback"),
+    "exception of the body": Mistake("body"),
     "cancel at once": Cancel("plain", "/number", at_once),
     "cancel in the look-up": Cancel("no name", "/", at_once),
     "cancel in the connect": Cancel("full", "/", soon),
