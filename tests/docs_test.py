@@ -42,7 +42,7 @@ import shutil
 import signal
 import socket
 import sys
-from asyncio.subprocess import PIPE, STDOUT
+from asyncio.subprocess import DEVNULL, PIPE, STDOUT
 from collections.abc import AsyncIterator, Iterator
 from importlib import import_module
 from importlib.util import find_spec
@@ -207,10 +207,10 @@ def environment(
 
 async def output_of(*command: str, cwd: Path, given: str = "") -> tuple[int, str]:
     process = await asyncio.create_subprocess_exec(
-        *command, stdin=PIPE, stdout=PIPE, stderr=STDOUT, cwd=cwd
+        *command, stdin=PIPE if given else DEVNULL, stdout=PIPE, stderr=STDOUT, cwd=cwd
     )
     try:
-        output, _ = await process.communicate(given.encode())
+        output, _ = await process.communicate(given.encode() or None)
     finally:
         if process.returncode is None:
             process.kill()

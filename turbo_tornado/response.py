@@ -158,7 +158,7 @@ class HTTPResponse:
 
         The status code and the Content-Type are not checked.
 
-        :rtype: any JSON value
+        :rtype: object
         :raises FetchError: ``error``, if it is set.
         :raises ValueError: for invalid JSON, or JSON that is nested too deeply.
 
