@@ -27,7 +27,7 @@ async def test_soak(transport: str, tmp_path: Path, start_program: StartProgram)
     process = await start_program(
         sys.executable,
         *("-m", "tests.soak", "--transport", transport, "--output", str(found)),
-        *("--fetches", "2000", "--every", "5", "--in-flight", "1000"),
+        *("--fetches", "2200", "--every", "5", "--in-flight", "1000"),
         stderr=STDOUT,
     )
     output, _ = await process.communicate()
