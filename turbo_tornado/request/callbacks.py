@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import inspect
-from collections.abc import Awaitable, Callable, Generator, Iterator
+from collections.abc import Awaitable, Callable, Generator
+from types import TracebackType
 from typing import Any
 
 from ..failures import CallerError
@@ -16,20 +16,33 @@ StreamingCallback = Callable[[bytes], Any]
 ChunkHandler = Callable[[bytes], "PendingCall | None"]
 
 
-@contextlib.contextmanager
-def caller_errors() -> Iterator[None]:
+class _CallerErrors:
+    # Not a generator: from Python 3.12 on, its frames would be in a cycle with the exception.
+
+    def __enter__(self) -> None:
+        """Begin the caller's code."""
+
+    def __exit__(
+        self, kind: object, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Raise a `CallerError` for an exception."""
+        if isinstance(error, StopIteration):
+            # As in a coroutine (PEP 479): a future cannot have a StopIteration as its exception.
+            raise CallerError(_without_stop(error)) from error
+        if isinstance(error, Exception):
+            raise CallerError(error) from error
+
+
+_CALLER_ERRORS = _CallerErrors()
+
+
+def caller_errors() -> _CallerErrors:
     """Turn an exception of the caller's code into a `CallerError`.
 
     A `CancelledError` stays as it is: the task that it ends is then a cancelled one, and not
     one that has failed.
     """
-    try:
-        yield
-    except StopIteration as stop:
-        # As in a coroutine (PEP 479): a future cannot have a StopIteration as its exception.
-        raise CallerError(_without_stop(stop)) from stop
-    except Exception as error:
-        raise CallerError(error) from error
+    return _CALLER_ERRORS
 
 
 def _without_stop(stop: StopIteration) -> RuntimeError:
