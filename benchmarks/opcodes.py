@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import subprocess
 import sys
 import tempfile
 from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import FrameType
+from types import CodeType, FrameType
 from typing import Any
 
 from .servers import ROOT, servers
@@ -28,12 +30,8 @@ def count(url: str) -> Counter[str]:
 
     counter: Counter[str] = Counter()
 
-    def trace(frame: FrameType, event: str, argument: Any) -> Any:
-        frame.f_trace_opcodes = True
-        if event == "opcode":
-            code = frame.f_code
-            counter[f"{Path(code.co_filename).name} {code.co_name}"] += 1
-        return trace
+    def note(code: CodeType, offset: int = 0) -> None:
+        counter[f"{Path(code.co_filename).name} {code.co_name}"] += 1
 
     async def fetch(times: int) -> None:
         for _ in range(times):
@@ -42,14 +40,40 @@ def count(url: str) -> Counter[str]:
 
     async def run() -> None:
         await fetch(_WARM_UP)
-        sys.settrace(trace)
-        try:
+        with _instructions(note):
             await fetch(_COUNTED)
-        finally:
-            sys.settrace(None)
 
     asyncio.run(run())
     return counter
+
+
+@contextlib.contextmanager
+def _instructions(note: Callable[[CodeType, int], None]) -> Iterator[None]:
+    """Call ``note`` for each instruction."""
+    if sys.version_info >= (3, 12):
+        monitoring = sys.monitoring
+        tool, event = monitoring.PROFILER_ID, monitoring.events.INSTRUCTION
+        monitoring.use_tool_id(tool, __name__)
+        monitoring.register_callback(tool, event, note)
+        monitoring.set_events(tool, event)
+        try:
+            yield
+        finally:
+            monitoring.set_events(tool, 0)
+            monitoring.free_tool_id(tool)
+        return
+
+    def trace(frame: FrameType, event: str, argument: Any) -> Any:
+        frame.f_trace_opcodes = True
+        if event == "opcode":
+            note(frame.f_code, 0)
+        return trace
+
+    sys.settrace(trace)
+    try:
+        yield
+    finally:
+        sys.settrace(None)
 
 
 def main() -> None:
