@@ -9,6 +9,9 @@ from typing import Any
 
 from tornado.simple_httpclient import HTTPStreamClosedError
 
+#: Runs a coroutine as a task of a request.
+Spawn = Callable[[Coroutine[Any, Any, None]], "asyncio.Task[None]"]
+
 
 def without_cancellation(error: BaseException) -> BaseException:
     """Return a failure instead of the cancellation of a task."""

@@ -73,8 +73,6 @@ class RequestAttempt(Attempt):
 
     def clear(self) -> None:
         """Drop the response, because the handle refers to its last attempt."""
-        if self.delivery is not None:
-            self.delivery.close()
         self.head = self.body = self.failure = self.delivery = self.create_delivery = None
 
     def allows_reuse(self) -> bool:

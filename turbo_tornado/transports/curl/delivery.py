@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable
-from typing import Any
 
 import pycurl
 
 from ...request.callbacks import ChunkHandler
+from ..request_tasks import Spawn
 
 # Bytes that may wait for the callback before libcurl stops receiving.
 _MAX_WAITING = 131072
-
-#: Runs a coroutine as a task of a request.
-Spawn = Callable[[Any], "asyncio.Task[None]"]
 
 
 class Delivery:

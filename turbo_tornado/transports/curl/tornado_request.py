@@ -23,7 +23,6 @@ from ..request_queue import RequestQueue
 from ..request_tasks import without_cancellation
 from ..tornado_framing import check_framing
 from .connections import UNUSABLE
-from .delivery import Delivery
 from .engine import CurlEngine
 from .tornado_head import received_headers
 from .tornado_options import (
@@ -36,8 +35,6 @@ from .tornado_options import (
 )
 from .tornado_streams import TornadoStreams
 
-# Seconds.
-_NO_TIMEOUT = 10**7
 _TIMES = {
     "namelookup": pycurl.NAMELOOKUP_TIME,
     "connect": pycurl.CONNECT_TIME,
@@ -85,9 +82,8 @@ class TornadoTransfer:
         self._is_tornados = False
         self._is_retry = False
         self._streams: TornadoStreams | None = None
-        self._timer: asyncio.TimerHandle | None = None
         if any(getattr(request, name) is not None for name in STREAMED):
-            self._streams = TornadoStreams(engine, request, self._context, self.fail, all_tasks)
+            self._streams = TornadoStreams(engine, self._context, self.fail, all_tasks)
 
     def start(self) -> None:
         """Start the first attempt; called by the queue."""
@@ -137,7 +133,7 @@ class TornadoTransfer:
         if needs_refusals(raw_request(self._request)):
             handle.curl.setopt(pycurl.VERBOSE, 1)
         if self._streams is not None:
-            self._streams.attach(handle)
+            self._streams.attach(handle, self._request)
         self._engine.adopt(handle.curl, self._on_end)
 
     def abort(self) -> None:
@@ -163,8 +159,7 @@ class TornadoTransfer:
                 return
             if self._engine.remove(handle.curl):
                 self._engine.connections.release(handle.attempt)
-            elif self._timer is not None:
-                # The `streaming_callback` is still running.
+            elif self._streams is not None and self._streams.is_waiting:
                 self._engine.multi.remove_handle(handle.curl)
         self._release(is_clean=False)
 
@@ -197,18 +192,16 @@ class TornadoTransfer:
             self._engine.multi.remove_handle(curl)
             self._finish(code, message)
         elif attempt.delivery is not None and code != pycurl.E_OPERATION_TIMEDOUT:
-            self._wait_for(attempt.delivery, code, message)
+            assert self._streams is not None
+            timeout = self._request.request_timeout
+            finish, late = self._finish_tornados, "Timeout in streaming_callback"
+            self._streams.wait(
+                timeout - (time.monotonic() - self._started) if timeout else None,
+                functools.partial(finish, pycurl.E_OPERATION_TIMEDOUT, late),
+                functools.partial(finish, code, message),
+            )
         else:
             self._finish_tornados(code, message)
-
-    def _wait_for(self, delivery: Delivery, code: int, message: str) -> None:
-        """Finish the transfer when its ``streaming_callback`` has received the body."""
-        # libcurl's timeout has ended with its part of the request.
-        timeout = self._request.request_timeout
-        remaining = timeout - (time.monotonic() - self._started) if timeout else _NO_TIMEOUT
-        late = (pycurl.E_OPERATION_TIMEDOUT, "Timeout in streaming_callback")
-        self._timer = self._engine.loop.call_later(max(remaining, 0), self._finish_tornados, *late)
-        delivery.when_idle(functools.partial(self._finish_tornados, code, message))
 
     def _finish_tornados(self, code: int, message: str) -> None:
         handle = self._handle
@@ -225,7 +218,7 @@ class TornadoTransfer:
         """Return whether the request can be sent on another connection."""
         if not attempt.is_first_request:
             return False
-        if self._streams is not None and not self._streams.may_restart:
+        if self._streams is not None and self._streams.has_read_body:
             return False
         if attempt.claim in UNUSABLE:
             return True
@@ -308,9 +301,6 @@ class TornadoTransfer:
         if self._streams is not None:
             self._streams.close()
             self._streams = None
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
         if handle is not None:
             self._handles.give_back(handle, is_clean, raw_request(self._request).body)
         self._queue.remove(self)

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextvars
-import functools
 import inspect
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from typing import Any
 
 import pycurl
@@ -15,57 +12,30 @@ from tornado.log import app_log
 
 from ...request.callbacks import ChunkHandler, PendingCall, StreamingCallback
 from ..produced_body import ProducedBody
-from ..request_tasks import RequestTasks
-from .delivery import Delivery
-from .engine import CurlEngine
+from .streams import Streams
 from .tornado_options import TornadoHandle
-from .upload import Upload
 
 
-class TornadoStreams:
-    """The ``streaming_callback`` and the ``body_producer`` of a request.
+class TornadoStreams(Streams):
+    """The ``streaming_callback`` and the ``body_producer`` of an ``HTTPRequest``.
 
-    They are added to a handle that Tornado's code has set up.
-
-    Tornado's client has no ``body_producer``, and does not await a ``streaming_callback``.
-
-    :arg engine: runs the transfer.
-    :arg request: the request, with the defaults of the client.
-    :arg variables: the context variables that the callbacks see.
-    :arg on_failure: called with an exception that ends the request.
-    :arg all_tasks: the tasks of all requests.
+    They are added to a handle that Tornado's code has set up. Tornado's client has no
+    ``body_producer``, and does not await a ``streaming_callback``.
     """
 
-    def __init__(
-        self,
-        engine: CurlEngine,
-        request: HTTPRequest,
-        variables: contextvars.Context,
-        on_failure: Callable[[BaseException], None],
-        all_tasks: set[asyncio.Task[Any]],
-    ) -> None:
-        self._engine = engine
-        self._request = request
-        self._tasks = RequestTasks(engine.loop, variables, on_failure, all_tasks)
-        self._upload: Upload | None = None
-        self.delivery: Delivery | None = None
-
-    def attach(self, handle: TornadoHandle) -> None:
+    def attach(self, handle: TornadoHandle, request: HTTPRequest) -> None:
         """Set the options of a handle that Tornado's code has set up."""
-        curl, request = handle.curl, self._request
-        resume = functools.partial(self._engine.resume, curl)
+        curl = handle.curl
         if request.streaming_callback is not None:
-            handle_chunk = _logging_handler(request.streaming_callback)
-            self.delivery = Delivery(handle_chunk, _unchanged, self._tasks.spawn, resume)
+            self.deliver(curl, _logging_handler(request.streaming_callback), _unchanged)
             self.attach_attempt(handle)
         producer: Any = request.body_producer
         if producer is not None:
             length = request.headers.get("Content-Length")
             size = None if length is None else int(length)
             # libcurl frames the chunks.
-            body = ProducedBody(size, is_framed=False)
-            self._upload = Upload(producer, body, self._tasks.spawn, resume)
-            curl.setopt(pycurl.READFUNCTION, self._upload.read)
+            upload = self.upload(curl, producer, ProducedBody(size, is_framed=False))
+            curl.setopt(pycurl.READFUNCTION, upload.read)
             curl.setopt(pycurl.SEEKFUNCTION, _cannot_seek)
             option = pycurl.INFILESIZE_LARGE
             if request.method == "POST":
@@ -77,19 +47,6 @@ class TornadoStreams:
         if self.delivery is not None:
             handle.attempt.delivery = self.delivery
             handle.curl.setopt(pycurl.WRITEFUNCTION, handle.attempt.on_body)
-
-    @property
-    def may_restart(self) -> bool:
-        """Whether no part of the request body has been read."""
-        return self._upload is None or not self._upload.is_started
-
-    def close(self) -> None:
-        """End the callbacks."""
-        if self.delivery is not None:
-            self.delivery.close()
-        if self._upload is not None:
-            self._upload.close()
-        self._tasks.cancel()
 
 
 def _unchanged(chunk: bytes) -> tuple[bytes]:

@@ -16,15 +16,13 @@ from ...request.request import IDEMPOTENT_METHODS, Request
 from ..base import OnDone, Response
 from ..produced_body import ProducedBody
 from ..request_queue import RequestQueue
-from ..request_tasks import RequestTasks
 from .attempt import Phase, RequestAttempt
 from .codes import failure, truncated_head
 from .connections import UNUSABLE, Claim
-from .delivery import Delivery
 from .engine import CurlEngine
 from .options import RequestHandle, milliseconds
+from .streams import Streams
 from .tunnel import create_attempt
-from .upload import Upload
 
 # Not all phases, because to read one of them costs a hundredth of a request.
 _CONNECT_PHASES = (
@@ -53,10 +51,8 @@ class Transfer:
     #: Keeps the transport alive, which closes its connections when it is dropped.
     transport: object
     _attempt: RequestAttempt
-    # Class attributes, because only requests with a streamed body set them.
-    _tasks: RequestTasks | None = None
-    _upload: Upload | None = None
-    _timer: asyncio.TimerHandle | None = None
+    # A class attribute, because only requests with a streamed body set it.
+    _streams: Streams | None = None
 
     def __init__(
         self,
@@ -79,9 +75,8 @@ class Transfer:
         self._timeout = 0
         self._is_retry = False
         if request.streaming_callback is not None or request.body_producer is not None:
-            self._tasks = RequestTasks(
-                engine.loop, contextvars.copy_context(), self.fail, all_tasks
-            )
+            variables = contextvars.copy_context()
+            self._streams = Streams(engine, variables, self.fail, all_tasks)
 
     def start(self) -> None:
         """Start the first attempt; called by the queue."""
@@ -103,34 +98,34 @@ class Transfer:
     def _start_attempt(self, is_fresh: bool) -> None:
         assert self._handle is not None
         request = self._request
-        self._timeout = 0
-        if request.request_timeout:
-            elapsed = time.monotonic() - self._created
-            self._timeout = max(milliseconds(request.request_timeout - elapsed), 1)
+        remaining = self._remaining
+        self._timeout = 0 if remaining is None else max(milliseconds(remaining), 1)
         self._attempt = create_attempt(request, self._engine.connections)
-        if self._tasks is not None:
-            self._stream(self._tasks)
+        if self._streams is not None:
+            self._stream(self._streams)
         self._handle.set_attempt(self._attempt, self._timeout, is_fresh)
         self._engine.add(self._handle.curl, self._on_end)
 
-    def _stream(self, tasks: RequestTasks) -> None:
+    @property
+    def _remaining(self) -> float | None:
+        """Seconds until ``request_timeout`` expires, ``None`` for no limit."""
+        timeout = self._request.request_timeout
+        return timeout - (time.monotonic() - self._created) if timeout else None
+
+    def _stream(self, streams: Streams) -> None:
         """Prepare the streamed bodies of an attempt."""
         assert self._handle is not None
-        request = self._request
+        request, curl = self._request, self._handle.curl
         # The attempt before has not ended its upload.
-        if self._upload is not None:
-            self._upload.close()
-        tasks.cancel()
-        resume = functools.partial(self._engine.resume, self._handle.curl)
+        streams.close()
         callback = request.streaming_callback
         if callback is not None:
-            self._attempt.create_delivery = lambda body: Delivery(
-                callback, body.pieces, tasks.spawn, resume
+            self._attempt.create_delivery = lambda body: streams.deliver(
+                curl, callback, body.pieces
             )
         if request.body_producer is not None:
             framed = ProducedBody(request.content_length, is_framed=request.is_chunked)
-            self._upload = Upload(request.body_producer, framed, tasks.spawn, resume)
-            self._handle.set_upload(self._upload)
+            self._handle.set_upload(streams.upload(curl, request.body_producer, framed))
 
     def abort(self) -> None:
         """Abort the transfer: its connection is closed and nothing is reported."""
@@ -173,18 +168,15 @@ class Transfer:
             self._is_retry = True
             self._start_attempt(is_fresh=True)
         elif attempt.delivery is not None and code != pycurl.E_OPERATION_TIMEDOUT:
-            self._start_timer()
-            attempt.delivery.when_idle(functools.partial(self._end, code, message))
+            assert self._streams is not None
+            late = RequestTimeout("Timeout in streaming_callback")
+            self._streams.wait(
+                self._remaining,
+                functools.partial(self.fail, late),
+                functools.partial(self._end, code, message),
+            )
         else:
             self._end(code, message)
-
-    def _start_timer(self) -> None:
-        # libcurl's timeout has ended with its part of the request.
-        timeout = self._request.request_timeout
-        if timeout:
-            remaining = timeout - (time.monotonic() - self._created)
-            late = RequestTimeout("Timeout in streaming_callback")
-            self._timer = self._engine.loop.call_later(max(remaining, 0), self.fail, late)
 
     def _end(self, code: int, message: str) -> None:
         if self._on_done is not None:
@@ -200,7 +192,8 @@ class Transfer:
         attempt = self._attempt
         if self._is_retry or attempt.head is not None:
             return False
-        if not (self._request.is_replayable or self._upload is None or not self._upload.is_started):
+        has_read_body = self._streams is not None and self._streams.has_read_body
+        if has_read_body and not self._request.is_replayable:
             return False
         if attempt.is_unprocessed:
             return True
@@ -273,16 +266,11 @@ class Transfer:
 
     def _release(self, is_clean: bool) -> None:
         handle, self._handle = self._handle, None
-        if self._tasks is not None:
-            if self._upload is not None:
-                self._upload.close()
-            self._tasks.cancel()
-            # Both refer to the transfer.
-            self._tasks = self._upload = None
-            # The handle refers to the callbacks.
+        if self._streams is not None:
+            self._streams.close()
+            # It refers to the transfer, and the handle refers to the callbacks.
+            self._streams = None
             is_clean = False
-        if self._timer is not None:
-            self._timer.cancel()
         if handle is not None:
             handle.attempt.clear()
             self._handles.give_back(handle, is_clean, self._request.body)

@@ -11,7 +11,7 @@ from tornado.iostream import StreamClosedError
 
 from ...request.request import BodyProducer
 from ..produced_body import ProducedBody
-from .delivery import Spawn
+from ..request_tasks import Spawn
 
 # Bytes that may wait for libcurl before the producer waits.
 _MAX_WAITING = 131072
