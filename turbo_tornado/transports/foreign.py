@@ -99,20 +99,23 @@ class ForeignTransport:
             raise failure from error
         loop = asyncio_loop(self._client.io_loop)
         # A mock can return a coroutine.
-        future = fetched = asyncio.ensure_future(result, loop=loop)
+        fetched: asyncio.Future[Any] = asyncio.ensure_future(result, loop=loop)
+        future = fetched
         if request.streaming_callback is not None:
             delivered = _delivered(fetched, request, request.streaming_callback)
             future = asyncio.ensure_future(delivered, loop=loop)
 
-        def on_future(future: asyncio.Future[HTTPResponse]) -> None:
+        def on_future(future: asyncio.Future[Any]) -> None:
             if future.cancelled():
                 on_done(asyncio.CancelledError())
                 return
             error = future.exception()
-            if error is None:
-                on_done(_response(future.result(), request))
-            else:
+            if error is not None:
                 on_done(_failure(error, request, time.monotonic() - started))
+            elif future is fetched:
+                on_done(_outcome(future.result(), request))
+            else:
+                on_done(future.result())
 
         def abort() -> None:
             future.remove_done_callback(on_future)
@@ -139,12 +142,15 @@ class HookedTransport(ForeignTransport):
 
 async def _delivered(
     fetched: asyncio.Future[Any], request: Request, handle_chunk: ChunkHandler
-) -> HTTPResponse | Response:
-    """Pass the body of a tool's response to the ``streaming_callback``."""
-    response: HTTPResponse = await fetched
-    outcome = _response(response, request)
+) -> Response | BaseException:
+    """Return the outcome after a ``streaming_callback`` has had the body.
+
+    Only the response of a tool has a body here. A built-in transport has delivered its own.
+    """
+    response = await fetched
+    outcome = _outcome(response, request)
     if isinstance(response, CarriedResponse) or not isinstance(outcome, Response):
-        return response
+        return outcome
     if outcome.body and (request.on_head is None or request.on_head(outcome)):
         pending = handle_chunk(outcome.body)
         if pending is not None:
@@ -153,11 +159,9 @@ async def _delivered(
     return outcome
 
 
-def _response(response: HTTPResponse | Response, request: Request) -> Response | BaseException:
+def _outcome(response: HTTPResponse, request: Request) -> Response | BaseException:
     if isinstance(response, CarriedResponse):
         return cast("Response | BaseException", response.outcome)
-    if isinstance(response, Response):
-        return response
     if not isinstance(response, HTTPResponse):
         kind = type(response).__name__
         return TypeError(f"fetch() must return a response of Tornado, not {kind}")
