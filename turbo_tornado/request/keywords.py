@@ -23,6 +23,8 @@ class Keyword(NamedTuple):
     #: The cells "type" and "meaning" of the table in the documentation.
     type: str
     meaning: str
+    #: Whether few fetches use it. `build_request` looks at these keywords only if one is set.
+    is_rare: bool = False
 
 
 KEYWORDS: dict[str, Keyword] = {
@@ -38,6 +40,7 @@ KEYWORDS: dict[str, Keyword] = {
         "mapping or pairs",
         "Text and numbers. A list repeats its key. They are the form body of a POST, PUT, PATCH or "
         "DELETE without `body`, and otherwise the query.",
+        is_rare=True,
     ),
     "keep_alive": Keyword(
         True,
@@ -80,6 +83,7 @@ KEYWORDS: dict[str, Keyword] = {
         checks.check_function,
         "function",
         "Called once with the complete `HTTPHeaders` of the request. Its changes are sent.",
+        is_rare=True,
     ),
     "body": Keyword(
         None,
@@ -124,6 +128,7 @@ KEYWORDS: dict[str, Keyword] = {
         "mapping or pairs",
         "Request headers, which replace the default headers. Pairs can repeat a name. The client "
         "always sets Content-Length.",
+        is_rare=True,
     ),
     "json": Keyword(
         None,
@@ -131,6 +136,7 @@ KEYWORDS: dict[str, Keyword] = {
         "any JSON value",
         "The request body as JSON, with `Content-Type: application/json`. Not together with "
         "`body` or `files`. For `null`, use `body`.",
+        is_rare=True,
     ),
     "files": Keyword(
         None,
@@ -138,6 +144,7 @@ KEYWORDS: dict[str, Keyword] = {
         "mapping or pairs",
         "Files to upload as `multipart/form-data`, with `params` as its fields. A file is bytes, a "
         "binary file, a `pathlib.Path`, or a tuple `(filename, file)` or `(filename, file, type)`.",
+        is_rare=True,
     ),
     "streaming_callback": Keyword(
         None,
@@ -145,6 +152,7 @@ KEYWORDS: dict[str, Keyword] = {
         "function",
         "Called with each decoded chunk (bytes) of the body. `response.body` is then empty. The "
         "client waits for an async function before it receives more.",
+        is_rare=True,
     ),
     "proxy": Keyword(
         None,
@@ -152,6 +160,7 @@ KEYWORDS: dict[str, Keyword] = {
         "str",
         '`"http://[user:password@]host:port"`, or `"environment"` for the proxy variables of the '
         "environment, which do not apply otherwise.",
+        is_rare=True,
     ),
 }
 
@@ -232,7 +241,7 @@ class FetchOptions:
     streaming_callback: Callable[[bytes], Any] | None
     #: The str `ENVIRONMENT` selects the proxy variables of the environment.
     proxy: Proxy | str | None
-    #: Whether none of the rarer keywords is set, so that a fetch need not look at each of them.
+    #: Whether none of the rare keywords is set.
     is_plain: bool
 
     def __init__(self, values: dict[str, Any]) -> None:
@@ -242,9 +251,7 @@ class FetchOptions:
 
 _CHECKS = {name: keyword.check for name, keyword in KEYWORDS.items()}
 _BUILT_IN = {name: keyword.default for name, keyword in KEYWORDS.items()} | {"is_plain": True}
-_RARE = frozenset(
-    {"params", "on_headers", "headers", "json", "files", "streaming_callback", "proxy"}
-)
+_RARE = frozenset(name for name, keyword in KEYWORDS.items() if keyword.is_rare)
 
 _defaults = FetchOptions(_BUILT_IN)
 
