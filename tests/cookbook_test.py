@@ -6,7 +6,6 @@ import asyncio
 import base64
 import hashlib
 import json
-import socket
 import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -31,9 +30,7 @@ PEERS = {"test_opentelemetry": "opentelemetry.sdk", "test_vcrpy": "vcr"}
 @pytest.fixture
 async def silent_site(certificates: Certificates) -> AsyncIterator[Site]:
     """A server that does not listen yet."""
-    bound = socket.socket()
-    bound.bind(("127.0.0.1", 0))
-    site = Site(certificates.server_context(), bound)
+    site = Site(certificates.server_context())
     yield site
     await site.close()
 

@@ -7,7 +7,6 @@ import contextlib
 import json
 import os
 import re
-import socket
 import sys
 import tempfile
 import zlib
@@ -29,6 +28,7 @@ from tests.support.certificates import Certificates
 from tests.support.missing import missing
 from tests.support.proxy import find_tinyproxy, tinyproxy
 from tests.support.recipes import Recipe, run_blocks, sections_of
+from tests.support.tls_server import TLSServer
 from turbo_tornado import HTTPClient, RequestEvent
 
 PAGE = "docs/guide/handler.md"
@@ -49,11 +49,10 @@ def checksum(size: int) -> int:
     return crc
 
 
-class Services:
+class Services(TLSServer):
     """The services that the application uses, on one port."""
 
-    def __init__(self, certificates: Certificates, bound: socket.socket) -> None:
-        self.origin = f"https://127.0.0.1:{bound.getsockname()[1]}"
+    def __init__(self, certificates: Certificates) -> None:
         self.records: list[Any] = []
         #: The uploaded body: its multipart head, its checksum and its end.
         self.uploads: list[tuple[str, int, bytes]] = []
@@ -73,20 +72,7 @@ class Services:
             (r"/records", Records),
         ]
         application = Application(routes, services=self)  # type: ignore[arg-type]
-        self._server = HTTPServer(
-            application, ssl_options=certificates.server_context(), max_body_size=1000 * MIB
-        )
-        self._socket = bound
-
-    def listen(self) -> None:
-        self._socket.setblocking(False)
-        self._socket.listen(128)
-        self._server.add_socket(self._socket)
-
-    async def close(self) -> None:
-        self._server.stop()
-        self._socket.close()
-        await self._server.close_all_connections()
+        super().__init__(application, certificates.server_context(), max_body_size=1000 * MIB)
 
 
 class Service(RequestHandler):
@@ -163,9 +149,7 @@ class Records(Service):
 
 @pytest.fixture
 async def silent_services(certificates: Certificates) -> AsyncIterator[Services]:
-    bound = socket.socket()
-    bound.bind(("127.0.0.1", 0))
-    services = Services(certificates, bound)
+    services = Services(certificates)
     yield services
     await services.close()
 

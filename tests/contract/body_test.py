@@ -26,6 +26,7 @@ from tests.support import (
     Sent,
     response,
 )
+from tests.support.streaming import steady
 from turbo_tornado import errors
 from turbo_tornado.failures import BrokenConnection
 
@@ -228,11 +229,7 @@ async def test_slow_peer_stops_the_iterable(fetch: Fetch, raw_peer: MakePeer) ->
     go_on = asyncio.Event()
     peer = await raw_peer(script)
     future = asyncio.ensure_future(fetch(peer.url(), method="POST", body=body()))
-    before = -1
-    # Until the buffers of the kernel are full.
-    while not produced or produced != before:
-        before = produced
-        await asyncio.sleep(0.2)
+    await steady(lambda: produced)
     assert produced < 25_000_000
     go_on.set()
     assert (await future).error is None

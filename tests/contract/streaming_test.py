@@ -29,6 +29,7 @@ from tests.support import (
     StartProgram,
     response,
 )
+from tests.support.streaming import WaitingCallback, collector, steady
 from turbo_tornado import errors
 
 BODY = os.urandom(300_000)
@@ -59,14 +60,9 @@ async def test_chunks_of_the_body(
         if b"Connection: close" in data[:100]:
             conn.close()
 
-    async def async_callback(chunk: bytes) -> None:
-        await asyncio.sleep(0)
-        chunks.append(chunk)
-
     chunks: list[bytes] = []
     peer = await raw_peer(script)
-    callback = async_callback if is_async else chunks.append
-    res = await fetch(peer.url(), streaming_callback=callback)
+    res = await fetch(peer.url(), streaming_callback=collector(chunks, is_async))
     assert res.error is None
     assert b"".join(chunks) == BODY
     assert {type(chunk) for chunk in chunks} == {bytes}
@@ -206,11 +202,8 @@ async def test_slow_callback_stops_the_peer(fetch: Fetch, raw_peer: MakePeer) ->
     peer = await raw_peer(script)
     future = asyncio.ensure_future(fetch(peer.url(), streaming_callback=callback))
     await is_waiting.wait()
-    # The peer has time to send everything. It stops when the buffers of the kernel are full.
-    before = -1
-    while sent != before:
-        before = sent
-        await asyncio.sleep(0.2)
+    # The peer has time to send everything.
+    await steady(lambda: sent)
     assert sent < size / 2
     assert received < 300_000
     go_on.set()
@@ -386,25 +379,18 @@ async def test_end_while_the_callback_waits(
             else:
                 await conn.send(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nfirst")
 
-    async def callback(chunk: bytes) -> None:
-        is_waiting.set()
-        try:
-            await asyncio.Event().wait()
-        finally:
-            ended.set()
-
-    is_waiting, ended = asyncio.Event(), asyncio.Event()
+    callback = WaitingCallback()
     client = make_client()
     peer = await raw_peer(script)
     timeout = 1.0 if by == "timeout" else 0
     future = client.fetch(peer.url(), streaming_callback=callback, request_timeout=timeout)
-    await is_waiting.wait()
+    await callback.begun.wait()
     if by == "cancel":
         future.cancel()
     else:
         error = (await future).error
         assert error is not None and error.code is errors.REQUEST_TIMEOUT
-    await ended.wait()
+    await callback.ended.wait()
     assert (await client.fetch(peer.url("/after"))).body == b"body"
 
 
@@ -500,14 +486,9 @@ async def test_broken_body(
         await conn.send(b"HTTP/1.1 200 OK\r\n" + data)
         conn.close()
 
-    async def async_callback(chunk: bytes) -> None:
-        await asyncio.sleep(0)
-        chunks.append(chunk)
-
     chunks: list[bytes] = []
     peer = await raw_peer(script)
-    callback = async_callback if is_async else chunks.append
-    res = await fetch(peer.url(), streaming_callback=callback)
+    res = await fetch(peer.url(), streaming_callback=collector(chunks, is_async))
     assert res.error is not None and res.error.code is code
     assert b"first".startswith(b"".join(chunks))
     if b"Content-Length" in data:

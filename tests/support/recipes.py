@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import re
-import socket
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import markdown_it
-from tornado.httpserver import HTTPServer
 from tornado.httputil import HTTPServerRequest
 from tornado.web import Application, RequestHandler
+
+from .tls_server import TLSServer
 
 ROOT = Path(__file__).parents[2]
 
@@ -76,27 +76,12 @@ class _Handler(RequestHandler):
         return None
 
 
-class Site:
-    """A TLS server on loopback.
+class Site(TLSServer):
+    """A TLS server whose tests choose the response for each path."""
 
-    :arg bound: a bound socket, which `listen` makes the socket of the server.
-    """
-
-    def __init__(self, context: ssl.SSLContext, bound: socket.socket) -> None:
+    def __init__(self, context: ssl.SSLContext) -> None:
         #: The function that responds to a request, by its path.
         self.answers: dict[str, Answer] = {}
         self.requests: list[HTTPServerRequest] = []
-        self.origin = f"https://127.0.0.1:{bound.getsockname()[1]}"
         application = Application([("/.*", _Handler)], site=self)  # type: ignore[arg-type]
-        self._server = HTTPServer(application, ssl_options=context)
-        self._socket = bound
-
-    def listen(self) -> None:
-        self._socket.setblocking(False)
-        self._socket.listen(128)
-        self._server.add_socket(self._socket)
-
-    async def close(self) -> None:
-        self._server.stop()
-        self._socket.close()
-        await self._server.close_all_connections()
+        super().__init__(application, context)

@@ -17,6 +17,7 @@ from tornado.iostream import StreamClosedError
 from tornado.util import import_object
 
 from tests.support import Connection, MakePeer, response
+from tests.support.streaming import WaitingCallback, steady
 from turbo_tornado.failures import ClientClosed
 
 DATA = os.urandom(500_000)
@@ -94,47 +95,30 @@ async def test_response_follows_the_last_chunk(client: Any, raw_peer: MakePeer) 
 
 
 async def test_timeout_in_the_callback(client: Any, raw_peer: MakePeer) -> None:
-    async def callback(chunk: bytes) -> None:
-        try:
-            await asyncio.Event().wait()
-        finally:
-            ended.set()
-
-    ended = asyncio.Event()
+    callback = WaitingCallback()
     peer = await raw_peer(response(b"body"))
     with pytest.raises(HTTPClientError) as raised:
         await client.fetch(peer.url(), streaming_callback=callback, request_timeout=1.0)
     assert raised.value.code == 599
-    await ended.wait()
+    await callback.ended.wait()
     assert (await client.fetch(peer.url())).body == b"body"
 
 
 async def test_cancel_in_the_callback(client: Any, raw_peer: MakePeer) -> None:
-    async def callback(chunk: bytes) -> None:
-        is_waiting.set()
-        try:
-            await asyncio.Event().wait()
-        finally:
-            ended.set()
-
-    is_waiting, ended = asyncio.Event(), asyncio.Event()
+    callback = WaitingCallback()
     peer = await raw_peer(response(b"body"))
     future = client.fetch(peer.url(), streaming_callback=callback)
-    await is_waiting.wait()
+    await callback.begun.wait()
     future.cancel()
-    await ended.wait()
+    await callback.ended.wait()
     assert (await client.fetch(peer.url())).body == b"body"
 
 
 async def test_close_in_the_callback(client: Any, raw_peer: MakePeer) -> None:
-    async def callback(chunk: bytes) -> None:
-        is_waiting.set()
-        await asyncio.Event().wait()
-
-    is_waiting = asyncio.Event()
+    callback = WaitingCallback()
     peer = await raw_peer(response(b"body"))
     future = client.fetch(peer.url(), streaming_callback=callback)
-    await is_waiting.wait()
+    await callback.begun.wait()
     client.fail_requests()
     with pytest.raises(ClientClosed):
         await future
@@ -335,10 +319,7 @@ async def test_slow_peer_stops_the_producer(client: Any, raw_peer: MakePeer) -> 
         body_producer=producer,
         headers={"Content-Length": "50000000"},
     )
-    before = -1
-    while not produced or produced != before:
-        before = produced
-        await asyncio.sleep(0.2)
+    await steady(lambda: produced)
     assert produced < 25_000_000
     go_on.set()
     assert (await future).body == b"ok"
