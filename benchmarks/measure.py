@@ -21,7 +21,7 @@ Load = Callable[[float, int], "Tally"]
 
 
 class Counter:
-    """Counts the bytes of a streamed body."""
+    """The number of bytes of a streamed body."""
 
     def __init__(self) -> None:
         self.size = 0

@@ -34,12 +34,12 @@ http {{
 
 
 def find() -> str | None:
-    """Returns the path of nginx, which is often not in a user's PATH."""
+    """Return the path of nginx, which is often not in the PATH of a user."""
     return shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
 
 
 def command(folder: Path, http: str) -> list[str]:
-    """Returns the command line of an nginx that stays in the foreground.
+    """Return the command line of an nginx that stays in the foreground.
 
     :arg folder: where its configuration is written, and all of its files will be.
     :arg http: what stands in the part of HTTP: the servers.
@@ -54,7 +54,7 @@ def command(folder: Path, http: str) -> list[str]:
 
 
 def wait_for(child: subprocess.Popen[str], port: int, folder: Path) -> None:
-    """Returns when nginx listens on a port of 127.0.0.1.
+    """Wait until nginx listens on a port of 127.0.0.1.
 
     :raises RuntimeError: with its error log, when it has ended or takes too long.
     """

@@ -51,7 +51,7 @@ def cores() -> tuple[int, int]:
 
 
 def start(command: list[str], core: int, **options: Any) -> subprocess.Popen[str]:
-    """Starts a child on a core, in a separate session, that does not outlive this process."""
+    """Start a child on a core, in a session that ends with this process."""
     # This process has one thread, so that running Python in the fork is safe.
     return subprocess.Popen(
         command,
@@ -74,7 +74,7 @@ def _prepare(core: int) -> Callable[[], None]:
 
 
 def stop(child: subprocess.Popen[str]) -> None:
-    """Ends a child that `start` made, with what it started in turn, and waits for it."""
+    """End a child of `start` with its own children, and wait for it."""
     if child.poll() is not None:
         return
     os.killpg(child.pid, signal.SIGTERM)
@@ -112,7 +112,7 @@ class Servers:
 
 @contextmanager
 def servers(folder: Path) -> Iterator[Servers]:
-    """Runs both servers, with their files in ``folder``."""
+    """Run both servers, with their files in ``folder``."""
     core = cores()[1]
     authority = trustme.CA()
     authority.cert_pem.write_to_path(str(folder / "ca.pem"))

@@ -37,7 +37,7 @@ class GatewayHandler(RequestHandler):
         self.directory = directory
 
     def relay(self, res: HTTPResponse) -> None:
-        """Answers as the upstream did; 504 when it was too slow, 502 when it failed."""
+        """Send the upstream response, 504 after a timeout, or 502 after another failure."""
         if res.error:
             too_slow = res.error.code in (errors.CONNECT_TIMEOUT, errors.REQUEST_TIMEOUT)
             self.set_status(504 if too_slow else 502)
@@ -125,7 +125,7 @@ class TaskHandler(GatewayHandler):
 
 
 class Directory:
-    """Knows where services are, and tells it by a callback."""
+    """A registry of services, with a callback API."""
 
     def __init__(self, addresses: dict[str, str]) -> None:
         self._addresses = addresses
@@ -198,7 +198,7 @@ def make_gateway(upstream: str, retired: str) -> Application:
 
 
 def serve(application: Application, port: int) -> tuple[HTTPServer, str]:
-    """Starts a server on localhost; returns it and its URL. Port 0 is any free one."""
+    """Start a server on localhost, and return it with its URL. Port 0 is any free port."""
     sockets = bind_sockets(port, "127.0.0.1")
     server = HTTPServer(application)
     server.add_sockets(sockets)
@@ -206,7 +206,7 @@ def serve(application: Application, port: int) -> tuple[HTTPServer, str]:
 
 
 async def tour(url: str) -> None:
-    """Calls each route once and prints what came of it."""
+    """Call each route once, and print the result."""
     client = HTTPClient()
     print(f"{'route':<10}{'status':>6}  {'upstream error':<20}{'time':>8}")
     for path in ROUTES:

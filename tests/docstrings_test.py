@@ -115,11 +115,10 @@ def test_a_response_describes_every_attribute() -> None:
 
 
 ROOT = Path(__file__).parents[1]
-MODULES = sorted(
-    path for folder in ("turbo_tornado", "tests") for path in (ROOT / folder).rglob("*.py")
-)
+FOLDERS = ("benchmarks", "examples", "tests", "turbo_tornado")
+MODULES = sorted(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py"))
 #: Plural nouns, which begin a noun phrase. Another first word that ends with "s" is a verb.
-PLURALS = {"Keywords", "Names", "Seconds"}
+PLURALS = {"Keywords", "Microseconds", "Names", "Seconds"}
 
 
 def docstrings_of(module: Path) -> list[tuple[int, str, bool]]:

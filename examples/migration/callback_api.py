@@ -20,7 +20,7 @@ class Directory:
         self.names: dict[str, str] = {}
 
     def look_up(self, key: str, callback: Callable[..., None], arg: Any) -> None:
-        """Calls callback(arg, name, err)."""
+        """Call callback(arg, name, err)."""
         if key in self.names:
             callback(arg, self.names[key], None)
             return

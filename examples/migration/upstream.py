@@ -139,7 +139,7 @@ class FileHandler(RequestHandler):
 
 
 class SlowFileHandler(RequestHandler):
-    """Sends no response, and ends when the client closes the connection."""
+    """Send no response, and end when the client closes the connection."""
 
     def initialize(self) -> None:
         self.gone = asyncio.Event()
@@ -152,7 +152,7 @@ class SlowFileHandler(RequestHandler):
 
 
 class BrokenFileHandler(RequestHandler):
-    """Closes the connection within the body."""
+    """Close the connection within the body."""
 
     async def get(self) -> None:
         stream = self.detach()

@@ -23,7 +23,7 @@ Call = Callable[..., Awaitable[HTTPResponse]]
 
 @pytest.fixture
 async def call() -> AsyncIterator[Call]:
-    """Calls the application, by Tornado's own client: the stub answers the other one."""
+    """Call the application with a Tornado client, which the stub does not replace."""
     server = HTTPServer(make_app())
     socket, port = bind_unused_port()
     server.add_socket(socket)
