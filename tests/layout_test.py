@@ -83,3 +83,13 @@ def test_imports_point_downwards(file: str) -> None:
 def test_imports_have_no_cycle() -> None:
     # Raises CycleError.
     TopologicalSorter({file: set(imports_of(file)) for file in FILES}).prepare()
+
+
+def test_names_of_the_design_exist() -> None:
+    page = (ROOT / "docs" / "design.md").read_text("utf-8")
+    table = page.partition("## Where to find things")[2].partition("## Modules")[0]
+    spans = [span for span in re.findall(r"`([\w.]+)`", table) if not span.endswith(".py")]
+    assert len(spans) > 10
+    source = "".join((PACKAGE / file).read_text("utf-8") for file in FILES)
+    names = {span.rpartition(".")[2] for span in spans}
+    assert not {name for name in names if not re.search(rf"\b{name}\b", source)}
