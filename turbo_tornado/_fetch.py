@@ -9,6 +9,7 @@ from collections.abc import Callable
 from tornado.ioloop import IOLoop
 
 from . import log
+from .errors import FetchError
 from .failures import CallerError, RequestTimeout, TooManyRedirects
 from .hooks import RequestObserver
 from .request.keywords import FetchOptions
@@ -79,13 +80,13 @@ class ActiveFetch:
             self._observer.on_request(self._request)
             if self.future.done():
                 # A hook has cancelled the fetch.
-                self._observer.on_end(asyncio.CancelledError())
+                self._observe_end(asyncio.CancelledError())
                 return
         self._abort_request = self._transport.send(self._request, self._on_done)
 
     def abort(self) -> None:
         """Abort the request after the future was cancelled."""
-        log.cancelled(self._request, self._milliseconds())
+        log.cancelled(self._request, (time.monotonic() - self._started) * 1000)
         self._end()
         if self._abort_request is not None:
             self._abort_request()
@@ -113,7 +114,7 @@ class ActiveFetch:
         self._request.body = None
         if self._request.body_producer is not None:
             self._request.drop_body()
-        self._finish(HTTPResponse(self._milliseconds(), None, self._request, outcome))
+        self._finish(None, outcome)
 
     def _follow(self, code: int, location: str) -> None:
         options, where = self._options, self._request.url.host_and_port
@@ -145,7 +146,7 @@ class ActiveFetch:
         )
         if fetch_error is None:
             return False
-        self._finish(HTTPResponse(self._milliseconds(), fetch_error))
+        self._finish(fetch_error)
         return True
 
     def _fail_or_raise(self, error: BaseException) -> None:
@@ -161,12 +162,15 @@ class ActiveFetch:
             self.future.set_exception(error)
         self._observe_end(error)
 
-    def _finish(self, response: HTTPResponse) -> None:
+    def _finish(self, error: FetchError | None, response: Response | None = None) -> None:
+        ended = time.monotonic()
+        request = None if response is None else self._request
+        result = HTTPResponse((ended - self._started) * 1000, error, request, response)
         self._end()
-        log.fetched(self._request, response)
-        self.future.set_result(response)
+        log.fetched(self._request, result)
+        self.future.set_result(result)
         if self._observer is not None:
-            self._observer.on_end(response.error)
+            self._observer.on_end(result.error, ended)
 
     def _end(self) -> None:
         self.future.abort = None
@@ -174,7 +178,4 @@ class ActiveFetch:
 
     def _observe_end(self, error: BaseException | None) -> None:
         if self._observer is not None:
-            self._observer.on_end(error)
-
-    def _milliseconds(self) -> float:
-        return (time.monotonic() - self._started) * 1000
+            self._observer.on_end(error, time.monotonic())

@@ -47,7 +47,7 @@ class RequestEvent:
 
     .. attribute:: duration
 
-       float: seconds from ``on_request`` to ``on_response``. ``None`` in ``on_request``.
+       float: seconds from ``on_request`` to the end of the request. ``None`` in ``on_request``.
 
     .. attribute:: code
 
@@ -241,12 +241,15 @@ class RequestObserver:
         """Remove the changes of the hooks before a redirect uses the request."""
         request.header_block, request.keep_alive = self._unchanged
 
-    def on_end(self, error: BaseException | None) -> None:
-        """Call ``on_response``, once for each call of `on_request`."""
+    def on_end(self, error: BaseException | None, ended: float) -> None:
+        """Call ``on_response``, once for each call of `on_request`.
+
+        :arg float ended: the time of the end, by `time.monotonic`.
+        """
         event, self._event = self._event, None
         if event is None:
             return
-        event.duration = time.monotonic() - event._started
+        event.duration = ended - event._started
         event.error = error
         context = self._context.copy()
         for hook in self._hooks.on_response:

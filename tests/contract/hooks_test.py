@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import logging
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -104,6 +105,24 @@ async def test_attributes_of_a_response(
     assert event.time_info is res.time_info
     assert event.duration is not None and event.duration * 1000 <= res.request_time
     assert repr(event) == f"<RequestEvent PUT {peer.url('/a')} 404>"
+
+
+async def test_duration_is_a_part_of_request_time(
+    transport: str, recorder: Recorder, server: Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Slow(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            time.sleep(0.1)
+
+    handler, log = Slow(), logging.getLogger("turbo_tornado")
+    log.addHandler(handler)
+    try:
+        with caplog.at_level(logging.INFO, log.name):
+            res = await recorder.client(transport).fetch(server.url("/echo"))
+    finally:
+        log.removeHandler(handler)
+    [event] = recorder.events
+    assert event.duration is not None and event.duration * 1000 <= res.request_time
 
 
 async def test_each_redirect(transport: str, recorder: Recorder, server: Server) -> None:
