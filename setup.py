@@ -7,7 +7,7 @@ from setuptools import find_packages, setup
 
 HERE = Path(__file__).parent
 
-# Read, not imported: the package needs Tornado, which an isolated build does not have.
+# Not imported, because an isolated build does not have Tornado.
 version = re.search(
     r'^__version__ = "(.+)"$',
     (HERE / "turbo_tornado" / "_version.py").read_text(encoding="utf-8"),
@@ -19,7 +19,7 @@ REPOSITORY = ""
 
 
 def long_description():
-    """Returns the README without relative links, which a package index cannot resolve."""
+    """Return the README without relative links, which a package index cannot resolve."""
 
     def absolute(link):
         is_image, text, path = link.groups()
@@ -69,7 +69,7 @@ setup(
         "Typing :: Typed",
     ],
     packages=find_packages(include=["turbo_tornado", "turbo_tornado.*"]),
-    # Apart, so that a run of pytest does not import the package.
+    # Not in the package, because pytest imports its plugins in each run.
     py_modules=["_turbo_tornado_pytest"],
     package_data={"turbo_tornado": ["py.typed"]},
     entry_points={

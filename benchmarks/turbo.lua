@@ -24,7 +24,7 @@ local function now()
     return tonumber(time.tv_sec) + tonumber(time.tv_nsec) / 1e9
 end
 
--- Of this process and of its children, which Turbo forks to resolve names.
+-- The CPU time of this process and of its children, which Turbo forks to resolve names.
 local function cpu()
     local usage, used = ffi.new("struct benchmark_usage"), 0
     for who = -1, 0 do

@@ -25,14 +25,14 @@ copybutton_selector = "div:not(.highlight-text) > div.highlight > pre"
 copybutton_prompt_text = r">>> |\.\.\. "
 copybutton_prompt_is_regexp = True
 
-# As Tornado's docstrings have it: `name` is a reference.
+# As in Tornado's docstrings, `name` is a reference.
 default_role = "py:obj"
 doctest_global_setup = "from turbo_tornado import *"
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 
-# Python's and Tornado's objects are named and not linked, so that the pages are built without a
-# network.
+# References to objects of Python and Tornado have no links: the inventories that links need are on
+# the network.
 nitpick_ignore_regex = [
     ("py:.*", r"(_?asyncio|collections|concurrent|gzip|os|re|ssl|tornado|typing)\..*"),
     ("py:.*", r"(AsyncHTTPClient|HTTPRequest|IOLoop|Future|Any|Unpack|transports)(\..*)?"),

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.prose import ROOT, in_markdown, in_python, unintroduced
+from tests.support.prose import ROOT, in_markdown, in_other_files, in_python, unintroduced
 
+FOLDERS = ("turbo_tornado", "examples", "benchmarks", "docs", "tests")
 PAGES = sorted(
     path
     for pattern in ("*.md", "docs/**/*.md", "benchmarks/*.md")
@@ -16,8 +17,16 @@ PAGES = sorted(
 )
 MODULES = sorted(
     path
-    for folder in ("turbo_tornado", "examples", "benchmarks", "tests")
-    for path in (ROOT / folder).rglob("*.py")
+    for pattern in ("setup.py", *(f"{name}/**/*.py" for name in FOLDERS))
+    for path in ROOT.glob(pattern)
+)
+OTHER_FILES = sorted(
+    path
+    for pattern in (
+        *(".ci/*", "tox.ini", "pyproject.toml", ".pre-commit-config.yaml"),
+        *(f"{name}/**/*.{suffix}" for name in FOLDERS for suffix in ("lua", "conf", "js", "txt")),
+    )
+    for path in ROOT.glob(pattern)
 )
 
 
@@ -43,6 +52,12 @@ def test_page_has_introductions(page: Path) -> None:
 @pytest.mark.parametrize("module", MODULES, ids=name_of)
 def test_docstrings_and_comments(module: Path) -> None:
     violations = [line for passage in in_python(module) for line in passage.violations()]
+    assert not violations, "\n".join(violations)
+
+
+@pytest.mark.parametrize("path", OTHER_FILES, ids=name_of)
+def test_comments_of_other_files(path: Path) -> None:
+    violations = [line for passage in in_other_files(path) for line in passage.violations()]
     assert not violations, "\n".join(violations)
 
 
@@ -117,4 +132,15 @@ def test_violations_of_a_module(tmp_path: Path) -> None:
         "module.py:14: 'Of'",
         "module.py:15: 'beside'",
         "module.py:16: 'kept'",
+    ]
+
+
+def test_violations_of_another_file(tmp_path: Path) -> None:
+    path = tmp_path / "tox.ini"
+    path.write_text("# Of the one,\n# beside another.\ndescription = is no test\nkept = 1\n")
+    found = [line for passage in in_other_files(path) for line in passage.violations()]
+    assert [line.partition(";")[0].rpartition("/")[2] for line in found] == [
+        "tox.ini:1: 'Of'",
+        "tox.ini:2: 'beside'",
+        "tox.ini:3: 'is no '",
     ]

@@ -17,7 +17,7 @@ end
 -- Calls callback(arg, name, err). After a failure, name is false: a nil
 -- would end the results of task().
 function Directory:look_up(key, callback, arg)
-    -- Never at once, also not for a cached name: task() would hang.
+    -- Call back later even for a cached name. Otherwise, task() would hang.
     tio:add_callback(function()
         if self.names[key] then
             callback(arg, self.names[key])

@@ -7,7 +7,7 @@ import io
 import re
 import textwrap
 import tokenize
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
@@ -147,22 +147,33 @@ def in_python(path: Path) -> Iterator[Passage]:
                 text = docstring.value.value
                 if isinstance(text, str):
                     yield Passage(path, docstring.lineno, _without_code(text))
-    yield from _comments(path, source)
+    tokens = tokenize.generate_tokens(io.StringIO(source).readline)
+    comments = (token for token in tokens if token.type == tokenize.COMMENT)
+    yield from _paragraphs(path, ((token.start, token.string) for token in comments))
 
 
-def _comments(path: Path, source: str) -> Iterator[Passage]:
+def in_other_files(path: Path) -> Iterator[Passage]:
+    """Return the comments of a file that is not Python, and the descriptions for tox."""
+    lines = enumerate(path.read_text("utf-8").splitlines(), 1)
+    found = ((number, re.match(r"\s*(?=#|--|//)|description = ", line)) for number, line in lines)
+    comments = (
+        ((number, match.end()), match.string[match.end() :]) for number, match in found if match
+    )
+    yield from _paragraphs(path, comments)
+
+
+def _paragraphs(path: Path, comments: Iterable[tuple[tuple[int, int], str]]) -> Iterator[Passage]:
+    """Join the comments in adjacent lines, which have a line, a column and a text each."""
     first, lines = 0, list[str]()
     column = -1
-    for token in tokenize.generate_tokens(io.StringIO(source).readline):
-        if token.type != tokenize.COMMENT:
-            continue
-        text = token.string.lstrip("#:! ")
-        if lines and token.start == (first + len(lines), column):
+    for position, comment in comments:
+        text = comment.lstrip("#-/:! ")
+        if lines and position == (first + len(lines), column):
             lines.append(text)
             continue
         if lines:
             yield Passage(path, first, _without_code("\n".join(lines)))
-        (first, column), lines = token.start, [text]
+        (first, column), lines = position, [text]
     if lines:
         yield Passage(path, first, _without_code("\n".join(lines)))
 
