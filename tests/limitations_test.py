@@ -14,9 +14,10 @@ from tornado.httpclient import AsyncHTTPClient, HTTPRequest
 from tornado.simple_httpclient import SimpleAsyncHTTPClient
 
 from tests.docs_test import rows_of
-from tests.support import Connection, MakePeer, response
+from tests.support import MakePeer, response
 from tests.support.certificates import Certificates
 from tests.support.missing import import_peer
+from tests.support.scripts import closes_at_second_request
 from turbo_tornado import HTTPClient
 from turbo_tornado.client import DEFAULT_MAX_BUFFER_SIZE
 from turbo_tornado.request.keywords import KEYWORDS
@@ -136,16 +137,7 @@ async def test_retry_after_a_reused_connection_was_closed(
     column: tuple[str, Get], raw_peer: MakePeer
 ) -> None:
     name, get = column
-
-    async def script(conn: Connection) -> None:
-        await conn.read_request()
-        await conn.send(response(b"ok"))
-        if conn.number == 1:
-            # The server closes the connection when the next request has arrived.
-            await conn.read_request()
-            conn.close()
-
-    peer = await raw_peer(script)
+    peer = await raw_peer(closes_at_second_request)
     await get(peer.url())
     if TABLE["retry after a reused connection was closed"][name] != "no":
         await get(peer.url())

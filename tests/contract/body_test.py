@@ -26,6 +26,7 @@ from tests.support import (
     Sent,
     response,
 )
+from tests.support.scripts import answers_only_get, closes_at_second_request, redirecting
 from tests.support.streaming import steady
 from turbo_tornado import errors
 from turbo_tornado.failures import BrokenConnection
@@ -370,26 +371,12 @@ INVALID_BODIES: dict[str, tuple[Callable[[], Any], str]] = {
 }
 
 
-async def closes(peer: RawPeer, conn: Connection, closed: asyncio.Event) -> None:
-    while True:
-        head = await conn.reader.readuntil(b"\r\n\r\n")
-        if head.startswith(b"GET"):
-            await conn.send(response(b"ok"))
-            continue
-        await conn.wait_closed_by_client()
-        closed.set()
-        return
-
-
 @pytest.mark.parametrize(("body", "words"), INVALID_BODIES.values(), ids=INVALID_BODIES)
 async def test_body_that_becomes_invalid(
     make_client: MakeClient, raw_peer: MakePeer, body: Callable[[], Any], words: str
 ) -> None:
-    async def script(conn: Connection) -> None:
-        await closes(peer, conn, closed)
-
     closed = asyncio.Event()
-    peer = await raw_peer(script)
+    peer = await raw_peer(answers_only_get(closed))
     client = make_client()
     error = (await client.fetch(peer.url(), method="POST", body=body())).error
     assert error is not None and error.code is errors.INVALID_BODY
@@ -452,11 +439,8 @@ class FailsToIterate:
 async def test_exception_of_the_iterable(
     make_client: MakeClient, raw_peer: MakePeer, body: Callable[[Any], Any], error: Exception
 ) -> None:
-    async def script(conn: Connection) -> None:
-        await closes(peer, conn, closed)
-
     closed = asyncio.Event()
-    peer = await raw_peer(script)
+    peer = await raw_peer(answers_only_get(closed))
     client = make_client()
     with pytest.raises(type(error)) as raised:
         await client.fetch(peer.url(), method="POST", body=body(error))
@@ -530,18 +514,6 @@ async def test_generator_is_closed(
 # Redirects and retries
 
 
-def redirecting(code: int) -> Callable[[Connection], Any]:
-    async def script(conn: Connection) -> None:
-        while True:
-            request = await conn.read_request()
-            if request.target == "/final":
-                await conn.send(response(b"final"))
-            else:
-                await conn.send(response(b"", "Location: /final", status=f"{code} Moved"))
-
-    return script
-
-
 @pytest.mark.parametrize("code", [307, 308])
 async def test_redirect_repeats_a_file(
     fetch: Fetch, raw_peer: MakePeer, file: BinaryIO, code: int
@@ -610,14 +582,7 @@ async def test_closed_idle_connection(fetch: Fetch, raw_peer: MakePeer, path: Pa
 
 @pytest.mark.kept
 async def test_request_with_an_iterable_is_not_retried(fetch: Fetch, raw_peer: MakePeer) -> None:
-    async def script(conn: Connection) -> None:
-        await conn.read_request()
-        await conn.send(response(b"ok"))
-        if conn.number == 1:
-            await conn.read_request()
-            conn.close()
-
-    peer = await raw_peer(script)
+    peer = await raw_peer(closes_at_second_request)
     await fetch(peer.url())
     error = (await fetch(peer.url(), method="PUT", body=[b"data"])).error
     assert error is not None and error.code in (errors.NO_HEADERS, errors.SOCKET_ERROR)

@@ -29,6 +29,7 @@ from tests.support import (
     StartProgram,
     response,
 )
+from tests.support.scripts import redirecting
 from tests.support.streaming import WaitingCallback, collector, steady
 from turbo_tornado import errors
 
@@ -100,16 +101,8 @@ async def test_chunks_arrive_before_the_end(fetch: Fetch, raw_peer: MakePeer) ->
 
 @pytest.mark.parametrize("code", [301, 302, 303, 307, 308])
 async def test_only_the_final_response(fetch: Fetch, raw_peer: MakePeer, code: int) -> None:
-    async def script(conn: Connection) -> None:
-        while True:
-            request = await conn.read_request()
-            if request.target == "/final":
-                await conn.send(response(b"final"))
-            else:
-                await conn.send(response(b"moved", "Location: /final", status=f"{code} Moved"))
-
     chunks: list[bytes] = []
-    peer = await raw_peer(script)
+    peer = await raw_peer(redirecting(code, b"moved"))
     res = await fetch(peer.url(), streaming_callback=chunks.append)
     assert (res.code, chunks) == (200, [b"final"])
     chunks.clear()

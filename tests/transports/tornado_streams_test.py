@@ -17,6 +17,7 @@ from tornado.iostream import StreamClosedError
 from tornado.util import import_object
 
 from tests.support import Connection, MakePeer, response
+from tests.support.scripts import answers_only_get
 from tests.support.streaming import WaitingCallback, steady
 from turbo_tornado.failures import ClientClosed
 
@@ -240,16 +241,8 @@ async def writes_too_much(write: Write) -> None:
 async def test_errors_of_a_producer(
     client: Any, raw_peer: MakePeer, producer: Any, error: type[Exception]
 ) -> None:
-    async def script(conn: Connection) -> None:
-        head = await conn.reader.readuntil(b"\r\n\r\n")
-        if head.startswith(b"GET"):
-            await conn.send(response(b"ok"))
-            return
-        await conn.wait_closed_by_client()
-        closed.set()
-
     closed = asyncio.Event()
-    peer = await raw_peer(script)
+    peer = await raw_peer(answers_only_get(closed))
     with pytest.raises(error):
         await client.fetch(
             peer.url(),
