@@ -228,8 +228,8 @@ async def test_pool_with_max_idle_0(pair: MakePair, max_idle: int, max_idle_per_
 async def test_idle_timeout(pair: MakePair) -> None:
     pool = make_pool(10, 10, 0.05)
     one = pair()
-    pool.put(one.connection)
     started = time.monotonic()
+    pool.put(one.connection)
     await one.closed()
     assert time.monotonic() - started >= 0.045
     assert not one.is_open()
@@ -242,8 +242,8 @@ async def test_idle_timeout_of_each_connection(pair: MakePair) -> None:
     pairs = [pair(number % 2) for number in range(3)]
     starts: list[float] = []
     for one in pairs:
-        pool.put(one.connection)
         starts.append(time.monotonic())
+        pool.put(one.connection)
         await asyncio.sleep(0.02)
     for position, one in enumerate(pairs):
         await one.closed()

@@ -415,9 +415,9 @@ async def test_headers_are_sent_unchanged(
 
 def test_headers_are_prepared_in_linear_time() -> None:
     block = b"X-Empty: \r\nHost: h\r\nCookie: " + b"a" * 1_000_000 + b"\r\n"
-    started = time.monotonic()
+    started = time.process_time()
     header_entries(block, has_body=False)
-    assert time.monotonic() - started < 1
+    assert time.process_time() - started < 1
 
 
 @pytest.mark.parametrize(
