@@ -1,1 +1,1 @@
-"""Every client on every workload, side by side: ``python -m benchmarks``."""
+"""The comparison of the clients on all workloads: ``python -m benchmarks``."""

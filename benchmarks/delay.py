@@ -1,7 +1,7 @@
-"""A server that answers every GET after one second, thousands of them at once.
+"""A server that responds to thousands of GET requests at once, each after one second.
 
-epoll and a queue, no more, so that it is never what a client waits for. Prints the port
-that it listens on, on all of the benchmark's addresses.
+It uses epoll and a queue only, so that it is faster than every client. It listens on the same
+port of all addresses of the benchmark, and prints the port.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def main(delay: float, addresses: list[str]) -> None:
     print(port, flush=True)
 
     connections: dict[int, socket.socket] = {}
-    # The delay is one for all, so the order of arrival is the order of the responses.
+    # All requests have the same delay, so the responses have the order of the requests.
     waiting: deque[tuple[float, socket.socket]] = deque()
     while True:
         for fd, _ in poller.poll(max(0.0, waiting[0][0] - time.monotonic()) if waiting else -1):
@@ -58,7 +58,7 @@ def main(delay: float, addresses: list[str]) -> None:
         while waiting and waiting[0][0] <= now:
             _, connection = waiting.popleft()
             if connection.fileno() != -1:
-                # The next recv finds out.
+                # The next recv detects the error.
                 with suppress(ConnectionError):
                     connection.send(RESPONSE)
 

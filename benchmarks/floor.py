@@ -1,7 +1,7 @@
-"""Raw pycurl, as lean as Python can be: the floor under every client on libcurl.
+"""Raw pycurl with the least Python: the lower limit of the cost of a client on libcurl.
 
-No futures, no request or response objects, no headers: handles that are set up
-once and added again, `CurlMulti.socket_action`, and epoll.
+It has no futures, no request or response objects, and no headers. It configures its handles once
+and reuses them with `CurlMulti.socket_action` and epoll.
 """
 
 from __future__ import annotations

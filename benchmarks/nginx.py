@@ -1,4 +1,4 @@
-"""An nginx with everything of its in one folder, for the benchmark and for the tests."""
+"""An nginx with all of its files in one folder, for the benchmark and the tests."""
 
 from __future__ import annotations
 

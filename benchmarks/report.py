@@ -1,4 +1,4 @@
-"""The report: tables of medians and ratios, and the promises."""
+"""The report: tables of medians and ratios, and the requirements."""
 
 from __future__ import annotations
 

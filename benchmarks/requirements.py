@@ -1,4 +1,4 @@
-"""The promises of this package, and whether the results meet them."""
+"""The performance requirements of this package, compared with the results."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from .clients import CLIENTS
 from .results import Metric, Results, Run, cpu, failed, peak, rate, seconds_each
 from .workloads import LARGE, WORKLOADS
 
-#: The client that the promises are about: `HTTPClient` on the simple transport.
+#: The client with requirements: `HTTPClient` on the simple transport.
 MEASURED = "turbo-simple"
 #: The transport of that client without the client: ``transport.send(request, on_done)``.
 #: The row is left out until there is an entry with this name.
@@ -108,7 +108,7 @@ REQUIREMENTS = [
     ),
 ]
 
-#: Curl, compared with the version before: limits on the ratios.
+#: Limits on the ratios of the curl transport and its older version.
 CURL, CURL_BEFORE = "turbo-curl", "before-curl"
 CURL_LIMITS: dict[str, tuple[Metric, float, bool]] = {
     "requests/s, at least 0.9": (rate, 0.9, True),
@@ -118,7 +118,7 @@ CURL_LIMITS: dict[str, tuple[Metric, float, bool]] = {
 
 
 def requirement_rows(results: Results) -> list[list[str]]:
-    """Return the rows of the promises that were measured, with their verdicts."""
+    """Return the rows of the requirements that were measured, with their verdicts."""
     rows = []
     for needed in REQUIREMENTS:
         if not results.rounds(needed.workload, MEASURED, needed.loop):

@@ -48,9 +48,9 @@ def arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--workloads", type=some(WORKLOADS), metavar="A,B")
     parser.add_argument("--loops", type=some(loops), metavar="A,B", help="asyncio,uvloop")
     parser.add_argument("--rounds", type=int, help="default: 5")
-    parser.add_argument("--seconds", type=float, help="of one measured run, default: 1")
+    parser.add_argument("--seconds", type=float, help="duration of one measured run; default: 1")
     parser.add_argument(
-        "--requests", type=int, default=UNLIMITED, help="end a run after so many, if sooner"
+        "--requests", type=int, default=UNLIMITED, help="maximum for one run; default: no limit"
     )
     parser.add_argument(
         "--before", type=_before, metavar="DIR", help="a checkout of an older version to compare"
@@ -125,9 +125,9 @@ def job_of(
 def measure(
     job: Job, turbo_lua: Path | None, limit: float, profile: Path | None = None
 ) -> dict[str, Any]:
-    """Run a job in its own process and return its result.
+    """Run a job in a separate process and return its result.
 
-    :arg profile: the file that gets the profile of the run, if any.
+    :arg profile: the file for the profile of the run. Default: no profile.
     """
     command = [sys.executable, "-m", "benchmarks.clients", job.dump()]
     environment = dict(os.environ)
@@ -169,9 +169,9 @@ class Benchmark:
     def __init__(self, args: argparse.Namespace) -> None:
         self.args = args
         self.runs: list[dict[str, Any]] = []
-        #: (client, loop, workload) that failed altogether and are not tried again.
+        #: (client, loop, workload) without a valid run, which later rounds omit.
         self.given_up: set[tuple[str, str, str]] = set()
-        #: Why a client or one of its workloads is not measured, for the report.
+        #: The reasons why a client or one of its workloads is not measured, for the report.
         self.left_out: dict[str, str] = {}
         self.lanes: list[tuple[str, str]] = []
         loops = [loop for loop in args.loops if importlib.util.find_spec(loop)]
@@ -231,7 +231,7 @@ class Benchmark:
         after = running.counted()
         result.update(round=number, workload=workload.name, client=client, loop=loop)
         if not workload.burst:
-            # Asking nginx is itself a connection and a request.
+            # The request for the numbers is itself a connection and a request.
             result["connections"] = after[0] - connections - 1
             result["requests"] = after[1] - requests - 1
             if not workload.kept and result["connections"] < result["requests"]:
@@ -257,7 +257,7 @@ def main(argv: list[str] | None = None) -> int:
         return 1
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
-    # Like Ctrl-C, so that the servers and the client are stopped.
+    # Handled like Ctrl-C, which stops the servers and the client.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     benchmark = Benchmark(args)
     started = time.strftime("%Y-%m-%d")

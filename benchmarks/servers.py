@@ -21,11 +21,11 @@ import trustme
 from . import nginx
 from .workloads import DELAY, HUGE, LARGE, Workload
 
-#: A run takes the next address, so that the ports which the last one left in TIME_WAIT
-#: are not missed.
+#: Each run uses the next address. The previous run has left many ports of its address in
+#: TIME_WAIT.
 ADDRESSES = [f"127.0.0.{number}" for number in range(1, 17)]
-#: Connections of one burst to one address: what Linux lets wait to be accepted. More would
-#: have their SYN dropped, and the time of its repetition measured.
+#: Connections of one burst to one address: the limit of the backlog in Linux. Linux drops the SYN
+#: of further connections, and the client repeats it after a second.
 PER_ADDRESS = 4000
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -45,7 +45,7 @@ server {{
 
 
 def cores() -> tuple[int, int]:
-    """The core of the clients and that of the servers; the same where there is only one."""
+    """Return the core of the clients and that of the servers, which can be the same."""
     available = sorted(os.sched_getaffinity(0))
     return available[0], available[min(1, len(available) - 1)]
 
@@ -92,7 +92,7 @@ class Servers:
         self.plain, self.tls, self.delay, self.ca = plain, tls, delay, ca
 
     def urls(self, workload: Workload, run: int) -> list[str]:
-        """Where the ``run``-th run finds the workload."""
+        """Return the URLs of a workload for the ``run``-th run."""
         scheme, port = ("https", self.tls) if workload.tls else ("http", self.plain)
         if workload.burst:
             port = self.delay
@@ -101,7 +101,7 @@ class Servers:
         return [f"{scheme}://{address}:{port}{workload.path}" for address in addresses]
 
     def counted(self) -> tuple[int, int]:
-        """The connections and the requests that nginx had until now."""
+        """Return the number of connections and of requests that nginx had until now."""
         connection = http.client.HTTPConnection(ADDRESSES[0], self.plain)
         connection.request("GET", "/status")
         found = re.search(r"(\d+) \d+ (\d+)", connection.getresponse().read().decode())

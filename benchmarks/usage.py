@@ -32,8 +32,8 @@ def _descendants(pid: int) -> Iterator[int]:
 
 def _ticks(pid: int) -> int:
     with suppress(OSError):
-        # Name of the program, in parentheses, may have spaces. Fields 14 to 17 are the
-        # times of the process and of its children that it waited for.
+        # The name of the program, in parentheses, may contain spaces. Fields 14 to 17 are the
+        # times of the process and of the children that it waited for.
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         return sum(map(int, fields[11:15]))
     return 0

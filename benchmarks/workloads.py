@@ -65,7 +65,7 @@ WORKLOADS = {
 
 @dataclass(frozen=True)
 class Job:
-    """One run, which the client process gets as JSON.
+    """One run, which the client process receives as JSON.
 
     :arg loop: ``"asyncio"``, ``"uvloop"``, or ``""`` for a client with its own loop.
     :arg urls: the requests in flight use them in turn. There are several if one address

@@ -20,9 +20,9 @@ from .table import TABLE
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
-    parser.add_argument("--write", metavar="PAGE", type=Path, help="put the table into this page")
-    parser.add_argument("--transport", choices=("simple", "curl"), help="only this one")
-    parser.add_argument("-k", metavar="WORDS", default="", help="only rows with these words")
+    parser.add_argument("--write", metavar="PAGE", type=Path, help="write the table into this page")
+    parser.add_argument("--transport", choices=("simple", "curl"), help="default: both")
+    parser.add_argument("-k", metavar="WORDS", default="", help="run only rows with these words")
     parser.add_argument("--dns", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     warnings.simplefilter("error")

@@ -42,13 +42,13 @@ class Bound(NamedTuple):
 #: By the fields of `Mark`.
 BOUNDS = {
     "descriptors": Bound(0, "the same connections are idle at each mark"),
-    "threads": Bound(0, "the resolver's are there from the beginning"),
-    "tasks": Bound(0, "nothing is under way"),
+    "threads": Bound(0, "the threads of the resolver exist from the beginning"),
+    "tasks": Bound(0, "no fetch is in progress"),
     "timers": Bound(1, "libcurl may have one or none"),
     "objects": Bound(0, "nothing of a fetch is left"),
-    "traced": Bound(131072, "Python's free lists; up to a hundred timers that were cancelled"),
-    "heap": Bound(KEPT * 65536, "each of so many handles of libcurl's gets its buffers once"),
-    "resident": Bound(KEPT * 65536 + (8 << 20), "the same, and what malloc does not give back"),
+    "traced": Bound(131072, "Python's free lists; up to a hundred cancelled timers"),
+    "heap": Bound(KEPT * 65536, "each handle of libcurl allocates its buffers once"),
+    "resident": Bound(KEPT * 65536 + (8 << 20), "the same, and memory that malloc does not return"),
 }
 
 

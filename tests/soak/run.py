@@ -34,15 +34,15 @@ SPARE_DESCRIPTORS = 300
 
 def arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.soak", description=__doc__)
-    parser.add_argument("--transport", choices=TRANSPORTS, help="both, if not given")
+    parser.add_argument("--transport", choices=TRANSPORTS, help="default: both")
     parser.add_argument("--loop", choices=("asyncio", "uvloop"), default="asyncio")
-    parser.add_argument("--fetches", type=int, default=200_000, help="default 200 000")
+    parser.add_argument("--fetches", type=int, default=200_000, help="default: 200 000")
     parser.add_argument(
-        "--every", type=int, default=100, help="one in so many fails; default 100, that is 1 %%"
+        "--every", type=int, default=100, help="one fetch in EVERY fails; default: 100"
     )
-    parser.add_argument("--in-flight", type=int, default=15_000, help="default 15 000")
-    parser.add_argument("--kills", type=int, default=8, help="of the peer; default 8")
-    parser.add_argument("--output", type=Path, metavar="FILE", help="the figures, as JSON")
+    parser.add_argument("--in-flight", type=int, default=15_000, help="default: 15 000")
+    parser.add_argument("--kills", type=int, default=8, help="restarts of the peer; default: 8")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="write the figures as JSON")
     return parser.parse_args(argv)
 
 
@@ -51,8 +51,8 @@ def main(argv: list[str] | None = None) -> int:
     limit = limit_of_files()
     if args.in_flight + SPARE_DESCRIPTORS > limit:
         print(
-            f"{args.in_flight} in flight need as many open files and {SPARE_DESCRIPTORS} more, "
-            f"and `ulimit -Hn` is {limit}: raise it, or say --in-flight "
+            f"--in-flight {args.in_flight} needs {args.in_flight + SPARE_DESCRIPTORS} open files, "
+            f"but `ulimit -Hn` is {limit}: raise it, or use --in-flight "
             f"{limit - SPARE_DESCRIPTORS}",
             file=sys.stderr,
         )

@@ -158,9 +158,9 @@ def run(way: Way, certificates: Certificates, fetches: int, at_once: int) -> Cou
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.soak.stale", description=__doc__)
-    parser.add_argument("--transport", choices=("simple", "curl"), help="both, if not given")
-    parser.add_argument("--fetches", type=int, default=20_000, help="default 20 000")
-    parser.add_argument("--at-once", type=int, default=32, help="default 32")
+    parser.add_argument("--transport", choices=("simple", "curl"), help="default: both")
+    parser.add_argument("--fetches", type=int, default=20_000, help="default: 20 000")
+    parser.add_argument("--at-once", type=int, default=32, help="default: 32")
     args = parser.parse_args(argv)
     transports = (args.transport,) if args.transport else ("simple", "curl")
     ways = [
