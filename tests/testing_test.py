@@ -17,6 +17,7 @@ import ssl
 import subprocess
 import sys
 import textwrap
+import time
 import unittest
 import weakref
 from collections.abc import Callable
@@ -888,7 +889,14 @@ def test_stub_created_without_a_loop() -> None:
 
 
 async def test_loops_in_threads(turbo_stub: StubTransport) -> None:
-    turbo_stub.get(URL, *map(Answer, range(201, 221)))
+    class Requests(list[StubRequest]):
+        def __len__(self) -> int:
+            length = super().__len__()
+            # Another thread runs before the request is added.
+            time.sleep(0.001)
+            return length
+
+    turbo_stub.get(URL, *map(Answer, range(201, 221))).requests = Requests()
 
     async def five() -> list[int]:
         return [(await fetch()).code for _ in range(5)]

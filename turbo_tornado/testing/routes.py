@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import inspect
 import re
+import threading
 from collections.abc import Awaitable, Callable
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -43,15 +44,18 @@ class Route:
         self._method = None if method is None else check_method("method", method)
         self._url = url
         self._answers = answers
+        # Several threads with one loop each can share a stub.
+        self._lock = threading.Lock()
         self._matches_url, self._matches_path = _matchers(url)
 
     def _takes(self, request: StubRequest) -> bool:
         return self._method in (None, request.method) and bool(self._matches_url(request))
 
     async def _answer(self, request: StubRequest) -> Answer:
-        # The last answer is repeated.
-        answer = self._answers[min(len(self.requests), len(self._answers) - 1)]
-        self.requests.append(request)
+        with self._lock:
+            # The last answer is repeated.
+            answer = self._answers[min(len(self.requests), len(self._answers) - 1)]
+            self.requests.append(request)
         if isinstance(answer, Answer):
             return answer
         given = answer(request)
