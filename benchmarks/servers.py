@@ -122,7 +122,8 @@ def servers(folder: Path) -> Iterator[Servers]:
     for name, length in (("large", LARGE), ("huge", HUGE)):
         with open(folder / name, "wb") as file:
             file.truncate(length)
-    plain, tls = _free_port(), _free_port()
+    reserved = [_reserve_port() for _ in range(2)]
+    plain, tls = (sock.getsockname()[1] for sock in reserved)
     listen = [f"listen {address}:{plain} backlog=4096;" for address in ADDRESSES]
     listen += [f"listen {address}:{tls} ssl backlog=4096;" for address in ADDRESSES]
     children = []
@@ -148,9 +149,13 @@ def servers(folder: Path) -> Iterator[Servers]:
     finally:
         for child in children:
             stop(child)
+        for sock in reserved:
+            sock.close()
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((ADDRESSES[0], 0))
-        return int(probe.getsockname()[1])
+def _reserve_port() -> socket.socket:
+    """Bind a port that nginx, which reuses the address, can bind too."""
+    reserved = socket.socket()
+    reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    reserved.bind((ADDRESSES[0], 0))
+    return reserved

@@ -40,7 +40,6 @@ import re
 import shlex
 import shutil
 import signal
-import socket
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, STDOUT
 from collections.abc import AsyncIterator, Iterator
@@ -55,6 +54,7 @@ import pytest
 from tests.support import command_line_help, keyword_table, performance_tables
 from tests.support.certificates import Certificates
 from tests.support.missing import import_peer
+from tests.support.ports import reserved_port
 from tests.support.world import World
 from turbo_tornado import HTTPClient
 from turbo_tornado.errors import errors
@@ -242,25 +242,23 @@ async def run_program(block: Block, world: World, cwd: Path) -> str:
         code, output = await output_of(sys.executable, "-W", "error", str(file), cwd=cwd)
         assert code == 0, f"{block.where}: {world.named(output)}"
         return world.named(output)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    file.write_text(world.localized(block.code).replace("8888", str(port)))
-    server = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-W", "error", str(file)), cwd=cwd, stdout=PIPE, stderr=STDOUT
-    )
-    try:
-        while True:
-            res = await HTTPClient().fetch(f"http://127.0.0.1:{port}/")
-            if not (res.error and res.error.code == errors.COULD_NOT_CONNECT):
-                break
-            assert server.returncode is None, f"{block.where}: the server has ended"
-            await asyncio.sleep(0.05)
-        assert res.error is None and res.code == 200, f"{block.where}: answered {res}"
-    finally:
-        if server.returncode is None:
-            server.send_signal(signal.SIGTERM)
-        output, _ = await server.communicate()
+    with reserved_port() as port:
+        file.write_text(world.localized(block.code).replace("8888", str(port)))
+        server = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-W", "error", str(file)), cwd=cwd, stdout=PIPE, stderr=STDOUT
+        )
+        try:
+            while True:
+                res = await HTTPClient().fetch(f"http://127.0.0.1:{port}/")
+                if not (res.error and res.error.code == errors.COULD_NOT_CONNECT):
+                    break
+                assert server.returncode is None, f"{block.where}: the server has ended"
+                await asyncio.sleep(0.05)
+            assert res.error is None and res.code == 200, f"{block.where}: answered {res}"
+        finally:
+            if server.returncode is None:
+                server.send_signal(signal.SIGTERM)
+            output, _ = await server.communicate()
     return world.named(output.decode())
 
 

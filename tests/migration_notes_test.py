@@ -10,7 +10,6 @@ import asyncio
 import os
 import re
 import shutil
-import socket
 import urllib.parse
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -24,6 +23,7 @@ from tornado.template import DictLoader, Template
 from tornado.web import Application, HTTPError, RedirectHandler, RequestHandler
 
 from tests.support import StartProgram
+from tests.support.ports import reserved_port
 from turbo_tornado import FetchKeywords, HTTPClient, HTTPResponse
 
 PAGES = Path(__file__).parent.parent / "docs" / "migration"
@@ -165,21 +165,20 @@ async def test_tornado(case: Case, tornado_port: int) -> None:
 @pytest.mark.timeout(120)
 async def test_turbo(start_program: StartProgram, tmp_path: Path) -> None:
     (tmp_path / "app.lua").write_text(LUA)
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-    process = await start_program(
-        *(str(LUAJIT), str(tmp_path / "app.lua")),
-        env={
-            **os.environ,
-            "LUA_PATH": f"{TURBO_LUA}/?.lua;{TURBO_LUA}/?/init.lua;;",
-            "TURBO_LIBTFFI": f"{TURBO_LUA}/libtffi_wrap.so",
-            "LD_LIBRARY_PATH": str(TURBO_LUA),
-            "PORT": str(port),
-        },
-    )
-    while (await ask(port, CASES[0])).error:
-        assert process.returncode is None
-        await asyncio.sleep(0.05)
+    with reserved_port() as port:
+        process = await start_program(
+            *(str(LUAJIT), str(tmp_path / "app.lua")),
+            env={
+                **os.environ,
+                "LUA_PATH": f"{TURBO_LUA}/?.lua;{TURBO_LUA}/?/init.lua;;",
+                "TURBO_LIBTFFI": f"{TURBO_LUA}/libtffi_wrap.so",
+                "LD_LIBRARY_PATH": str(TURBO_LUA),
+                "PORT": str(port),
+            },
+        )
+        while (await ask(port, CASES[0])).error:
+            assert process.returncode is None
+            await asyncio.sleep(0.05)
     for case in CASES:
         expected = case.python if case.turbo is None else case.turbo
         assert part_of(await ask(port, case), case.part) == expected, case

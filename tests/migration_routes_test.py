@@ -12,7 +12,6 @@ import importlib
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -28,6 +27,7 @@ from tornado.web import Application, RequestHandler
 from benchmarks import nginx
 from tests.support import StartProgram
 from tests.support.missing import missing
+from tests.support.ports import reserved_port
 from turbo_tornado import HTTPClient, HTTPResponse
 
 ROUTES = Path(__file__).parent.parent / "examples" / "migration" / "routes"
@@ -108,15 +108,7 @@ def test_max_age(
 def ports() -> Iterator[dict[str, int]]:
     """A free port for each port of the configuration."""
     with contextlib.ExitStack() as stack:
-        found = {}
-        for port in ("8080", "8887", "8888"):
-            # The system does not give a bound port to another program. A server that sets
-            # SO_REUSEADDR can bind it too, as long as this socket does not listen.
-            reserved = stack.enter_context(socket.socket())
-            reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            reserved.bind(("127.0.0.1", 0))
-            found[port] = reserved.getsockname()[1]
-        yield found
+        yield {port: stack.enter_context(reserved_port()) for port in ("8080", "8887", "8888")}
 
 
 @pytest.fixture
