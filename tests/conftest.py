@@ -49,6 +49,8 @@ def pytest_configure(config: pytest.Config) -> None:
         # The background jobs of a shell ignore SIGINT, and the programs that a test starts would
         # inherit that.
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    # Seconds of Tornado's test cases, also in programs that a test starts. The default is 5.
+    os.environ.setdefault("ASYNC_TEST_TIMEOUT", "50")
     if config.getoption("uvloop"):
         import uvloop
 
@@ -67,7 +69,7 @@ def default_of_keep_alive(request: pytest.FixtureRequest) -> Iterator[None]:
     reset()
 
 
-@settings(max_examples=1, database=None)
+@settings(max_examples=1, database=None, deadline=None)
 @given(st.none())
 def first_example(_: None) -> None:
     """Let Hypothesis register its random number generator."""

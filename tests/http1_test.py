@@ -435,6 +435,7 @@ def test_version_http_2_or_3_is_malformed(version: bytes) -> None:
         feed([version + b" 200\r\nContent-Length: 0\r\n\r\n"])
 
 
+@settings(deadline=None)
 @given(st.binary())
 def test_any_head(data: bytes) -> None:
     for block in (data, OK + data + b"\r\n\r\n", OK + b"A: " + data + b"\r\n\r\n"):

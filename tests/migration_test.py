@@ -11,7 +11,6 @@ import importlib.util
 import os
 import re
 import shutil
-import socket
 import subprocess
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -28,6 +27,7 @@ from tornado.web import Application
 import turbo_tornado
 from tests.contract.turbo_observed_test import DIFFERENCES
 from tests.support import StartProgram
+from tests.support.ports import reserved_port
 from turbo_tornado import HTTPClient, HTTPResponse
 
 ROOT = Path(__file__).parent.parent
@@ -231,6 +231,8 @@ async def test_server(
 ) -> None:
     example = load(case.pair)
     example.UPSTREAM = upstream.url if case.upstream else nothing
+    if not case.path.startswith("/files/slow"):
+        example.TIMEOUT = 30
     res = await ask(serve(example.make_app()).url, case)
     assert Answer(res.code, res.body.decode()) == case.python
 
@@ -299,7 +301,7 @@ async def test_download_has_the_type_of_the_file(
     serve: Any, upstream: Server, default_transport: None
 ) -> None:
     example = load("download")
-    example.UPSTREAM = upstream.url
+    example.UPSTREAM, example.TIMEOUT = upstream.url, 30
     res = await HTTPClient().fetch(serve(example.make_app()).url + "/files/report.csv")
     assert res.headers["Content-Type"] == "text/csv"
     assert res.headers["Content-Disposition"] == "attachment"
@@ -359,13 +361,12 @@ def start(start_program: StartProgram) -> StartProgram:
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("case", CASES, ids=case_id)
 async def test_lua_server(case: Case, start: Any, upstream: Server, nothing: str) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-    # The log is discarded: it is long when a body is over max_buffer_size.
-    process = await start(case.pair, upstream.url if case.upstream else nothing, port, DEVNULL)
-    while (res := await ask(f"http://127.0.0.1:{port}", case)).error:
-        assert process.returncode is None
-        await asyncio.sleep(0.05)
+    with reserved_port() as port:
+        # The log is discarded: it is long when a body is over max_buffer_size.
+        process = await start(case.pair, upstream.url if case.upstream else nothing, port, DEVNULL)
+        while (res := await ask(f"http://127.0.0.1:{port}", case)).error:
+            assert process.returncode is None
+            await asyncio.sleep(0.05)
     body = res.body.decode()
     if body.startswith("{"):
         # The order of a table in Lua is undefined.

@@ -13,6 +13,7 @@ from tornado.ioloop import IOLoop
 from tornado.iostream import IOStream
 
 from tests.support.certificates import Certificates
+from tests.support.phases import in_phase, require_phase
 from turbo_tornado.transports.simple.connection import Connection
 from turbo_tornado.transports.simple.deadlines import Deadlines
 from turbo_tornado.transports.simple.pool import IdlePool
@@ -263,13 +264,16 @@ async def test_idle_timeout_does_not_apply_to_connections_in_use(pair: MakePair)
     assert used.is_open()
 
 
+@in_phase
 async def test_idle_timeout_begins_again_after_use(pair: MakePair) -> None:
     pool = make_pool(10, 10, 0.1)
     used, idle = pair(), pair("other")
     pool.put(used.connection)
     pool.put(idle.connection)
     await asyncio.sleep(0.05)
-    assert pool.take("key") is used.connection
+    taken = pool.take("key")
+    require_phase(taken)
+    assert taken is used.connection
     started = time.monotonic()
     pool.put(used.connection)
     await idle.closed()

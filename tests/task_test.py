@@ -514,8 +514,8 @@ async def test_add_timeout() -> None:
 async def test_add_timeout_with_a_timedelta() -> None:
     started = time.monotonic()
     assert await task(IOLoop.current().add_timeout, datetime.timedelta(seconds=0.02)) is None
-    # The clock of the loop may round.
-    assert time.monotonic() - started >= 0.019
+    # uvloop's timers count whole milliseconds, from a time that is rounded.
+    assert time.monotonic() - started >= 0.018
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ local turbo = require("turbo")
 
 local UPSTREAM = os.getenv("UPSTREAM") or "http://127.0.0.1:8889"
 local PORT = tonumber(os.getenv("PORT") or 8888)
+local TIMEOUT = 1
 
 local errors = turbo.async.errors
 local STATUS = {
@@ -20,7 +21,7 @@ local FileHandler = class("FileHandler", turbo.web.RequestHandler)
 function FileHandler:get(name)
     local res = coroutine.yield(turbo.async.HTTPClient():fetch(
         UPSTREAM .. "/files/" .. name,
-        {request_timeout = 1, allow_redirects = true}))
+        {request_timeout = TIMEOUT, allow_redirects = true}))
     if res.error then
         turbo.log.warning(name .. ": " .. res.error.message)
         self:set_status(STATUS[res.error.code] or 500)

@@ -10,6 +10,7 @@ from turbo_tornado import HTTPClient, errors
 
 UPSTREAM = os.environ.get("UPSTREAM", "http://127.0.0.1:8889")
 PORT = int(os.environ.get("PORT", "8888"))
+TIMEOUT = 1
 
 STATUS = {
     errors.INVALID_URL: 404,
@@ -24,7 +25,7 @@ class FileHandler(RequestHandler):
     async def get(self, name: str) -> None:
         res = await HTTPClient().fetch(
             UPSTREAM + "/files/" + name,
-            request_timeout=1,
+            request_timeout=TIMEOUT,
         )
         if res.error:
             app_log.warning("%s: %s", name, res.error.message)

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tests.support import response
+from tests.support import Connection, response
 from tests.support.missing import import_peer
 
 SIZE = 300_000
@@ -96,15 +96,19 @@ async def test_progress_bar(start: Any, server: Any, tmp_path: Path, terminal: A
 async def test_an_error_is_on_a_line_of_its_own(
     start: Any, raw_peer: Any, tmp_path: Path, terminal: Any, without_tqdm: None
 ) -> None:
+    async def script(conn: Connection) -> None:
+        await conn.read_request()
+        await conn.send(response(b"x" * 100)[:-50])
+        conn.close()
+
     reader, writer = terminal
-    peer = await raw_peer(response(b"x" * 100)[:-50])
-    arguments = ("--timeout", "0.2", "-o", str(tmp_path / "file"), peer.url())
-    process = await start(*arguments, stderr=writer)
+    peer = await raw_peer(script)
+    process = await start("-o", str(tmp_path / "file"), peer.url(), stderr=writer)
     os.close(writer)
     *progress, error, end = (await read_terminal(reader)).split("\r\n")
     await process.communicate()
     assert progress[-1].endswith("\r50 of 100 bytes, 50 %")
-    assert error.startswith("REQUEST_TIMEOUT: ")
+    assert error.startswith("SOCKET_ERROR: ")
     assert end == ""
 
 

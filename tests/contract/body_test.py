@@ -26,6 +26,7 @@ from tests.support import (
     Sent,
     response,
 )
+from tests.support.phases import in_phase, wait_for_phase
 from tests.support.scripts import answers_only_get, closes_at_second_request, redirecting
 from tests.support.streaming import steady
 from turbo_tornado import errors
@@ -458,6 +459,7 @@ async def test_stop_iteration_of_the_iterable(make_client: MakeClient, peer: Raw
 
 @pytest.mark.parametrize("is_async", [False, True], ids=["generator", "async generator"])
 @pytest.mark.parametrize("by", ["cancel", "timeout", "answer"])
+@in_phase
 async def test_generator_is_closed(
     make_client: MakeClient, raw_peer: MakePeer, is_async: bool, by: str
 ) -> None:
@@ -496,7 +498,7 @@ async def test_generator_is_closed(
         body=async_body() if is_async else body(),
         request_timeout=1.0 if by == "timeout" else 0,
     )
-    await arrived.wait()
+    await wait_for_phase(arrived, future)
     if by == "cancel":
         future.cancel()
     else:

@@ -266,7 +266,7 @@ async def test_interim_response_to_connect(
         )
 
     proxy = await raw_peer(script)
-    res = await client.fetch(origin.url(), proxy=at(proxy), request_timeout=5)
+    res = await client.fetch(origin.url(), proxy=at(proxy), request_timeout=20)
     if transport == "curl":
         # libcurl does not support it.
         assert_not_connected(res, proxy, "103")

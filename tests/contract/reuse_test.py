@@ -13,6 +13,7 @@ import pytest
 
 from tests.support import Connection, Fetch, MakeClient, MakePeer, RawPeer, response
 from tests.support.certificates import Certificates
+from tests.support.phases import in_phase, require_phase
 from turbo_tornado import HTTPResponse, errors
 
 OK = b"HTTP/1.1 200 OK\r\n"
@@ -233,6 +234,7 @@ FAILURES: dict[str, tuple[bytes, errors]] = {
 
 
 @pytest.mark.parametrize(("answer", "code"), FAILURES.values(), ids=FAILURES)
+@in_phase
 async def test_connection_is_not_reused_after_an_error(
     answer: bytes, code: errors, make_client: MakeClient, fetch: Fetch, raw_peer: MakePeer
 ) -> None:
@@ -255,6 +257,7 @@ async def test_connection_is_not_reused_after_an_error(
     res = await fetch(peer.url(), client=client, request_timeout=timeout)
     assert res.error is not None
     assert res.error.code is code
+    require_phase(peer.requests)
     await asyncio.wait_for(closed.wait(), 10)
     assert_body(await fetch(peer.url(), client=client), b"good")
     assert by_connection(peer) == [1, 2]
@@ -680,6 +683,7 @@ async def test_request_is_retried_on_a_new_connection(
 
 
 @pytest.mark.kept
+@in_phase
 async def test_request_timeout_includes_the_retry(fetch: Fetch, raw_peer: MakePeer) -> None:
     async def script(conn: Connection) -> None:
         await conn.read_request()
@@ -693,4 +697,5 @@ async def test_request_timeout_includes_the_retry(fetch: Fetch, raw_peer: MakePe
     res = await fetch(peer.url(), request_timeout=0.3)
     assert res.error is not None
     assert res.error.code is errors.REQUEST_TIMEOUT
+    require_phase(len(peer.requests) == 3)
     assert by_connection(peer) == [1, 1, 2]

@@ -29,6 +29,7 @@ from tests.support import (
     StartProgram,
     response,
 )
+from tests.support.phases import in_phase, wait_for_phase
 from tests.support.scripts import redirecting
 from tests.support.streaming import WaitingCallback, collector, steady
 from turbo_tornado import errors
@@ -361,6 +362,7 @@ assert future.cancelled()
 
 @pytest.mark.parametrize("is_complete", [False, True], ids=["within the body", "at its end"])
 @pytest.mark.parametrize("by", ["cancel", "timeout"])
+@in_phase
 async def test_end_while_the_callback_waits(
     make_client: MakeClient, raw_peer: MakePeer, is_complete: bool, by: str
 ) -> None:
@@ -377,7 +379,7 @@ async def test_end_while_the_callback_waits(
     peer = await raw_peer(script)
     timeout = 1.0 if by == "timeout" else 0
     future = client.fetch(peer.url(), streaming_callback=callback, request_timeout=timeout)
-    await callback.begun.wait()
+    await wait_for_phase(callback.begun, future)
     if by == "cancel":
         future.cancel()
     else:

@@ -58,7 +58,9 @@ async def test_time_info_with_a_queue(server: Server, transport: str) -> None:
     first, second = [await future for future in futures]
     assert 0 <= first.time_info["queue"] < second.time_info["queue"]
     waited_and_took = second.time_info["queue"] + second.time_info["total"]
-    assert waited_and_took * 1000 <= second.request_time
+    # The clock of libcurl is not that of Python. NTP adjusts the rate of only one of them.
+    tolerance = 1 if transport == "curl" else 0
+    assert waited_and_took * 1000 <= second.request_time + tolerance
     one_at_a_time.close()
 
 

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.support import Connection, Fetch, MakeClient, MakePeer, RawPeer, response
+from tests.support.phases import in_phase, require_phase
 from tests.support.server import Server
 from turbo_tornado import HTTPClient, HTTPResponse, errors
 
@@ -105,16 +106,20 @@ async def test_connect_timeout_in_tls(
     await assert_free(client, server)
 
 
+@in_phase
 async def test_connect_timeout_ends_with_the_connection(fetch: Fetch, server: Server) -> None:
     res = await fetch(server.url("/slow/0.6"), connect_timeout=SHORT, request_timeout=LONG)
+    require_phase(server.requests)
     assert (res.error, res.body) == (None, b"late")
 
 
+@in_phase
 async def test_connect_timeout_after_a_redirect(
     fetch: Fetch, server: Server, blackhole: str
 ) -> None:
     url = server.url(f"/redirect-to?url={blackhole}")
     res = await fetch(url, connect_timeout=SHORT, request_timeout=LONG)
+    require_phase(server.requests)
     assert_timeout(res, errors.CONNECT_TIMEOUT, str(urlsplit(blackhole).port))
 
 
@@ -136,6 +141,7 @@ STALLS = {
 
 
 @pytest.mark.parametrize("data", STALLS.values(), ids=STALLS)
+@in_phase
 async def test_request_timeout_of_a_stalled_response(
     data: tuple[bytes, ...],
     make_client: MakeClient,
@@ -150,15 +156,18 @@ async def test_request_timeout_of_a_stalled_response(
     assert_timeout(res, errors.REQUEST_TIMEOUT, "127.0.0.1", str(peer.port))
     await script.was_left()
     await assert_free(client, server)
+    require_phase(peer.requests)
     assert len(peer.requests) == peer.connections == 1
 
 
 @pytest.mark.parametrize("connect_timeout", [0, SHORT / 2, LONG])
+@in_phase
 async def test_request_timeout_shorter_than_connect_timeout(
     connect_timeout: float, fetch: Fetch, raw_peer: MakePeer
 ) -> None:
     peer = await raw_peer(Stalling())
     res = await fetch(peer.url(), request_timeout=SHORT, connect_timeout=connect_timeout)
+    require_phase(peer.requests)
     assert_timeout(res, errors.REQUEST_TIMEOUT)
 
 
@@ -237,6 +246,7 @@ async def redirecting(raw_peer: MakePeer, delay: float) -> RawPeer:
 
 
 @pytest.mark.parametrize("keep_alive", [True, False])
+@in_phase
 async def test_request_timeout_includes_redirects(
     keep_alive: bool, make_client: MakeClient, fetch: Fetch, raw_peer: MakePeer, server: Server
 ) -> None:
@@ -252,7 +262,8 @@ async def test_request_timeout_includes_redirects(
     )
     # No single request takes as long as the timeout.
     assert_timeout(res, errors.REQUEST_TIMEOUT)
-    assert 1 <= len(peer.requests) <= 3
+    require_phase(peer.requests)
+    assert len(peer.requests) <= 3
     await assert_free(client, server)
 
 

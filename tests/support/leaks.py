@@ -42,7 +42,7 @@ async def pending_tasks(before: set[asyncio.Task[object]]) -> set[asyncio.Task[o
     tasks = {task for task in asyncio.all_tasks() - before if task is not current}
     if tasks:
         # Cancelled and closed objects must run to their end.
-        await asyncio.wait(tasks, timeout=1)
+        await asyncio.wait(tasks, timeout=10)
     # A failed future whose result was not read is reported when it is collected.
     gc.collect()
     # The collection after the next test need not visit the live objects.
