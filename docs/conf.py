@@ -43,7 +43,7 @@ _LINK_OUT = re.compile(r"\[([^\]]+)\]\(((?:\.\./)+[^)#\s]+)(?:#[^)\s]*)?\)")
 
 
 def _unlink(app, docname, source):
-    """Replaces a link to a file outside of the documentation by its text."""
+    """Replace a link to a file outside of the documentation with its text."""
 
     def words(link):
         file = (_DOCS / docname).parent.joinpath(link[2]).resolve()

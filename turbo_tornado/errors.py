@@ -17,9 +17,10 @@ class errors(enum.IntEnum):
     ``errors.TIMEOUTS`` is the frozenset of the codes of an expired timeout.
 
     ``errors.NOT_SENT`` is the frozenset of the codes of a request that was not sent. After a
-    redirect, this is the last request of the fetch, and the earlier ones were sent. Only with
-    ``allow_redirects=False`` has the server processed nothing. Other codes, such as ``SSL_ERROR``
-    and ``INVALID_BODY``, can be the result of a request that was sent in part.
+    redirect, this is the last request of the fetch, and the earlier ones were sent. After a retry
+    of an idempotent request, it is the second attempt. With ``allow_redirects=False``, the server
+    has not received a POST or a PATCH. Other codes, such as ``SSL_ERROR`` and ``INVALID_BODY``, can
+    be the result of a request that was sent in part.
 
     Equivalent to ``turbo.async.errors``; the numbers are Turbo.lua's.
     """
@@ -32,7 +33,7 @@ class errors(enum.IntEnum):
     INVALID_URL = -1
     #: A well-formed URL that is not http or https.
     INVALID_SCHEMA = -2
-    #: DNS failed, or the connection was refused, or the host is unreachable.
+    #: DNS failed, the connection or the proxy refused, or the host is unreachable.
     COULD_NOT_CONNECT = -3
     #: The response is not HTTP, or its head is invalid.
     PARSE_ERROR_HEADERS = -4
@@ -40,7 +41,7 @@ class errors(enum.IntEnum):
     CONNECT_TIMEOUT = -5
     #: ``request_timeout`` expired, in any phase.
     REQUEST_TIMEOUT = -6
-    #: The connection was closed in order before any byte of a response.
+    #: The server closed the connection, without a reset, before any byte of a response.
     NO_HEADERS = -7
     #: POST, PUT or PATCH without body, json, files and params.
     REQUIRES_BODY = -8

@@ -91,7 +91,7 @@ class RequestTimeout(Picklable, HTTPTimeoutError):
 
 
 class NoResponse(Picklable, HTTPStreamClosedError):
-    """The connection was closed in order before any byte of a response."""
+    """The server closed the connection, without a reset, before any byte."""
 
 
 class MalformedResponse(Picklable, HTTPStreamClosedError):

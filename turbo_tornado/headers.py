@@ -137,7 +137,7 @@ class HTTPHeaders(httputil.HTTPHeaders):
         self[key] = value
 
     def remove(self, key: str, caseinsensitive: bool | None = None) -> None:
-        """Remove all headers with this name; does nothing if there is no such header.
+        """Remove all headers with this name, if any.
 
         :arg str key: name of the header.
         :arg bool caseinsensitive: Turbo's flag; has no effect.

@@ -11,7 +11,8 @@ from .findings import check_file, files_of
 from .lua import LuaSyntaxError
 
 _EPILOG = """\
-Each line is FILE:LINE: NAME -> REPLACEMENT (PAGE#SECTION), where PAGE is below docs/.
+Each line is FILE:LINE: NAME -> REPLACEMENT (PAGE#SECTION), where PAGE is below docs/
+in the repository.
 
 exit codes:
   0  no finding
@@ -21,12 +22,15 @@ exit codes:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m turbo_tornado.migrate")
+    parser = argparse.ArgumentParser(
+        prog="python -m turbo_tornado.migrate",
+        description="Check a Turbo.lua program before you move it to turbo_tornado.",
+    )
     commands = parser.add_subparsers(dest="command", required=True)
     command = commands.add_parser(
         "check",
         help="list what a program of Turbo.lua uses, and what replaces it",
-        description="List the names of Turbo.lua in Lua files, and patterns to look at.",
+        description="List the names of Turbo.lua, and code that fails after a literal port.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -38,8 +38,9 @@ KEYWORDS: dict[str, Keyword] = {
         None,
         checks.check_params,
         "mapping or pairs",
-        "Text and numbers. A list repeats its key. They are the form body of a POST, PUT, PATCH or "
-        "DELETE without `body`, and otherwise the query.",
+        "Values are text, bytes, numbers or bools. A list repeats its key. The form body of a "
+        "POST, PUT, PATCH or DELETE without `body` and `json`, the fields of `files`, or else the "
+        "query.",
         is_rare=True,
     ),
     "keep_alive": Keyword(

@@ -60,7 +60,7 @@ class CurlTransport(CancellableFetch, CurlAsyncHTTPClient):
     A connection is not reused after an error, a cancelled request, or ``Connection: close``
     in either message, nor if the peer has sent anything on it since. A request that finds its
     reused connection closed before any byte of the response is retried once on a new
-    connection if it is idempotent.
+    connection if it is idempotent or was not processed.
     """
 
     stock = CurlAsyncHTTPClient

@@ -55,7 +55,7 @@ class SimpleTransport(CancellableFetch, SimpleAsyncHTTPClient):
     request, ``Connection: close`` in either message, or an incomplete body. An idle
     connection is closed when the peer closes it or sends anything. A request that finds its
     reused connection closed before any byte of the response is retried once on a new
-    connection if it is idempotent or was not sent.
+    connection if it is idempotent or was never written.
     """
 
     stock = SimpleAsyncHTTPClient
