@@ -168,6 +168,7 @@ class _Scene:
     ) -> None:
         self.row = row
         self.plays = plays
+        self._expected = row.expected_of(transport)
         self.violations: list[str] = []
         self.transport: str | AsyncHTTPClient = transport
         self._certificates = certificates
@@ -213,7 +214,7 @@ class _Scene:
         if unreached or row.expected is errors.REDIRECT_MAX:
             return
         # A short timeout may expire before the peer acts.
-        allowed = (0, 1) if row.expected in TIMEOUTS else (1,)
+        allowed = (0, 1) if self._expected in TIMEOUTS else (1,)
         for number in range(len(self.plays)):
             if self._performed[number] not in allowed:
                 yield f"play {number} was performed {self._performed[number]} times"
@@ -302,6 +303,9 @@ class _Scene:
         ports = {name.decode(): port for name, port in self._ports.items()}
         url = row.url.format(scheme="https" if row.tls else "http", number=number, **ports)
         limits = {"request_timeout": LONG, "connect_timeout": LONG, **row.options}
+        if self._expected not in TIMEOUTS:
+            # A short timeout of the row is for the other transport.
+            limits |= {"request_timeout": LONG, "connect_timeout": LONG}
         if "proxy" in limits:
             limits["proxy"] = limits["proxy"].format(**ports)
         res = await client.fetch(url, **limits)

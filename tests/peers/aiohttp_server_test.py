@@ -16,6 +16,7 @@ from tests.support import Fetch, MakeClient
 from tests.support.certificates import Certificates
 from tests.support.exchange import assert_body, setting
 from tests.support.missing import import_peer
+from tests.support.ports import reserved_port
 from turbo_tornado import errors
 
 import_peer("aiohttp")
@@ -342,15 +343,16 @@ async def test_stop_with_idle_connections(
     serve: MakePeer, fetch: Fetch, make_client: MakeClient
 ) -> None:
     options: dict[str, Any] = {"method": "POST", "body": b"data"}
-    peer = await serve(echo)
-    fetches = [make_client().fetch(peer.url(), options) for _ in range(5)]
-    assert {res.code for res in await asyncio.gather(*fetches)} == {200}
-    await peer.runner.cleanup()
-    res = await fetch(peer.url(), options)
-    assert res.error is not None
-    assert res.error.code == errors.COULD_NOT_CONNECT
-    again = await serve(echo, port=peer.port)
-    assert_body(await fetch(again.url(), options), b"data")
+    with reserved_port() as port:
+        peer = await serve(echo, port=port)
+        fetches = [make_client().fetch(peer.url(), options) for _ in range(5)]
+        assert {res.code for res in await asyncio.gather(*fetches)} == {200}
+        await peer.runner.cleanup()
+        res = await fetch(peer.url(), options)
+        assert res.error is not None
+        assert res.error.code == errors.COULD_NOT_CONNECT
+        again = await serve(echo, port=port)
+        assert_body(await fetch(again.url(), options), b"data")
 
 
 @pytest.mark.parametrize("started", [False, True])

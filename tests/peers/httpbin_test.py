@@ -386,14 +386,14 @@ async def test_range(origin: str, fetch: Fetch) -> None:
 async def test_drip(origin: str, fetch: Fetch) -> None:
     res = await fetch(f"{origin}/drip?numbytes=5&duration=0.1&code=202")
     assert (res.error, res.code, res.body) == (None, 202, b"*****")
-    res = await fetch(f"{origin}/drip?numbytes=5&duration=2", request_timeout=0.3)
+    res = await fetch(f"{origin}/drip?numbytes=5&duration=10", request_timeout=0.3)
     assert res.error is not None
     assert res.error.code == errors.REQUEST_TIMEOUT
 
 
 async def test_delay(origin: str, fetch: Fetch) -> None:
     assert said(await fetch(f"{origin}/delay/0.1"))["url"] == f"{origin}/delay/0.1"
-    res = await fetch(f"{origin}/delay/1", request_timeout=0.2)
+    res = await fetch(f"{origin}/delay/10", request_timeout=0.2)
     assert res.error is not None
     assert res.error.code == errors.REQUEST_TIMEOUT
 

@@ -25,6 +25,7 @@ from tests.support import Fetch, MakeClient
 from tests.support.certificates import Certificates
 from tests.support.missing import missing
 from tests.support.nginx import Nginx
+from tests.support.phases import in_phase, require_phase
 from turbo_tornado import HTTPHeaders, HTTPResponse, errors
 from turbo_tornado.transports.simple import SimpleTransport
 
@@ -515,12 +516,16 @@ async def test_upstream_is_down(nginx: Nginx, fetch: Fetch) -> None:
 
 
 @pytest.mark.parametrize("server", ["small", "hasty"])
-async def test_body_too_large(server: str, nginx: Nginx, fetch: Fetch) -> None:
+@in_phase
+async def test_body_too_large(server: str, nginx: Nginx, fetch: Fetch, transport: str) -> None:
     url = nginx.url(server, "/upload")
     assert_body(await fetch(url, method="POST", body=b"x" * 1024), b"small enough")
     # nginx responds before the body was sent. The second server then closes at once.
     for body in (b"x" * 1025, LARGE):
         res = await fetch(url, method="POST", body=body)
+        if transport == "curl" and server == "hasty":
+            # If nginx responds and closes between two calls of libcurl, libcurl reports the reset.
+            require_phase(res.error is None or res.error.code is not errors.SOCKET_ERROR)
         assert res.error is None, res.error
         assert (res.code, res.reason) == (413, "Request Entity Too Large")
     assert_body(await fetch(url, method="POST", body=b"x"), b"small enough")

@@ -419,6 +419,8 @@ async def test_opentelemetry_instrument(
             "OTEL_TRACES_EXPORTER": "console",
             "OTEL_METRICS_EXPORTER": "console",
             "OTEL_LOGS_EXPORTER": "none",
+            # Milliseconds. The spans are exported at the end of the program.
+            "OTEL_BSP_SCHEDULE_DELAY": "600000",
         },
     )
     out, err = await process.communicate()

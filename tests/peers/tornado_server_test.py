@@ -17,6 +17,7 @@ from tornado.netutil import bind_sockets
 
 from tests.support import Fetch, MakeClient
 from tests.support.exchange import assert_body, setting
+from tests.support.ports import reserved_port
 from turbo_tornado import errors
 
 LARGE = bytes(range(256)) * 65536
@@ -38,7 +39,7 @@ class Peer(HTTPServer):
         self.streams.add(stream)
         super().handle_stream(stream, address)
 
-    def listens(self, port: int = 0) -> None:
+    def listens(self, port: int) -> None:
         sockets = bind_sockets(port, "127.0.0.1")
         self.port: int = sockets[0].getsockname()[1]
         self.add_sockets(sockets)
@@ -60,10 +61,12 @@ async def serve() -> AsyncIterator[MakePeer]:
     """Start a server of the handlers, with options of `HTTPServer`."""
     peers: list[Peer] = []
 
-    def start(*routes: Any, settings: dict[str, Any] | None = None, **options: Any) -> Peer:
+    def start(
+        *routes: Any, settings: dict[str, Any] | None = None, port: int = 0, **options: Any
+    ) -> Peer:
         application = web.Application(list(routes), **(settings or {}))
         peer = Peer(application, **options)
-        peer.listens()
+        peer.listens(port)
         peers.append(peer)
         return peer
 
@@ -284,16 +287,17 @@ async def test_stop_with_idle_connections(
     method: str, serve: MakePeer, fetch: Fetch, make_client: MakeClient
 ) -> None:
     options: dict[str, Any] = {"method": method, "body": b"data" if method == "POST" else None}
-    peer = serve(("/", Echo))
-    fetches = [make_client().fetch(peer.url(), options) for _ in range(5)]
-    assert {res.code for res in await asyncio.gather(*fetches)} == {200}
-    peer.stop()
-    await peer.close_all_connections()
-    res = await fetch(peer.url(), options)
-    assert res.error is not None
-    assert res.error.code == errors.COULD_NOT_CONNECT
-    peer.listens(peer.port)
-    assert (await fetch(peer.url(), options)).code == 200
+    with reserved_port() as port:
+        peer = serve(("/", Echo), port=port)
+        fetches = [make_client().fetch(peer.url(), options) for _ in range(5)]
+        assert {res.code for res in await asyncio.gather(*fetches)} == {200}
+        peer.stop()
+        await peer.close_all_connections()
+        res = await fetch(peer.url(), options)
+        assert res.error is not None
+        assert res.error.code == errors.COULD_NOT_CONNECT
+        peer.listens(port)
+        assert (await fetch(peer.url(), options)).code == 200
 
 
 async def test_stop_within_a_response(serve: MakePeer, make_client: MakeClient) -> None:

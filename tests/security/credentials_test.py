@@ -15,6 +15,7 @@ from tornado.httpclient import HTTPRequest
 from tornado.httputil import HTTPHeaders as TornadoHeaders
 
 from tests.support import Connection, Fetch, MakeClient, MakePeer, response
+from tests.support.phases import in_phase, require_phase
 from tests.support.server import Server
 from turbo_tornado import HTTPClient, HTTPHeaders, HTTPResponse, errors
 from turbo_tornado.__main__ import main
@@ -287,6 +288,7 @@ def assert_shows_nothing(res: HTTPResponse, *others: object) -> None:
 
 
 @pytest.mark.parametrize("what", OUTCOMES)
+@in_phase
 async def test_no_secret_is_shown_for_any_response(
     what: str, make_client: MakeClient, raw_peer: MakePeer, log: Callable[[], str], debug: None
 ) -> None:
@@ -299,6 +301,7 @@ async def test_no_secret_is_shown_for_any_response(
     pending = repr(future)
     res = await future
     assert (res.error and res.error.code) == code
+    require_phase(peer.requests)
     assert all(peer.requests[0].field(name) for name in CREDENTIALS)
     assert_shows_nothing(res, client, future, pending)
     # uvloop does not log its steps.

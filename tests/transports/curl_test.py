@@ -15,6 +15,7 @@ import pytest
 from tornado.simple_httpclient import HTTPStreamClosedError
 
 from tests.support import Connection, MakePeer, RawPeer
+from tests.support.phases import in_phase, require_phase
 from turbo_tornado.failures import (
     HandshakeFailed,
     RequestTimeout,
@@ -133,16 +134,19 @@ async def test_cancel_after_the_queue(
     await asyncio.wait_for(left.wait(), 10)
 
 
+@in_phase
 async def test_timeout_in_the_queue(make_transport: MakeTransport, raw_peer: MakePeer) -> None:
     transport = make_transport(max_clients=1)
     peer = await raw_peer(stalling)
     first = send(transport, request_to(peer, "/first"))
+    await asyncio.wait_for(peer.received(), 10)
     second = send(transport, request_to(peer, "/second", request_timeout=0.05))
     assert str(await fails_with(second, RequestTimeout)).endswith("Timeout in request queue")
     third = send(transport, request_to(peer, "/third", request_timeout=0.2))
     first.cancel()
     # The timeout includes the time in the queue.
     await fails_with(third, RequestTimeout)
+    require_phase(len(peer.requests) > 1)
     assert [request.target for request in peer.requests] == ["/first", "/third"]
 
 
@@ -392,6 +396,7 @@ async def test_max_idle(make_transport: MakeTransport, raw_peer: MakePeer) -> No
 # Time
 
 
+@in_phase
 async def test_timer_is_moved_to_an_earlier_time_only(
     make_transport: MakeTransport, raw_peer: MakePeer
 ) -> None:
@@ -404,9 +409,12 @@ async def test_timer_is_moved_to_an_earlier_time_only(
     assert not long.done()
     # A deadline that was removed, with a timer that is still set for it.
     last = send(transport, request_to(peer, request_timeout=0.1))
-    assert (await send(transport, request_to(peer, "/good", request_timeout=0.05))).body == b"good"
+    good = send(transport, request_to(peer, "/good", request_timeout=0.05))
+    await asyncio.wait({good})
     await fails_with(last, RequestTimeout)
     long.cancel()
+    require_phase(not isinstance(good.exception(), RequestTimeout))
+    assert good.result().body == b"good"
 
 
 # The end

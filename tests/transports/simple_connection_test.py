@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import select
 import socket
 import struct
@@ -194,12 +195,22 @@ async def deadlines() -> AsyncIterator[Deadlines]:
     deadlines.close()
 
 
+@contextlib.contextmanager
+def stopped_clock(deadlines: Deadlines) -> Iterator[None]:
+    """Stop the clock, so that a pause of the process does not change the order of deadlines."""
+    clock, now = deadlines.time, deadlines.time()
+    deadlines.time = lambda: now
+    yield
+    deadlines.time = clock
+
+
 async def test_deadlines_expire_in_order(deadlines: Deadlines) -> None:
     expired: list[str] = []
     done = asyncio.Event()
-    deadlines.add("last", 0.09, lambda item: (expired.append(item), done.set()))
-    for item, seconds in (("b", 0.05), ("a", 0.02), ("c", 0.05), ("dropped", 0.02)):
-        deadlines.add(item, seconds, expired.append)
+    with stopped_clock(deadlines):
+        deadlines.add("last", 0.09, lambda item: (expired.append(item), done.set()))
+        for item, seconds in (("b", 0.05), ("a", 0.02), ("c", 0.05), ("dropped", 0.02)):
+            deadlines.add(item, seconds, expired.append)
     deadlines.discard("dropped", 0.02)
     deadlines.discard("never added", 0.02)
     deadlines.discard("never added", 7)
@@ -209,8 +220,9 @@ async def test_deadlines_expire_in_order(deadlines: Deadlines) -> None:
 
 async def test_order_of_deadlines_in_a_late_loop(deadlines: Deadlines) -> None:
     expired: list[str] = []
-    for item, seconds in (("c", 0.03), ("b", 0.02), ("a", 0.01)):
-        deadlines.add(item, seconds, expired.append)
+    with stopped_clock(deadlines):
+        for item, seconds in (("c", 0.03), ("b", 0.02), ("a", 0.01)):
+            deadlines.add(item, seconds, expired.append)
     time.sleep(0.04)
     while len(expired) < 3:
         await asyncio.sleep(0)

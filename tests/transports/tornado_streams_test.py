@@ -17,6 +17,7 @@ from tornado.iostream import StreamClosedError
 from tornado.util import import_object
 
 from tests.support import Connection, MakePeer, response
+from tests.support.phases import in_phase, require_phase
 from tests.support.scripts import answers_only_get
 from tests.support.streaming import WaitingCallback, steady
 from turbo_tornado.failures import ClientClosed
@@ -95,12 +96,14 @@ async def test_response_follows_the_last_chunk(client: Any, raw_peer: MakePeer) 
     assert order == ["chunk", "handled"]
 
 
+@in_phase
 async def test_timeout_in_the_callback(client: Any, raw_peer: MakePeer) -> None:
     callback = WaitingCallback()
     peer = await raw_peer(response(b"body"))
     with pytest.raises(HTTPClientError) as raised:
         await client.fetch(peer.url(), streaming_callback=callback, request_timeout=1.0)
     assert raised.value.code == 599
+    require_phase(callback.begun.is_set())
     await callback.ended.wait()
     assert (await client.fetch(peer.url())).body == b"body"
 
