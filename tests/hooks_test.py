@@ -225,6 +225,47 @@ async def test_invalid_header_of_a_subclass(kind: Any, server: Server) -> None:
     assert not server.requests
 
 
+@pytest.mark.kept
+async def test_connection_header_of_a_tool(transport: str, raw_peer: MakePeer) -> None:
+    fetch = AsyncHTTPClient.fetch
+
+    def closing(self: Any, request: Any, *args: Any, **options: Any) -> Any:
+        request.headers["Connection"] = "close"
+        return fetch(self, request, *args, **options)
+
+    # The server does not obey the header.
+    peer = await raw_peer(response(b"body"))
+    with mock.patch.object(AsyncHTTPClient, "fetch", closing):
+        for _ in range(2):
+            assert (await HTTPClient(transport=transport).fetch(peer.url())).body == b"body"
+    assert [request.connection for request in peer.requests] == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("Content-Length", "1"), ("Transfer-Encoding", "chunked"), ("Host", "a,b"), ("X-Big", "x")],
+)
+async def test_header_that_a_tool_must_not_change(
+    transport: str, raw_peer: MakePeer, name: str, value: str
+) -> None:
+    fetch = AsyncHTTPClient.fetch
+
+    def changing(self: Any, request: Any, *args: Any, **options: Any) -> Any:
+        if name == "Host":
+            request.headers.add("Host", "other")
+        else:
+            request.headers[name] = value * (1_000_000 if name == "X-Big" else 1)
+        return fetch(self, request, *args, **options)
+
+    peer = await raw_peer(response(b"body"))
+    with (
+        mock.patch.object(AsyncHTTPClient, "fetch", changing),
+        pytest.raises(ValueError, match="must not exceed" if name == "X-Big" else name),
+    ):
+        await HTTPClient(transport=transport).fetch(peer.url())
+    assert not peer.requests
+
+
 # A hooked client has all features
 
 

@@ -486,6 +486,9 @@ RESPONSES = {
         CHUNKED + b"0B\r\nhello world\r\nb\r\nhello world\r\n000\r\n\r\n", body=b"hello world" * 2
     ),
     "15 digits": Case(CHUNKED + b"000000000000004\r\nbody\r\n0\r\n\r\n", body=b"body"),
+    "leading zeros": Case(
+        CHUNKED + b"0" * 30 + b"4\r\nbody\r\n" + b"0" * 30 + b"\r\n\r\n", body=b"body"
+    ),
     "extensions": Case(
         CHUNKED + b'4;a=b\r\nbody\r\n4 ; a="b;c";d\r\nbody\r\n0;last\r\n\r\n', body=b"bodybody"
     ),

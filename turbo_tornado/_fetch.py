@@ -110,10 +110,13 @@ class ActiveFetch:
                     # A hook ends the program.
                     raise
             return
+        request = self._request
+        if request.version == "HTTP/2" and outcome.headers.get_version() != "HTTP/2":
+            request.fall_back()
         # The response refers to the request. Without this, it would keep the body in memory.
-        self._request.body = None
-        if self._request.body_producer is not None:
-            self._request.drop_body()
+        request.body = None
+        if request.body_producer is not None:
+            request.drop_body()
         self._finish(None, outcome)
 
     def _follow(self, code: int, location: str) -> None:

@@ -9,13 +9,10 @@ from typing import Any
 
 from .headers import HTTPHeaders
 from .log import logger
-from .request.build import apply_connection
-from .request.checks import check_function, check_one_host
-from .request.request import Request, header_block
+from .request.build import apply_changes
+from .request.checks import check_function
+from .request.request import Request
 from .transports.base import Response
-
-# The client computes them from the body.
-_FRAMING = ("Content-Length", "Transfer-Encoding")
 
 
 class RequestEvent:
@@ -222,7 +219,7 @@ class RequestObserver:
             event.headers = request.headers()
             try:
                 context.run(hook, event)
-                _apply_headers(request, event.headers)
+                apply_changes("on_request", request, event.headers)
             except (SystemExit, KeyboardInterrupt):
                 raise
             except BaseException:
@@ -259,19 +256,6 @@ class RequestObserver:
                 raise
             except BaseException:
                 _log(hook)
-
-
-def _apply_headers(request: Request, headers: HTTPHeaders) -> None:
-    unchanged = request.headers()
-    if headers == unchanged:
-        return
-    for name in _FRAMING:
-        if headers.get_list(name) != unchanged.get_list(name):
-            raise ValueError(f"on_request cannot change {name}, which the client sets")
-    check_one_host("on_request", headers)
-    block = header_block(headers)
-    apply_connection(request, headers)
-    request.header_block = block
 
 
 def _log(hook: Hook) -> None:

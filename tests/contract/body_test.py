@@ -305,11 +305,21 @@ def text_in_memory(path: Path) -> Any:
     return io.StringIO("text")
 
 
+def write_only(path: Path) -> Any:
+    return path.open("wb")
+
+
+def endless(path: Path) -> Any:
+    return open("/dev/zero", "rb")
+
+
 INVALID_FILES: dict[str, tuple[Callable[[Path], Any], str]] = {
     "text": (text_file, "binary mode"),
     "StringIO": (text_in_memory, "binary mode"),
     "pipe": (pipe, "seekable"),
     "closed": (closed_file, "closed file"),
+    "write only": (write_only, "not open for reading"),
+    "without a size": (endless, "has no size"),
 }
 
 
@@ -324,6 +334,14 @@ async def test_invalid_file(
     assert words in error.message
     assert peer.connections == 0
     assert (await client.fetch(peer.url())).body == b"ok"
+
+
+async def test_released_memoryview(make_client: MakeClient, peer: RawPeer) -> None:
+    body = memoryview(b"data")
+    body.release()
+    error = (await make_client().fetch(peer.url(), method="POST", body=body)).error
+    assert error is not None and error.code is errors.INVALID_BODY
+    assert peer.connections == 0
 
 
 async def test_exhausted_generator(make_client: MakeClient, peer: RawPeer) -> None:

@@ -11,7 +11,17 @@ from typing import Any
 import pytest
 from tornado.httputil import HTTPFile, HTTPHeaders, parse_body_arguments
 
-from tests.support import Connection, Fetch, MakePeer, RawPeer, Refused, Request, Sent, response
+from tests.support import (
+    Connection,
+    Fetch,
+    MakeClient,
+    MakePeer,
+    RawPeer,
+    Refused,
+    Request,
+    Sent,
+    response,
+)
 from turbo_tornado import errors
 
 
@@ -77,6 +87,7 @@ CONTENTS: dict[str, tuple[Callable[[Path], Any], str, str]] = {
     "type": (lambda path: ("n.png", path, "a/b; c=d"), "n.png", "a/b; c=d"),
     "no type": (lambda path: ("n.png", path, None), "n.png", "image/png"),
     "unknown": (lambda path: ("n.unheard-of", path), "n.unheard-of", "application/octet-stream"),
+    "data URL": (lambda path: ("data:a/b,c.png", path), "data:a/b,c.png", "image/png"),
 }
 
 
@@ -208,6 +219,21 @@ async def test_params_with_an_invalid_name(refused: Refused) -> None:
 @pytest.mark.parametrize("other", [{"body": ""}, {"json": []}])
 async def test_files_with_another_body(refused: Refused, other: dict[str, Any]) -> None:
     assert "only one of" in str(await refused(TypeError, files={"f": b""}, **other))
+
+
+async def test_file_without_a_size(make_client: MakeClient, peer: RawPeer) -> None:
+    res = await make_client().fetch(
+        peer.url(), method="POST", files={"f": Path("/proc/self/status")}
+    )
+    assert res.error is not None and res.error.code is errors.INVALID_BODY
+    assert "has no size" in res.error.message
+    assert peer.connections == 0
+
+
+async def test_empty_file(sent: Sent, tmp_path: Path) -> None:
+    (tmp_path / "empty").touch()
+    _, files = parsed(await sent(method="POST", files={"f": tmp_path / "empty"}))
+    assert files["f"][0].body == b""
 
 
 class Failing(io.BytesIO):

@@ -306,6 +306,7 @@ async def test_connection_close_closes_the_connection(transport: str, raw_peer: 
         ("Content-Length", "5"),
         ("Transfer-Encoding", "chunked"),
         ("Host", "two"),
+        ("X-Big", "x" * 1_000_000),
     ],
 )
 async def test_invalid_headers(
@@ -334,6 +335,21 @@ async def test_invalid_headers(
     assert peer.requests[0].raw == peer.requests[1].raw
     [line] = log_of(caplog)
     assert line.startswith("Exception in the hook test_invalid_headers.<locals>.change: ")
+
+
+async def test_credentials_for_a_proxy(
+    transport: str, raw_peer: MakePeer, caplog: pytest.LogCaptureFixture
+) -> None:
+    def change(event: RequestEvent) -> None:
+        event.headers["Proxy-Authorization"] = "Basic c2VjcmV0"
+
+    proxy = await raw_peer(response(b"body"))
+    client = HTTPClient(transport=transport, on_request=change)
+    res = await client.fetch("http://example.com/", proxy=f"http://127.0.0.1:{proxy.port}")
+    assert res.body == b"body"
+    assert proxy.requests[0].field("Proxy-Authorization") is None
+    [line] = log_of(caplog)
+    assert "Proxy-Authorization" in line
 
 
 async def test_header_that_bypasses_the_checks(

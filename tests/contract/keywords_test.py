@@ -10,6 +10,7 @@ import logging
 import math
 import re
 import socket
+import sys
 from collections.abc import Callable, Iterator
 from functools import partial
 from types import MappingProxyType
@@ -1160,6 +1161,17 @@ async def test_idna_host_is_connected_to(fetch: Fetch, peer: RawPeer, host: str)
 )
 async def test_path_is_percent_encoded(sent: Sent, path: str, target: str) -> None:
     assert (await sent(path)).target == target
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the interface has another name")
+@pytest.mark.parametrize("zone", ["1", "lo"])
+async def test_zone_of_an_ipv6_address(fetch: Fetch, raw_peer: MakePeer, zone: str) -> None:
+    if not has_ipv6():
+        pytest.skip("there is no IPv6")
+    peer = await raw_peer(response(b"ok"), host="::1")
+    res = await fetch(f"http://[::1%25{zone}]:{peer.port}/")
+    assert res.body == b"ok"
+    assert peer.requests[0].field("Host") == f"[::1]:{peer.port}"
 
 
 def has_ipv6() -> bool:

@@ -327,6 +327,7 @@ async def test_http2_falls_back_to_http11(nginx: Nginx, trusting: MakeClient) ->
     res = await trusting().fetch(nginx.url("tls1.3"), http_version="HTTP/2")
     assert res.error is None
     assert res.headers.get_version() == "HTTP/1.1"
+    assert res.request.get_version() == "HTTP/1.1"
     assert json.loads(res.body)["protocol"] == "HTTP/1.1"
 
 
@@ -376,6 +377,8 @@ async def test_streamed_body_after_the_fallback_from_http2(
     url = nginx.url("tls1.3", "/dav/streamed")
     res = await trusting().fetch(url, method="PUT", body=[b"data"], http_version="HTTP/2")
     assert (res.error, res.code) == (None, 201)
+    assert res.request.get_version() == "HTTP/1.1"
+    assert res.request["Transfer-Encoding"] == "chunked"
     assert (await trusting().fetch(url)).body == b"data"
 
 

@@ -100,6 +100,26 @@ async def test_control_characters_in_every_argument(
         await assert_harmless(make_client, peer, url, options)
 
 
+# Every character that `str.splitlines` splits at, and that a header value may contain.
+LINE_ENDS = ["\x0b", "\x0c", "\x1c", "\x1d", "\x1e", "\x85"]
+
+
+@pytest.mark.parametrize("end", LINE_ENDS, ids=ascii)
+@pytest.mark.parametrize("name", ["Connection", "X-Value"])
+async def test_headers_without_host_in_first_place(
+    name: str, end: str, make_client: MakeClient, peer: RawPeer
+) -> None:
+    def change(headers: HTTPHeaders) -> None:
+        host = headers["Host"]
+        for known in list(headers):
+            headers.remove(known)
+        headers["Connection"] = "close"
+        headers[name] = f"close{end}{MARK}: 1"
+        headers["Host"] = host
+
+    await assert_harmless(make_client, peer, peer.url(), {"on_headers": change})
+
+
 # The headers in on_headers, including methods without checks
 
 

@@ -22,8 +22,8 @@ from .head import (
 
 # Bytes that the line before a chunk may have, with the size and its extension.
 _MAX_CHUNK_LINE = 4096
-_CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\x00\r\n]*)?\r\n")
-_PARTIAL_CHUNK_LINE = re.compile(rb"[0-9A-Fa-f]{1,15}[ \t]*(?:;[^\x00\r\n]*)?\r?")
+_CHUNK_LINE = re.compile(rb"(0*[0-9A-Fa-f]{1,15})[ \t]*(?:;[^\x00\r\n]*)?\r\n")
+_PARTIAL_CHUNK_LINE = re.compile(rb"0*[0-9A-Fa-f]{1,15}[ \t]*(?:;[^\x00\r\n]*)?\r?")
 # An incomplete line of fewer bytes is checked again with each byte that arrives.
 _MIN_SKIP = 64
 # For fewer remaining bytes, a copy is cheaper than a buffer.

@@ -88,10 +88,7 @@ def build_request(
         request.keep_alive = False
     if is_streamed and request.content_length is None and request.version == "HTTP/1.0":
         raise ValueError("http_version: HTTP/1.0 needs a body of known length: bytes or a file")
-    if len(request.header_block) + len(request.target) > _MAX_HEAD_SIZE:
-        raise ValueError(
-            f"the request line and the headers must not exceed {_MAX_HEAD_SIZE} bytes together"
-        )
+    _check_size(request, request.header_block)
     return request
 
 
@@ -122,14 +119,21 @@ def _apply_rare(request: Request, options: FetchOptions) -> None:
     elif request.version == "HTTP/1.0":
         request.keep_alive = False
     if options.proxy is not None:
-        _check_proxy_headers(request)
+        _check_proxy_headers(request.header_block)
         request.use_proxy(options.proxy)
 
 
-def _check_proxy_headers(request: Request) -> None:
-    if b"\nproxy-authorization:" in b"\n" + request.header_block.lower():
+def _check_proxy_headers(block: bytes) -> None:
+    if b"\nproxy-authorization:" in b"\n" + block.lower():
         # In a tunnel, the origin would receive this header.
         raise ValueError("Proxy-Authorization is unsupported; put the user info into 'proxy'")
+
+
+def _check_size(request: Request, block: bytes) -> None:
+    if len(block) + len(request.target) > _MAX_HEAD_SIZE:
+        raise ValueError(
+            f"the request line and the headers must not exceed {_MAX_HEAD_SIZE} bytes together"
+        )
 
 
 def _body_required(method: str) -> BodyRequired:
@@ -145,7 +149,8 @@ def _bytes_or_streamed(body: Any) -> bytes | StreamedBody:
             return str.encode(body, "utf-8")
         return bytes(memoryview(body))
     except (TypeError, ValueError, BufferError):
-        streamed = None if isinstance(body, str) else streamed_body(body)
+        # A memoryview that was released is an iterable too.
+        streamed = None if isinstance(body, (str, memoryview)) else streamed_body(body)
         if streamed is None:
             kind = type(body).__name__
             raise InvalidBody(
@@ -225,6 +230,28 @@ def _apply_on_headers(request: Request, options: FetchOptions) -> None:
             headers.remove(name)
     request.header_block = header_block(headers)
     apply_connection(request, headers)
+
+
+def apply_changes(where: str, request: Request, headers: HTTPHeaders) -> None:
+    """Send ``headers`` with ``request``, after a hook or a tool has changed them.
+
+    :arg str where: the hook or tool, for a message.
+    :raises ValueError: for an invalid header, and for a header that the client sets. The request
+        is then unchanged.
+    """
+    unchanged = request.headers()
+    if headers == unchanged:
+        return
+    for name in ("Content-Length", "Transfer-Encoding"):
+        if headers.get_list(name) != unchanged.get_list(name):
+            raise ValueError(f"{where} cannot change {name}, which the client sets")
+    check_one_host(where, headers)
+    block = header_block(headers)
+    _check_size(request, block)
+    if request.proxy is not None:
+        _check_proxy_headers(block)
+    apply_connection(request, headers)
+    request.header_block = block
 
 
 def apply_connection(request: Request, headers: HTTPHeaders) -> None:

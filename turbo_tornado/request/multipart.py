@@ -13,7 +13,7 @@ from urllib.parse import unquote_to_bytes
 
 from ..messages import quoted
 from .checks import check_header_text, pairs_of, wrong_type
-from .streamed import Write, blocks_of, measure, send_blocks, unreadable
+from .streamed import Write, blocks_of, measure, send_blocks, sizeless, unreadable
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 # Only the table of Python, because the tables of the system differ between machines.
@@ -50,7 +50,8 @@ def _file_part(name: str, field: Any, entry: Any) -> FilePart:
     if filename is None:
         filename = own_name or field
     if content_type is None:
-        content_type = _TYPES.guess_type(filename)[0] or "application/octet-stream"
+        # Without the prefix, a name can be a URL of the scheme data, which contains a type.
+        content_type = _TYPES.guess_type(f"./{filename}")[0] or "application/octet-stream"
     content_type = check_header_text(f"the content type of {what}", content_type)
     head = (
         f'Content-Disposition: form-data; name="{_quoted(name, field)}"; '
@@ -173,6 +174,12 @@ def _size_of(path: str) -> int:
         if not stat.S_ISREG(status.st_mode):
             # To open a named pipe would block the loop.
             raise OSError("it is not a regular file")
+        has_more = False
+        if not status.st_size:
+            with open(path, "rb") as file:
+                has_more = bool(file.read(1))
     except (OSError, ValueError) as error:
         raise unreadable(path, error) from None
+    if has_more:
+        raise sizeless(path)
     return status.st_size

@@ -138,6 +138,13 @@ class Request:
         self.blocks = body.blocks
         self.content_length = body.length
 
+    def fall_back(self) -> None:
+        """Describe the request as sent after a server has not accepted HTTP/2."""
+        self.version = "HTTP/1.1"
+        if self.is_chunked:
+            # libcurl adds this header itself.
+            self.header_block += b"Transfer-Encoding: chunked\r\n"
+
     def drop_body(self) -> None:
         """Remove the body, so that the memory can be freed."""
         self.body = self.body_producer = self.blocks = self.content_length = None
@@ -202,7 +209,8 @@ def header_block(headers: HTTPHeaders) -> bytes:
     """
     block = header_lines(headers)
     if block[:5].lower() != "host:":
-        lines = block.splitlines(keepends=True)
+        # Not `splitlines`, which also splits at characters that a value may contain.
+        lines = [f"{line}\r\n" for line in block.split("\r\n")[:-1]]
         first = next((i for i, line in enumerate(lines) if _can_be_first(line)), None)
         if first is None:
             # libcurl sends Connection last, and an empty value without a space.

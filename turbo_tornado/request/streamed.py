@@ -156,15 +156,26 @@ def _checked(block: Any, where: str = "iterable of the body yields") -> bytes:
 def measure(file: BinaryIO) -> tuple[int, int]:
     """Return the position in a file and the number of bytes after it.
 
-    :raises InvalidBody: for a file that is not seekable.
+    :raises InvalidBody: for a file that is not readable or not seekable, and for one that has more
+        bytes than its size, such as a device.
     """
     try:
+        readable = getattr(file, "readable", None)
+        is_readable = not callable(readable) or readable()
         position = file.tell()
         file.seek(0, os.SEEK_END)
         size = file.tell() - position
         file.seek(position)
+        has_more = False
+        if is_readable and size <= 0:
+            has_more = bool(file.read(1))
+            file.seek(position)
     except (OSError, ValueError, AttributeError, TypeError) as error:
         raise unreadable(file, error) from None
+    if not is_readable:
+        raise InvalidBody(f"{name_of(file)} is not open for reading")
+    if has_more:
+        raise sizeless(file)
     return position, max(0, size)
 
 
@@ -204,6 +215,14 @@ def unreadable(content: object, error: Exception) -> InvalidBody:
     if isinstance(error, OSError) and error.errno in (None, errno.ESPIPE):
         reason = f"{reason}; if it is not seekable, use an async iterable of its blocks"
     return InvalidBody(f"cannot read {name_of(content)}: {reason}")
+
+
+def sizeless(content: object) -> InvalidBody:
+    """Return the failure for a file that has more bytes than its size of 0, such as a device.
+
+    :arg content: the file, or its path.
+    """
+    return InvalidBody(f"{name_of(content)} has no size; use an iterable of its blocks")
 
 
 def name_of(content: object) -> str:

@@ -20,7 +20,8 @@ from tornado import httputil
 from tornado.httpclient import HTTPRequest, HTTPResponse
 
 from ..headers import HTTPHeaders
-from ..request.request import Request, header_block
+from ..request.build import apply_changes
+from ..request.request import Request
 
 AnyMethod = TypeVar("AnyMethod", bound=Callable[..., Any])
 
@@ -107,10 +108,10 @@ class CarriedRequest(HTTPRequest):
     def request_to_send(self) -> Request:
         """Return the request with its headers as they are now.
 
-        :raises ValueError: for an invalid header.
+        :raises ValueError: for an invalid header, and for a header that the client sets.
         """
         if self.headers != self._headers_before:
-            self.carried.header_block = header_block(HTTPHeaders(self.headers))
+            apply_changes("a tool", self.carried, HTTPHeaders(self.headers))
         return self.carried
 
 

@@ -170,9 +170,9 @@ class Connector:
             raise OSError(f"{peer.host} is not an address of the requested family")
         if "%" not in peer.host:
             return own_family, (peer.host, peer.port)
-        # Only getaddrinfo returns the number of a zone. It does not block for an address.
-        info = socket.getaddrinfo(peer.host, peer.port, flags=socket.AI_NUMERICHOST)
-        return own_family, info[0][4]
+        address, _, zone = peer.host.partition("%")
+        index = int(zone) if zone.isdecimal() else socket.if_nametoindex(zone)
+        return own_family, (address, peer.port, 0, index)
 
     async def _handshake(self, sock: socket.socket, context: ssl.SSLContext) -> ssl.SSLSocket:
         try:
