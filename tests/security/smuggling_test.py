@@ -113,10 +113,15 @@ async def peer_of(raw_peer: MakePeer, answer: bytes, **options: object) -> RawPe
 async def assert_good_after(
     fetch: Fetch, peer: RawPeer, client: HTTPClient, **first: object
 ) -> HTTPResponse:
-    answer = await fetch(peer.url("/first"), client=client, **first)
+    # With libcurl 8.16, a folded Transfer-Encoding is a body without an end.
+    answer = await fetch(peer.url("/first"), client=client, request_timeout=10, **first)
     assert answer.body != b"evil"
     if answer.error is not None:
-        assert answer.error.code in (errors.PARSE_ERROR_HEADERS, errors.SOCKET_ERROR), answer.error
+        assert answer.error.code in (
+            errors.PARSE_ERROR_HEADERS,
+            errors.SOCKET_ERROR,
+            errors.REQUEST_TIMEOUT,
+        ), answer.error
     for number in range(2, 5):
         res = await fetch(peer.url("/next"), client=client)
         assert (res.error, res.body) == (None, b"good")
