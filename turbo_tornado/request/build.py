@@ -88,7 +88,8 @@ def build_request(
         request.keep_alive = False
     if is_streamed and request.content_length is None and request.version == "HTTP/1.0":
         raise ValueError("http_version: HTTP/1.0 needs a body of known length: bytes or a file")
-    _check_size(request, request.header_block)
+    if len(request.header_block) + len(request.target) > _MAX_HEAD_SIZE:
+        raise _head_too_large()
     return request
 
 
@@ -129,11 +130,10 @@ def _check_proxy_headers(block: bytes) -> None:
         raise ValueError("Proxy-Authorization is unsupported; put the user info into 'proxy'")
 
 
-def _check_size(request: Request, block: bytes) -> None:
-    if len(block) + len(request.target) > _MAX_HEAD_SIZE:
-        raise ValueError(
-            f"the request line and the headers must not exceed {_MAX_HEAD_SIZE} bytes together"
-        )
+def _head_too_large() -> ValueError:
+    return ValueError(
+        f"the request line and the headers must not exceed {_MAX_HEAD_SIZE} bytes together"
+    )
 
 
 def _body_required(method: str) -> BodyRequired:
@@ -247,7 +247,8 @@ def apply_changes(where: str, request: Request, headers: HTTPHeaders) -> None:
             raise ValueError(f"{where} cannot change {name}, which the client sets")
     check_one_host(where, headers)
     block = header_block(headers)
-    _check_size(request, block)
+    if len(block) + len(request.target) > _MAX_HEAD_SIZE:
+        raise _head_too_large()
     if request.proxy is not None:
         _check_proxy_headers(block)
     apply_connection(request, headers)
