@@ -33,7 +33,7 @@ def body_of(head: Head, method: str, limit: int, decompress: bool) -> Body:
     length = head.content_length or 0
     has_no_body = method in METHODS_WITHOUT_BODY or head.code in CODES_WITHOUT_BODY
     if length > limit and not (gzip or has_no_body):
-        raise BodyError(f"Content-Length too long: {length} is over {limit} bytes")
+        raise BodyError(f"Content-Length too long: over the limit of {limit} bytes")
     return Body(limit, gzip)
 
 
