@@ -854,39 +854,53 @@ async def test_body_with_a_method_that_curl_changes(
 
 
 async def test_directory_as_ca_path(
-    stock: type[AsyncHTTPClient], tls_server: MakeServer, certificates: Certificates
+    stock: type[AsyncHTTPClient], tls_server: MakeServer, certificates: Certificates, server: Server
 ) -> None:
-    server = await tls_server()
+    secure = await tls_server()
     client = HTTPClient({"ca_path": certificates.ca_directory}, transport=stock)
     if stock is SimpleAsyncHTTPClient:
+        assert (await client.fetch(secure.url())).code == 200
         assert (await client.fetch(server.url())).code == 200
         return
-    for _ in range(2):
-        with pytest.raises(ValueError, match=r"ca_path"):
-            client.fetch(server.url())
-    assert server.requests == []
-    # Without TLS, the option has no effect, and the client is free.
-    plain = Server()
-    assert (await client.fetch(plain.url())).code == 200
-    await plain.close()
+    # Also for http, which the server can redirect to https.
+    for url in (secure.url(), server.url()):
+        for _ in range(2):
+            with pytest.raises(ValueError, match=r"ca_path"):
+                client.fetch(url)
+    assert secure.requests == server.requests == []
 
 
 async def test_directory_as_ca_path_after_a_redirect(
-    stock: type[AsyncHTTPClient],
-    raw_peer: MakePeer,
-    tls_server: MakeServer,
-    certificates: Certificates,
+    tls_server: MakeServer, certificates: Certificates, raw_peer: MakePeer
 ) -> None:
     secure = await tls_server()
     peer = await raw_peer(response(b"", f"Location: {secure.url()}", status="302 Found"))
-    client = HTTPClient({"ca_path": certificates.ca_directory}, transport=stock)
+    client = HTTPClient({"ca_path": certificates.ca_directory}, transport=SimpleAsyncHTTPClient)
+    assert (await client.fetch(peer.url())).code == 200
+
+
+@pytest.mark.parametrize("is_redirect", [False, True], ids=["", "redirect"])
+async def test_trust_store_of_the_system_without_a_file(
+    stock: type[AsyncHTTPClient],
+    is_redirect: bool,
+    tls_server: MakeServer,
+    certificates: Certificates,
+    raw_peer: MakePeer,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", certificates.ca + ".missing")
+    monkeypatch.setenv("SSL_CERT_DIR", certificates.ca_directory)
+    secure = await tls_server()
+    peer = await raw_peer(response(b"", f"Location: {secure.url()}", status="302 Found"))
+    res = await HTTPClient(transport=stock).fetch(peer.url() if is_redirect else secure.url())
     if stock is SimpleAsyncHTTPClient:
-        assert (await client.fetch(peer.url())).code == 200
+        assert res.code == 200
         return
-    with pytest.raises(ValueError, match="ca_path"):
-        await client.fetch(peer.url())
-    with pytest.raises(ValueError, match="ca_path"):
-        client.fetch(secure.url())
+    # The settings of the machine are not a mistake in the call.
+    assert res.error is not None
+    assert res.error.code is errors.SSL_ERROR
+    assert "needs a PEM file" in res.error.message
+    assert secure.requests == []
 
 
 async def test_closed_transport(kind: type[AsyncHTTPClient], server: Server) -> None:
@@ -900,14 +914,16 @@ async def test_closed_transport(kind: type[AsyncHTTPClient], server: Server) -> 
 
 
 async def test_ssl_context(
-    stock: type[AsyncHTTPClient], tls_server: MakeServer, certificates: Certificates
+    stock: type[AsyncHTTPClient], tls_server: MakeServer, certificates: Certificates, server: Server
 ) -> None:
-    server = await tls_server()
+    secure = await tls_server()
     context = ssl.create_default_context(cafile=certificates.ca)
     client = HTTPClient(context, transport=stock)
     if stock is SimpleAsyncHTTPClient:
-        assert (await client.fetch(server.url())).code == 200
+        assert (await client.fetch(secure.url())).code == 200
         return
-    with pytest.raises(ValueError, match="does not support an SSLContext"):
-        client.fetch(server.url())
-    assert server.requests == []
+    # Also for http, which the server can redirect to https.
+    for url in (secure.url(), server.url()):
+        with pytest.raises(ValueError, match="does not support an SSLContext"):
+            client.fetch(url)
+    assert secure.requests == server.requests == []

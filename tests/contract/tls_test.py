@@ -645,15 +645,20 @@ async def test_ssl_context_on_curl(
     context = client_context(certificates)
     with pytest.raises(ValueError, match="curl transport does not support an SSLContext"):
         HTTPClient(context, transport="curl")
-    url = (await tls_server("valid")).url()
-    for client, options in (
-        (HTTPClient(context, transport=CurlTransport), {}),
-        (HTTPClient(context, transport="auto"), {"http_version": "HTTP/2"}),
-    ):
-        for _ in range(2):
-            with pytest.raises(ValueError, match=r"SSLContext.*simple transport"):
-                client.fetch(url, options)
-        assert_fine(await client.fetch(server.url()))
+    secure = await tls_server("valid")
+    # Also for http, which the server can redirect to https.
+    for url in (secure.url(), server.url()):
+        for client, options in (
+            (HTTPClient(context, transport=CurlTransport), {}),
+            (HTTPClient(context, transport="auto"), {"http_version": "HTTP/2"}),
+        ):
+            for _ in range(2):
+                with pytest.raises(ValueError, match=r"SSLContext.*simple transport"):
+                    client.fetch(url, options)
+    # The client is free.
+    assert_fine(await client.fetch(server.url()))
+    assert secure.requests == []
+    assert len(server.requests) == 1
 
 
 def test_ssl_context_of_a_server() -> None:

@@ -6,6 +6,7 @@ import asyncio
 import copy
 import errno
 import functools
+import os
 import socket
 import ssl
 import sys
@@ -185,7 +186,8 @@ def check_request(kind: type[AsyncHTTPClient], request: Request) -> None:
         ``streaming_callback``, for an iterable as body, for a directory as
         ``ca_path`` if the client does not take an `ssl.SSLContext`, and for a body with GET or
         HEAD or an ``SSLContext`` on Tornado's curl client.
-    :raises HandshakeFailed: for a missing or invalid file in the TLS settings.
+    :raises HandshakeFailed: for a missing or invalid file in the TLS settings, and for a system
+        whose trust store is a directory only if the client needs a file.
     """
     name, tls = kind.__name__, request.tls
     if request.version != "HTTP/1.1":
@@ -202,14 +204,21 @@ def check_request(kind: type[AsyncHTTPClient], request: Request) -> None:
         )
     if request.has_body and request.method in ("GET", "HEAD") and _is_stock_curl(kind):
         raise ValueError(f"{name} does not send a body with {request.method}; use transport='curl'")
-    if request.ssl_context() is None:
-        return
+    # Also for an http URL, because the server can redirect it to https.
     if not isinstance(tls, TLS):
         if _is_stock_curl(kind):
             raise ValueError(f"ssl_options: {name} does not support an SSLContext")
-    elif not issubclass(kind, SimpleAsyncHTTPClient) and tls.trust[0] is None:
+        return
+    needs_file = not issubclass(kind, SimpleAsyncHTTPClient)
+    if needs_file and tls.ca_path is not None and os.path.isdir(tls.ca_path):
         raise ValueError(
             f"{name} does not support a directory as ca_path; use a PEM file or transport='curl'"
+        )
+    if request.ssl_context() is not None and needs_file and tls.trust[0] is None:
+        # Not a mistake in the call: the trust store of the system is a directory.
+        raise HandshakeFailed(
+            f"TLS settings: {name} needs a PEM file of trusted certificates, which the system "
+            "does not have; use ca_path or transport='curl'"
         )
 
 

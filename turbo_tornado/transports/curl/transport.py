@@ -152,7 +152,8 @@ class CurlTransport(CancellableFetch, CurlAsyncHTTPClient):
         """
         if request.version == "HTTP/2" and not libcurl.HAS_HTTP2:
             raise ValueError("http_version: the installed libcurl does not support HTTP/2")
-        if request.url.scheme == "https" and not isinstance(request.tls, TLS):
+        # Also for an http URL, because the server can redirect it to https.
+        if not isinstance(request.tls, TLS):
             raise ValueError(CONTEXT_ON_CURL)
 
     def start_fetch(self, request: HTTPRequest, callback: Callable[[HTTPResponse], None]) -> None:
