@@ -90,6 +90,7 @@ def redirect(request: Request, code: int, location: str, request_timeout: float)
         connect_timeout=request.connect_timeout,
         request_timeout=request_timeout,
     )
+    redirected.is_accepted = True
     redirected.on_head = request.on_head
     redirected.streaming_callback = request.streaming_callback
     if not drops_body:

@@ -67,6 +67,9 @@ class Request:
     allows_padding = True
     #: Bytes that ``body_producer`` sends; ``None`` for a chunked body.
     content_length: int | None = None
+    #: Whether it belongs to a fetch in progress, as after a redirect. A transport that has been
+    #: closed in the meantime still sends it.
+    is_accepted = False
     #: Called with the final `Head`; returns whether to keep the body.
     on_head: Callable[[Any], bool] | None = None
     #: Whether a hook has created the span of this request. Tracers that wrap the ``fetch`` of

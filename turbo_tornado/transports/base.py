@@ -11,6 +11,7 @@ from typing import Any, Protocol, TypeVar
 from tornado import httpclient
 from tornado.httpclient import AsyncHTTPClient, HTTPRequest, HTTPResponse
 
+from ..failures import ClientClosed
 from ..headers import HTTPHeaders
 from ..request.request import Request
 from .hooks import CarriedRequest, CarriedResponse, StandIn, is_replaced, with_signature_of
@@ -66,7 +67,9 @@ class Transport(Protocol):
             request.
         :raises HandshakeFailed: for unusable TLS settings.
         :raises ValueError: for a request that the transport does not support.
-        :raises RuntimeError: when the transport is closed.
+        :raises RuntimeError: for a new fetch when the transport is closed.
+        :raises ClientClosed: for a redirect when the transport is closed, if it does not let
+            the fetches in progress finish.
         """
 
 
@@ -132,10 +135,13 @@ class CancellableFetch(AsyncHTTPClient):
         super().initialize(*arguments, **options)
         #: The tasks of all requests.
         self.tasks: set[asyncio.Task[Any]] = set()
+        self._redirects: set[asyncio.Future[Any]] = set()
         close_with_loop(asyncio_loop(self.io_loop), self)
 
     #: The requests of the client.
     requests: RequestQueue
+    #: Whether the requests in progress have ended too.
+    _is_finished = False
 
     #: The Tornado class that this class replaces, and the namespace of its module.
     stock: type[AsyncHTTPClient]
@@ -169,17 +175,52 @@ class CancellableFetch(AsyncHTTPClient):
     def close(self) -> None:
         """Close the client, which refuses further requests. Those in progress finish.
 
-        The connections are closed when the last request has ended.
+        They can follow redirects. The connections are closed when the last request has ended.
         """
         if not self._closed:
             AsyncHTTPClient.close(self)
-            self.requests.close(self.release)
+            self.requests.close(self._finish_close)
+
+    def _finish_close(self) -> None:
+        self._is_finished = True
+        self.release()
 
     def fail_requests(self) -> None:
         """Fail the requests in progress, and close the client and its connections."""
         self.close()
+        self._is_finished = True
         self.requests.fail_all()
         self.release()
+
+    def check_accepted(self, request: Request) -> None:
+        """Check that this closed client can send a request.
+
+        :raises RuntimeError: for a new fetch.
+        :raises ClientClosed: for a redirect after `fail_requests`.
+        """
+        if not request.is_accepted:
+            raise RuntimeError("fetch() called on closed AsyncHTTPClient")
+        if self._is_finished:
+            raise _client_closed()
+
+    def fetch_redirect(self, request: HTTPRequest) -> Any:
+        """Call ``fetch`` for a redirect, which a closed client can still follow.
+
+        :raises ClientClosed: after `fail_requests`.
+        """
+        if self._is_finished:
+            raise _client_closed()
+        # Tornado's method refuses every request of a closed client.
+        is_closed, self._closed = self._closed, False
+        try:
+            future = self.fetch(request, raise_error=False)
+        finally:
+            self._closed = self._closed or is_closed
+        # A mock can return a coroutine.
+        if isinstance(future, asyncio.Future):
+            self._redirects.add(future)
+            future.add_done_callback(self._redirects.discard)
+        return future
 
     def release(self) -> None:
         """Close the connections of a client without requests. Do nothing if called again."""
@@ -196,6 +237,9 @@ class CancellableFetch(AsyncHTTPClient):
         carried = getattr(request, "request", request)
         if type(carried) is CarriedRequest:
             self._send_carried(carried, callback)
+        elif self._is_finished:
+            # A tool calls this later than `fetch`.
+            callback(HTTPResponse(request, 599, error=_client_closed()))
         else:
             self.start_fetch(request, callback)
 
@@ -215,6 +259,8 @@ class CancellableFetch(AsyncHTTPClient):
         def on_done(outcome: Response | BaseException) -> None:
             callback(CarriedResponse(request, outcome, time.monotonic() - started))
 
+        # `fetch` has checked whether the client was closed.
+        request.carried.is_accepted = True
         try:
             self.set_abort(self.send(request.request_to_send(), on_done))
         except Exception as error:
@@ -250,9 +296,10 @@ class CancellableFetch(AsyncHTTPClient):
     async def wait_closed(self) -> None:
         """Wait until the requests that `fail_requests` has failed have been reported."""
         # Limited, because a callback can ignore its cancellation. The loop could then not close.
-        for _ in range(10):
+        # Each redirect is reported one iteration of the loop later than the next one.
+        for _ in range(10 + len(self._redirects)):
             await asyncio.sleep(0)
-            if not self.tasks:
+            if not self.tasks and not self._redirects:
                 return
 
     @staticmethod
@@ -264,6 +311,10 @@ class CancellableFetch(AsyncHTTPClient):
         abortable = _abortable.get()
         if abortable is not None:
             abortable.set_abort(abort)
+
+
+def _client_closed() -> ClientClosed:
+    return ClientClosed("client closed")
 
 
 # For `CancellableFetch.is_hooked`.

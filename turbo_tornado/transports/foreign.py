@@ -21,6 +21,7 @@ from tornado.simple_httpclient import HTTPTimeoutError, SimpleAsyncHTTPClient
 from ..failures import (
     BodyError,
     BrokenConnection,
+    ClientClosed,
     ConnectFailed,
     ConnectTimeout,
     HandshakeFailed,
@@ -31,7 +32,7 @@ from ..headers import HTTPHeaders
 from ..request.callbacks import ChunkHandler
 from ..request.request import Request
 from ..request.tls import TLS
-from .base import Abort, OnDone, Response
+from .base import Abort, CancellableFetch, OnDone, Response
 from .hooks import CarriedRequest, CarriedResponse
 from .libcurl_codes import TIMED_OUT, failure_of_code
 from .loop_end import asyncio_loop
@@ -92,7 +93,7 @@ class ForeignTransport:
         if request.is_traced:
             _mark_as_traced(http_request)
         try:
-            result: Any = self._client.fetch(http_request, raise_error=False)
+            result = self._fetch(request, http_request)
         except (OSError, HTTPClientError) as error:
             failure = _failure(error, request, time.monotonic() - started)
             if failure is error:
@@ -133,12 +134,54 @@ class ForeignTransport:
         """Return the ``HTTPRequest`` for a request; see `foreign_request`."""
         return foreign_request(self._client, request)
 
+    def _fetch(self, request: Request, http_request: HTTPRequest) -> Any:
+        if request.is_accepted and getattr(self._client, "_closed", False):
+            # Not a mistake in the call, which came before.
+            raise ClientClosed("client closed")
+        return self._client.fetch(http_request, raise_error=False)
+
 
 class HookedTransport(ForeignTransport):
     """A transport that calls ``fetch`` of a built-in one, which a tool has replaced."""
 
+    _client: CancellableFetch
+
+    def __init__(self, client: CancellableFetch) -> None:
+        super().__init__(client)
+
+    def send(self, request: Request, on_done: OnDone) -> Abort:
+        # The response arrives some iterations of the loop after the end of the request. Until
+        # then, the transport must not be released, because a redirect can follow.
+        drop = self._client.requests.hold()
+
+        def on_outcome(outcome: Response | BaseException) -> None:
+            if type(outcome) is RuntimeError and self._client._closed:
+                # A tool has called the original `fetch` later, when the client was closed.
+                outcome = ClientClosed("client closed")
+            try:
+                on_done(outcome)
+            finally:
+                drop()
+
+        try:
+            abort = super().send(request, on_outcome)
+        except BaseException:
+            drop()
+            raise
+
+        def abort_and_drop() -> None:
+            abort()
+            drop()
+
+        return abort_and_drop
+
     def http_request(self, request: Request) -> HTTPRequest:
         return CarriedRequest(request)
+
+    def _fetch(self, request: Request, http_request: HTTPRequest) -> Any:
+        if request.is_accepted:
+            return self._client.fetch_redirect(http_request)
+        return self._client.fetch(http_request, raise_error=False)
 
 
 async def _delivered(

@@ -107,7 +107,7 @@ def check_supported(choice: TransportChoice, request: Request) -> None:
     :raises HandshakeFailed: for unusable TLS settings.
     :raises RuntimeError: for a closed transport.
     """
-    if isinstance(choice, AsyncHTTPClient) and choice._closed:
+    if isinstance(choice, AsyncHTTPClient) and choice._closed and not request.is_accepted:
         raise RuntimeError("fetch() called on closed AsyncHTTPClient")
     if choice == "auto" and request.version == "HTTP/2":
         choice = _curl_for_http2()
@@ -161,7 +161,7 @@ class _Member:
 
 def _with_hooks(transport: Transport) -> Transport:
     if transport.is_hooked:
-        return HookedTransport(cast("AsyncHTTPClient", transport))
+        return HookedTransport(cast("CancellableFetch", transport))
     return transport
 
 

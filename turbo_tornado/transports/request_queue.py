@@ -33,6 +33,8 @@ class RequestQueue:
         self.active: set[QueuedRequest] = set()
         self.waiting: dict[QueuedRequest, asyncio.TimerHandle | None] = {}
         self._is_starting = False
+        # One for each fetch that can add another request.
+        self._holds: set[object] = set()
         self._on_empty: Callable[[], None] | None = None
 
     def add(
@@ -53,26 +55,58 @@ class RequestQueue:
         self.waiting[request] = timer
 
     def remove(self, request: QueuedRequest) -> None:
-        """Remove a request that has ended, and start the next one."""
+        """Remove a request that has ended, and start the next one.
+
+        Call it when the response has been reported. A redirect then adds its next request
+        before this one is removed, and the queue does not become empty in between.
+        """
         self.active.discard(request)
         if self.waiting:
             self._leave(request)
             self._start_next()
-        if self._on_empty is not None and not self.active and not self.waiting:
-            # Later, because the request is still ending. A closed loop rejects callbacks.
-            if not self._loop.is_closed():
-                self._loop.call_soon(self._on_empty)
-            self._on_empty = None
+        if self._on_empty is not None:
+            self._end_if_empty()
+
+    def hold(self) -> Callable[[], None]:
+        """Treat the queue as not empty until the returned function is called."""
+        token = object()
+        self._holds.add(token)
+
+        def drop() -> None:
+            self._holds.discard(token)
+            if self._on_empty is not None:
+                self._end_if_empty()
+
+        return drop
 
     def close(self, on_empty: Callable[[], None]) -> None:
         """Call ``on_empty`` when all requests have ended, or now if there are none."""
-        if self.active or self.waiting:
-            self._on_empty = on_empty
+        self._on_empty = on_empty
+        if self._is_empty():
+            self._end()
+
+    def _is_empty(self) -> bool:
+        return not (self.active or self.waiting or self._holds)
+
+    def _end_if_empty(self) -> None:
+        if not self._is_empty():
+            return
+        if self._loop.is_closed():
+            # It rejects callbacks.
+            self._on_empty = None
         else:
+            # Later, because the request is still ending.
+            self._loop.call_soon(self._end)
+
+    def _end(self) -> None:
+        on_empty = self._on_empty
+        if on_empty is not None and self._is_empty():
+            self._on_empty = None
             on_empty()
 
     def fail_all(self) -> None:
-        """Fail all requests."""
+        """Fail all requests. After that, the function of `close` is not called."""
+        self._on_empty = None
         # In this order, because the end of an active request starts a waiting one.
         for request in [*self.waiting, *self.active]:
             try:

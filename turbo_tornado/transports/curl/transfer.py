@@ -261,10 +261,17 @@ class Transfer:
     def _finish(self, outcome: Response | BaseException, is_clean: bool = False) -> None:
         on_done, self._on_done = self._on_done, None
         if on_done is not None:
-            self._release(is_clean)
-            on_done(outcome)
+            self._give_back(is_clean)
+            try:
+                on_done(outcome)
+            finally:
+                self._queue.remove(self)
 
     def _release(self, is_clean: bool) -> None:
+        self._give_back(is_clean)
+        self._queue.remove(self)
+
+    def _give_back(self, is_clean: bool) -> None:
         handle, self._handle = self._handle, None
         if self._streams is not None:
             self._streams.close()
@@ -274,4 +281,3 @@ class Transfer:
         if handle is not None:
             handle.attempt.clear()
             self._handles.give_back(handle, is_clean, self._request.body)
-        self._queue.remove(self)

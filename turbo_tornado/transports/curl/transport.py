@@ -126,10 +126,11 @@ class CurlTransport(CancellableFetch, CurlAsyncHTTPClient):
         :returns: a function that aborts the request.
         :raises HandshakeFailed: for unusable TLS settings.
         :raises ValueError: for HTTP/2 without support in libcurl, or an ``SSLContext``.
-        :raises RuntimeError: when the transport is closed.
+        :raises RuntimeError: for a new fetch when the transport is closed.
+        :raises ClientClosed: for a redirect after `fail_requests`.
         """
         if self._closed:
-            raise RuntimeError("fetch() called on closed AsyncHTTPClient")
+            self.check_accepted(request)
         self.check_request(request)
         # Missing and invalid files are the same failure on both transports.
         request.ssl_context()

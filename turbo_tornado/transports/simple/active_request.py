@@ -91,12 +91,14 @@ class ActiveRequest:
         """Stop at once: the connection is closed and nothing is reported."""
         if not self.is_done:
             self._end(Phase.ABORTED)
+            self._transport.requests.remove(self)
             self._stop()
 
     def fail(self, error: BaseException) -> None:
         """Stop at once and report ``error``."""
         if not self.is_done:
             on_done = self._end(Phase.DONE)
+            self._transport.requests.remove(self)
             self._stop()
             on_done(error)
 
@@ -112,7 +114,6 @@ class ActiveRequest:
         self.phase = phase
         if self.request.request_timeout:
             self._transport.deadlines.discard(self, self.request.request_timeout)
-        self._transport.requests.remove(self)
         self._on_done = None
         return on_done
 

@@ -275,7 +275,10 @@ class Exchange(ActiveRequest):
         on_done = self._end(Phase.DONE)
         if self._connection is not None or self._tasks is not None:
             self._stop()
-        on_done(response)
+        try:
+            on_done(response)
+        finally:
+            self._transport.requests.remove(self)
 
     def _end(self, phase: Phase) -> OnDone:
         # The traceback of an exception refers to the exchange, which must refer neither to the

@@ -95,11 +95,11 @@ class TornadoFetch:
     def _redirect(self, response: Response) -> None:
         try:
             request = redirected(self._request, response)
-            future = self._variables.run(self._transport.fetch, request, raise_error=False)
+            future = self._variables.run(self._transport.fetch_redirect, request)
         except Exception as error:
             self._fail(error)
             return
-        self._abort = future.cancel  # type: ignore[assignment]
+        self._abort = future.cancel
         future.add_done_callback(self._on_redirected)
 
     def _on_redirected(self, future: Future[HTTPResponse]) -> None:

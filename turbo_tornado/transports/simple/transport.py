@@ -114,7 +114,7 @@ class SimpleTransport(CancellableFetch, SimpleAsyncHTTPClient):
     def send(self, request: Request, on_done: OnDone) -> Abort:
         """Send a `Request`; see `turbo_tornado.transports.base.Transport`."""
         if self._closed:
-            raise RuntimeError("fetch() called on closed AsyncHTTPClient")
+            self.check_accepted(request)
         self.check_request(request)
         exchange = Exchange(self, request, request.ssl_context(), on_done)
         # The deadline of the exchange covers the time in the queue.
