@@ -139,6 +139,70 @@ async def test_fail_requests_reports_each_request(
             fetch.result()
 
 
+# A callback closes the client
+
+
+class Calls:
+    """A call of a method of the transport in a callback of a request."""
+
+    def __init__(self, transport: CancellableFetch, method: str) -> None:
+        self._method = getattr(transport, method)
+        self.count = 0
+
+    def __call__(self, argument: object) -> None:
+        self.count += 1
+        self._method()
+
+    async def as_coroutine(self, argument: object) -> None:
+        self(argument)
+
+    async def produce(self, write: Callable[[bytes], Awaitable[None]]) -> None:
+        self(None)
+        await write(b"body")
+
+
+CALLBACKS: dict[str, Callable[[Calls], dict[str, Any]]] = {
+    "header_callback": lambda calls: {"header_callback": calls},
+    "streaming_callback": lambda calls: {"streaming_callback": calls},
+    "async streaming_callback": lambda calls: {"streaming_callback": calls.as_coroutine},
+    "body_producer": lambda calls: {"method": "POST", "body_producer": calls.produce},
+    "prepare_curl_callback": lambda calls: {"prepare_curl_callback": calls},
+}
+
+
+@pytest.mark.parametrize("callback", CALLBACKS)
+@pytest.mark.parametrize("method", ["close", "fail_requests"])
+async def test_callback_closes_the_client(
+    transport_class: type[CancellableFetch], method: str, callback: str, raw_peer: MakePeer
+) -> None:
+    if callback == "prepare_curl_callback" and transport_class.stock is SimpleAsyncHTTPClient:
+        pytest.skip("only curl has this callback")
+    may_end, ends = asyncio.Event(), method == "close"
+
+    async def script(conn: Connection) -> None:
+        await conn.read_request()
+        await conn.send(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nabc")
+        await may_end.wait()
+        await conn.send(b"def")
+
+    peer = await raw_peer(script)
+    transport = transport_class(force_instance=True)
+    calls = Calls(transport, method)
+    if ends:
+        may_end.set()
+    fetch = transport.fetch(peer.url(), request_timeout=0, **CALLBACKS[callback](calls))
+    if ends:
+        assert (await asyncio.wait_for(fetch, 10)).code == 200
+    else:
+        with pytest.raises(HTTPStreamClosedError, match="client closed"):
+            await asyncio.wait_for(fetch, 10)
+    assert calls.count
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert not transport.requests.active
+    assert transport._closed
+
+
 # Redirects after `close`
 
 

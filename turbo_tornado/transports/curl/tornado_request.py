@@ -125,7 +125,13 @@ class TornadoTransfer:
         prepared: Any = PreparedRequest(raw_request(self._request), handle, self._context)
         client._free_list.append(handle.curl)
         client._requests.append((prepared, self._on_tornados_response, self._created))
-        client._process_queue()
+        # A prepare_curl_callback can end the request or the client. Both wait until Tornado's code
+        # has returned, as they wait for libcurl.
+        is_acting, self._engine.is_acting = self._engine.is_acting, True
+        try:
+            client._process_queue()
+        finally:
+            self._engine.is_acting = is_acting
         if handle.curl in client._free_list:
             # The request has failed.
             self._end_tornados()
@@ -280,7 +286,8 @@ class TornadoTransfer:
 
     def _call(self, callback: Callable[[HTTPResponse], None], response: HTTPResponse) -> None:
         try:
-            self._context.run(callback, response)
+            # In a copy, because a `header_callback` that fails the request runs in the context.
+            self._context.copy().run(callback, response)
         except Exception:
             self._client.handle_callback_exception(callback)
 
