@@ -437,6 +437,31 @@ async def test_hooked_fetch_follows_redirects_after_close(
 
 
 @pytest.mark.usefixtures("tool")
+async def test_hook_ends_a_hooked_fetch_before_a_redirect(
+    transport_class: type[CancellableFetch], redirecting: Redirecting
+) -> None:
+    transport = transport_class(force_instance=True)
+    redirecting.may_respond.set()
+    client = HTTPClient(transport=transport, on_response=lambda event: transport.fail_requests())
+    res = await asyncio.wait_for(client.fetch(redirecting.peer.url("/2")), 10)
+    assert res.error is not None
+    assert res.error.code is errors.SOCKET_ERROR
+    assert len(redirecting.peer.requests) == 1
+
+
+async def test_close_after_a_tool_has_raised(transport_class: type[CancellableFetch]) -> None:
+    transport = transport_class(force_instance=True)
+    with (
+        mock.patch.object(AsyncHTTPClient, "fetch", mock.Mock(side_effect=KeyError("tool"))),
+        pytest.raises(KeyError, match="tool"),
+    ):
+        HTTPClient(transport=transport).fetch("http://host/")
+    with mock.patch.object(transport, "release", wraps=transport.release) as release:
+        transport.close()
+        release.assert_called_once_with()
+
+
+@pytest.mark.usefixtures("tool")
 async def test_hooked_fetch_ends_with_fail_requests(
     transport_class: type[CancellableFetch], redirecting: Redirecting
 ) -> None:
