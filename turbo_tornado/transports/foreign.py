@@ -146,9 +146,6 @@ class HookedTransport(ForeignTransport):
 
     _client: CancellableFetch
 
-    def __init__(self, client: CancellableFetch) -> None:
-        super().__init__(client)
-
     def send(self, request: Request, on_done: OnDone) -> Abort:
         # The response arrives some iterations of the loop after the end of the request. Until
         # then, the transport must not be released, because a redirect can follow.
