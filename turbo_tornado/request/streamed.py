@@ -218,7 +218,7 @@ def unreadable(content: object, error: Exception) -> InvalidBody:
 
 
 def sizeless(content: object) -> InvalidBody:
-    """Return the failure for a file that has more bytes than its size of 0, such as a device.
+    """Return the failure for a file with more bytes than its size of 0: a device.
 
     :arg content: the file, or its path.
     """
