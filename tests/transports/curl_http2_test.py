@@ -11,6 +11,7 @@ import pytest
 from tests.support import MakePeer, RawPeer
 from tests.support.certificates import Certificates
 from tests.support.proxy import relay
+from turbo_tornado.failures import HeadTooLarge
 from turbo_tornado.request.proxy import check_proxy
 from turbo_tornado.request.tls import TLS
 
@@ -28,12 +29,16 @@ pytestmark = pytest.mark.filterwarnings("ignore:IOCTLFUNCTION is deprecated:Depr
 class HTTP2Peer(asyncio.Protocol):
     """Responds with the path, and to ``/slow`` when another request has arrived.
 
+    It does not respond to ``/hang``, resets the streams of ``/reset``, and sends a head of
+    70 kB to ``/large-head``.
     It refuses the streams of ``/refused`` without processing them. The first request for a path
     of `UNPROCESSED` or `CLOSING` is refused, or ends the connection.
     """
 
     connections = 0
     accepted: ClassVar[set[HTTP2Peer]] = set()
+    #: Set when a connection has ended.
+    lost: asyncio.Event
 
     def __init__(self) -> None:
         import h2.config
@@ -49,6 +54,9 @@ class HTTP2Peer(asyncio.Protocol):
         self.accepted.add(self)
         self.h2.initiate_connection()
         self.flush()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.lost.set()
 
     def flush(self) -> None:
         self.transport.write(self.h2.data_to_send())
@@ -84,6 +92,15 @@ class HTTP2Peer(asyncio.Protocol):
                 if is_first and headers[":path"] in (*UNPROCESSED, *CLOSING):
                     self.end(headers[":path"], event.stream_id)
                     continue
+                if headers[":path"] == "/hang":
+                    continue
+                if headers[":path"] == "/reset":
+                    self.h2.reset_stream(event.stream_id, h2.errors.ErrorCodes.INTERNAL_ERROR)
+                    continue
+                if headers[":path"] == "/large-head":
+                    large = [(f"x-{number}", "v" * 1000) for number in range(70)]
+                    self.h2.send_headers(event.stream_id, [(":status", "200"), *large])
+                    continue
                 if headers[":path"] == "/slow":
                     self.slow.append(event.stream_id)
                     continue
@@ -107,6 +124,7 @@ async def http2_peer(certificates: Certificates) -> AsyncIterator[Any]:
         pytest.skip("this libcurl does not support HTTP/2")
     requests.clear()
     HTTP2Peer.connections = 0
+    HTTP2Peer.lost = asyncio.Event()
     context = certificates.server_context()
     context.set_alpn_protocols(["h2", "http/1.1"])
     loop = asyncio.get_running_loop()
@@ -211,18 +229,18 @@ def fetch_over_http2(
     transport = make_transport()
     tls = TLS(ca_path=str(certificates.ca))
 
-    async def send_request(path: str, method: str) -> bytes:
-        body = b"body" if method == "POST" else None
-        request = request_to(http2_peer, path, method=method, body=body, version="HTTP/2", tls=tls)
+    async def send_request(path: str, method: str, **options: Any) -> bytes:
+        options.update(method=method, body=b"body" if method == "POST" else None)
+        request = request_to(http2_peer, path, version="HTTP/2", tls=tls, **options)
         return (await asyncio.wait_for(send(transport, request), 10)).body
 
-    async def fetch(path: str, method: str) -> bytes:
-        options = {"method": method, "body": b"body" if method == "POST" else None}
+    async def fetch(path: str, method: str, **options: Any) -> bytes:
+        options.update(method=method, body=b"body" if method == "POST" else None)
         url = http2_peer.url(path)
         return (await transport.fetch(url, ca_certs=str(certificates.ca), **options)).body  # type: ignore[no-any-return]
 
-    async def fetch_by_tornado(path: str, method: str) -> bytes:
-        options = {"method": method, "body": b"body" if method == "POST" else None}
+    async def fetch_by_tornado(path: str, method: str, **options: Any) -> bytes:
+        options.update(method=method, body=b"body" if method == "POST" else None)
         options.update(ca_certs=str(certificates.ca), header_callback=lambda line: None)
         return (await transport.fetch(http2_peer.url(path), **options)).body  # type: ignore[no-any-return]
 
@@ -280,3 +298,74 @@ async def test_http2_connection_that_is_closed(
     res = await send(transport, request_to(http2_peer, path, **common))
     assert res.body == path.encode()
     assert [headers[":path"] for headers in requests] == ["/first", path, path]
+
+
+async def stop_by(ending: str, fetch: Callable[..., Awaitable[bytes]]) -> None:
+    """Send a request that ends without a response, while its connection stays open."""
+    if ending == "cancel":
+        future = asyncio.ensure_future(fetch("/hang", "GET"))
+        while not requests or requests[-1][":path"] != "/hang":
+            await asyncio.sleep(0)
+        future.cancel()
+        await asyncio.wait([future])
+    elif ending == "timeout":
+        await fails_with(fetch("/hang", "GET", request_timeout=0.2), Exception)
+    else:
+        await fails_with(fetch(ending, "GET"), Exception)
+
+
+ENDINGS = ("cancel", "timeout", "/reset")
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+async def test_http2_connection_is_reused_after_a_request_without_a_response(
+    ending: str, fetch_over_http2: Callable[..., Awaitable[bytes]]
+) -> None:
+    await fetch_over_http2("/first", "GET")
+    for _ in range(2):
+        await stop_by(ending, fetch_over_http2)
+        for _ in range(3):
+            await fetch_over_http2("/next", "GET")
+    assert HTTP2Peer.connections == 1
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+async def test_first_request_of_an_http2_connection_ends_without_a_response(
+    ending: str, fetch_over_http2: Callable[..., Awaitable[bytes]]
+) -> None:
+    await stop_by(ending, fetch_over_http2)
+    for _ in range(5):
+        await fetch_over_http2("/next", "GET")
+    # Without a response, the first connection can be an HTTP/1 connection.
+    assert HTTP2Peer.connections <= 2
+    if HTTP2Peer.connections == 2:
+        await asyncio.wait_for(HTTP2Peer.lost.wait(), 10)
+
+
+async def test_one_of_the_first_requests_of_an_http2_connection_is_cancelled(
+    make_transport: MakeTransport, http2_peer: RawPeer, certificates: Certificates
+) -> None:
+    transport = make_transport()
+    common: dict[str, Any] = {"version": "HTTP/2", "tls": TLS(ca_path=str(certificates.ca))}
+    hanging = [send(transport, request_to(http2_peer, "/hang", **common)) for _ in range(3)]
+    while len(requests) < 3:
+        await asyncio.sleep(0)
+    hanging[2].cancel()
+    for _ in range(3):
+        await send(transport, request_to(http2_peer, "/next", **common))
+    assert HTTP2Peer.connections == 1
+    for fetch in hanging:
+        fetch.cancel()
+
+
+async def test_http2_connection_is_reused_after_a_head_that_is_too_large(
+    make_transport: MakeTransport, http2_peer: RawPeer, certificates: Certificates
+) -> None:
+    transport = make_transport()
+    common: dict[str, Any] = {"version": "HTTP/2", "tls": TLS(ca_path=str(certificates.ca))}
+    for _ in range(2):
+        await fails_with(
+            send(transport, request_to(http2_peer, "/large-head", **common)), HeadTooLarge
+        )
+        await send(transport, request_to(http2_peer, "/next", **common))
+    assert HTTP2Peer.connections == 1

@@ -63,8 +63,8 @@ class RequestAttempt(Attempt):
         self.head: Head | None = None
         #: ``None`` before the head, and for a body that is discarded.
         self.body: Body | None = None
-        #: The lines of a head that is not complete.
-        self.lines: list[bytes] = []
+        #: Whether the response came over HTTP/2.
+        self.is_http2 = False
         self.interim_count = 0
         self.failure: Exception | None = None
         self._request = request
@@ -87,11 +87,6 @@ class RequestAttempt(Attempt):
     def is_discarding(self) -> bool:
         """Whether the body of the response is discarded."""
         return self.head is not None and self.body is None
-
-    @property
-    def is_http2(self) -> bool:
-        """Whether the response came over HTTP/2."""
-        return self.head is not None and self.head.version == "HTTP/2"
 
     def on_sending(self, address: Address) -> int:
         if self.phase is not Phase.CONNECTING:
@@ -118,6 +113,8 @@ class RequestAttempt(Attempt):
                 return None
             if not lines and self._connections.is_early(self):
                 raise BrokenConnection("a response arrived before the request was sent")
+            if not lines:
+                self.is_http2 = line.startswith(b"HTTP/2")
             lines.append(line)
             if len(line) > 2 or line not in (b"\r\n", b"\n"):
                 return None

@@ -22,6 +22,9 @@ from ..libcurl_codes import failure_of_code
 if TYPE_CHECKING:
     from .attempt import RequestAttempt
 
+#: CURLE_HTTP2_STREAM, which pycurl does not define: the peer has reset the stream of the request.
+HTTP2_STREAM = 92
+
 # A connection that the peer closed within a response head.
 _CLOSED = (
     pycurl.E_ABORTED_BY_CALLBACK,

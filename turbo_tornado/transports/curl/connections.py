@@ -14,6 +14,9 @@ A reused connection must be open, with nothing unread in the kernel, and its las
 must allow another request. libcurl would read unsolicited data as the response to the next
 request. Such data can also be in the buffer of OpenSSL, which cannot be inspected. It is
 detected when libcurl reports a response without having read from the kernel.
+
+These rules are for HTTP/1. Each response of an HTTP/2 connection belongs to a stream. A stream
+that ends without a response does not affect the next request, and unread data is normal.
 """
 
 from __future__ import annotations
@@ -70,6 +73,10 @@ class Attempt:
         #: Whether the peer of an HTTP/2 connection has reported that it did not process the
         #: request, by REFUSED_STREAM or GOAWAY.
         self.is_unprocessed = False
+        #: The lines of a head that is not complete, or of the last head.
+        self.lines: list[bytes] = []
+        #: Whether libcurl closes the connection after this attempt, unless others use it.
+        self.closes_connection = False
         #: The sockets that libcurl has opened since the last claim.
         self.new_sockets: list[int] = []
 
@@ -89,6 +96,7 @@ class Connection:
         "is_idle",
         "is_refused",
         "is_shared",
+        "is_unfinished",
         "proxy",
         "received",
         "user",
@@ -105,6 +113,9 @@ class Connection:
         self.is_idle = False
         #: Whether the connection must not be reused.
         self.is_refused = state is None
+        #: Whether a request on it has ended without a complete response. The next response of
+        #: an HTTP/1 connection can belong to that request.
+        self.is_unfinished = False
         #: Whether it is an HTTP/2 connection, on which the peer can send at any time.
         self.is_shared = False
         #: Whether HTTP/2 was offered when it was opened.
@@ -178,7 +189,7 @@ class Connections:
         return state is not None and state.identity == connection.identity
 
     def _judge(self, connection: Connection, attempt: Attempt, is_http2: bool) -> Claim:
-        if is_http2 and not connection.is_for_http2:
+        if is_http2 and not (connection.is_for_http2 or connection.is_shared):
             # The peer may support HTTP/2, which was not offered.
             return Claim.REFUSED
         if connection.proxy != attempt.proxy:
@@ -189,9 +200,11 @@ class Connections:
             # libcurl gives a connection to two transfers at once only if it is HTTP/2.
             # Otherwise, it treats the incomplete response of the other one as complete.
             if attempt.may_share and user.may_share:
+                # Without a response, the other transfer is in progress.
+                connection.is_shared |= not user.lines
                 return Claim.REUSED
             connection.is_refused = True
-        if connection.is_refused:
+        if connection.is_refused or (connection.is_unfinished and not connection.is_shared):
             return Claim.REFUSED
         if connection.is_shared:
             return Claim.REUSED
@@ -260,9 +273,9 @@ class Connections:
             # Another attempt has claimed the connection in the same call of libcurl.
             return
         connection.user = None
-        if not is_shared and not attempt.allows_reuse():
-            connection.is_refused = True
-        self._set_idle(connection, not (connection.is_refused or connection.is_shared))
+        connection.is_unfinished |= not attempt.allows_reuse()
+        is_unusable = connection.is_refused or connection.is_unfinished
+        self._set_idle(connection, not (is_unusable or connection.is_shared))
 
     def _set_idle(self, connection: Connection, is_idle: bool) -> None:
         self.idle_count += is_idle - connection.is_idle

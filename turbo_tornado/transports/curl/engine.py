@@ -87,6 +87,14 @@ class CurlEngine:
         self.multi.remove_handle(curl)
         return True
 
+    def has_connection(self, curl: pycurl.Curl) -> bool:
+        """Return whether libcurl still has the connection of a transfer that has ended.
+
+        Call it before the handle is removed. After a failure, libcurl has closed the
+        connection, unless it is HTTP/2.
+        """
+        return bool(curl.getinfo(pycurl.LASTSOCKET) != -1)
+
     def resume(self, curl: pycurl.Curl) -> None:
         """Resume a paused transfer."""
         if curl not in self._transfers:

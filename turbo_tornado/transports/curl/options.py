@@ -63,6 +63,8 @@ class RequestHandle:
         self._header_block: bytes | None = None
         self._timeout: int | None = None
         self._is_fresh: bool | None = None
+        self._may_reuse = True
+        self._closes: bool | None = None
 
     def set_up(self, request: Request) -> None:
         """Set the options for a request, except those that differ between attempts.
@@ -86,7 +88,7 @@ class RequestHandle:
             self.curl.reset()
             self._configure(request)
             self._origin = self._target = self._header_block = None
-            self._timeout = self._is_fresh = None
+            self._timeout = self._is_fresh = self._closes = None
         set_option = self.curl.setopt
         # An exception below leaves options that do not match `_settings`.
         self._settings = None
@@ -129,6 +131,10 @@ class RequestHandle:
         if is_fresh != self._is_fresh:
             self.curl.setopt(pycurl.FRESH_CONNECT, is_fresh)
             self._is_fresh = is_fresh
+        closes = attempt.closes_connection or not self._may_reuse
+        if closes != self._closes:
+            self.curl.setopt(pycurl.FORBID_REUSE, closes)
+            self._closes = closes
 
     def _configure(self, request: Request) -> None:
         set_option = self.curl.setopt
@@ -153,7 +159,7 @@ class RequestHandle:
             # Without the count, `Connections.is_early` cannot detect anything.
             may_reuse = may_reuse and (COUNTS_RECEIVED or request.version == "HTTP/2")
             self._configure_tls(request)
-        set_option(pycurl.FORBID_REUSE, not may_reuse)
+        self._may_reuse = may_reuse
         if request.body_producer is not None:
             set_option(pycurl.POST, 1)
             length = request.content_length

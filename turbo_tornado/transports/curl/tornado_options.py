@@ -59,8 +59,6 @@ class TornadoAttempt(Attempt):
         self._max_body_size = max_body_size
         self.buffer = BytesIO()
         self._size = 0
-        #: The lines of the last head.
-        self.lines: list[bytes] = []
         #: Whether the last head is complete.
         self.has_head = False
         #: Whether the first request has had no response yet.
@@ -160,18 +158,15 @@ class TornadoHandle:
         if settings != self._settings:
             self._settings = None
             curl.reset()
+            self._closes = self._is_verbose = None
             if _needs_tornado(request):
                 return False
             self._configure(raw)
-            self._closes = self._is_verbose = None
         # An exception below leaves options that do not match `_settings`.
         self._settings = None
         curl.setopt(pycurl.URL, native_str(raw.url))
         curl.setopt(pycurl.HTTPHEADER, _encoded(request.headers))
-        closes = forbids_reuse(raw)
-        if closes != self._closes:
-            curl.setopt(pycurl.FORBID_REUSE, closes)
-            self._closes = closes
+        self.set_closes(forbids_reuse(raw))
         is_verbose = needs_refusals(raw)
         if is_verbose != self._is_verbose:
             curl.setopt(pycurl.VERBOSE, is_verbose)
@@ -207,6 +202,12 @@ class TornadoHandle:
         self.curl.setopt(pycurl.HEADERFUNCTION, attempt.on_header)
         self.curl.setopt(pycurl.WRITEFUNCTION, attempt.on_body)
         self.curl.setopt(pycurl.FRESH_CONNECT, is_fresh)
+
+    def set_closes(self, closes: bool) -> None:
+        """Set whether libcurl closes the connection after the attempt."""
+        if closes != self._closes:
+            self.curl.setopt(pycurl.FORBID_REUSE, closes)
+            self._closes = closes
 
     def _on_debug(self, kind: int, text: bytes) -> None:
         if is_refusal(kind, text):

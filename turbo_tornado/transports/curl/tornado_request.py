@@ -22,6 +22,7 @@ from ...request.request import IDEMPOTENT_METHODS
 from ..request_queue import RequestQueue
 from ..request_tasks import without_cancellation
 from ..tornado_framing import check_framing
+from .codes import HTTP2_STREAM
 from .connections import UNUSABLE
 from .engine import CurlEngine
 from .tornado_head import received_headers
@@ -30,6 +31,7 @@ from .tornado_options import (
     PreparedRequest,
     TornadoAttempt,
     TornadoHandle,
+    forbids_reuse,
     needs_refusals,
     raw_request,
 )
@@ -164,7 +166,7 @@ class TornadoTransfer:
                 self._engine.loop.call_soon(self._stop)
                 return
             if self._engine.remove(handle.curl):
-                self._engine.connections.release(handle.attempt)
+                self._engine.connections.release(handle.attempt, handle.attempt.is_http2)
             elif self._streams is not None and self._streams.is_waiting:
                 self._engine.multi.remove_handle(handle.curl)
         self._release(is_clean=False)
@@ -174,21 +176,17 @@ class TornadoTransfer:
         handle = self._handle
         assert handle is not None
         attempt, curl = handle.attempt, handle.curl
-        self._engine.connections.release(attempt, attempt.is_http2)
+        is_http2 = attempt.is_http2 or code == HTTP2_STREAM
+        self._engine.connections.release(attempt, is_http2)
         if self._callback is None or self._can_restart(attempt, code):
+            must_discard = attempt.claim in UNUSABLE and self._engine.has_connection(curl)
             self._engine.multi.remove_handle(curl)
             if self._callback is None:
                 # Aborted while libcurl was running.
                 self._release(is_clean=False)
-                return
-            if self._is_tornados:
-                handle.attempt = self._new_attempt()
-                curl.setopt(pycurl.FRESH_CONNECT, 1)
-                if self._streams is not None:
-                    self._streams.attach_attempt(handle)
             else:
-                handle.set_attempt(self._new_attempt(), is_fresh=True)
-            self._engine.add(curl, self._on_end)
+                # libcurl chooses the refused connection again, and closes it this time.
+                self._restart(handle, must_discard and not attempt.closes_connection)
             return
         if attempt.is_early:
             code, message = pycurl.E_RECV_ERROR, "a response arrived before the request was sent"
@@ -208,6 +206,28 @@ class TornadoTransfer:
             )
         else:
             self._finish_tornados(code, message)
+
+    def _restart(self, handle: TornadoHandle, closes_connection: bool) -> None:
+        """Start another attempt.
+
+        :arg bool closes_connection: libcurl closes the connection after it. ``False``: the
+            attempt opens a new connection.
+        """
+        if closes_connection:
+            handle.set_closes(True)
+        elif handle.attempt.closes_connection:
+            handle.set_closes(forbids_reuse(raw_request(self._request)))
+        attempt = self._new_attempt()
+        attempt.closes_connection = closes_connection
+        is_fresh = not closes_connection
+        if self._is_tornados:
+            handle.attempt = attempt
+            handle.curl.setopt(pycurl.FRESH_CONNECT, is_fresh)
+            if self._streams is not None:
+                self._streams.attach_attempt(handle)
+        else:
+            handle.set_attempt(attempt, is_fresh)
+        self._engine.add(handle.curl, self._on_end)
 
     def _finish_tornados(self, code: int, message: str) -> None:
         handle = self._handle

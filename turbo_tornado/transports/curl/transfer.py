@@ -17,7 +17,7 @@ from ..base import OnDone, Response
 from ..produced_body import ProducedBody
 from ..request_queue import RequestQueue
 from .attempt import Phase, RequestAttempt
-from .codes import failure, truncated_head
+from .codes import HTTP2_STREAM, failure, truncated_head
 from .connections import UNUSABLE, Claim
 from .engine import CurlEngine
 from .options import RequestHandle, milliseconds
@@ -95,7 +95,7 @@ class Transfer:
         may_reuse = request.keep_alive and (request.version == "HTTP/2" or self._engine.may_reuse())
         self._start_attempt(not may_reuse)
 
-    def _start_attempt(self, is_fresh: bool) -> None:
+    def _start_attempt(self, is_fresh: bool, closes_connection: bool = False) -> None:
         assert self._handle is not None
         request = self._request
         remaining = self._remaining
@@ -103,6 +103,7 @@ class Transfer:
         self._attempt = create_attempt(request, self._engine.connections)
         if self._streams is not None:
             self._stream(self._streams)
+        self._attempt.closes_connection = closes_connection
         self._handle.set_attempt(self._attempt, self._timeout, is_fresh)
         self._engine.add(self._handle.curl, self._on_end)
 
@@ -149,21 +150,27 @@ class Transfer:
                 self._engine.loop.call_soon(self._stop)
                 return
             if self._engine.remove(handle.curl):
-                self._engine.connections.release(self._attempt)
+                self._engine.connections.release(self._attempt, self._attempt.is_http2)
         self._release(is_clean=False)
 
     def _on_end(self, code: int, message: str) -> None:
         """Called when libcurl has ended an attempt."""
         assert self._handle is not None
         attempt = self._attempt
+        must_discard = attempt.claim in UNUSABLE and self._engine.has_connection(self._handle.curl)
         self._engine.multi.remove_handle(self._handle.curl)
-        self._engine.connections.release(attempt, attempt.is_http2)
+        is_http2 = attempt.is_http2 or code == HTTP2_STREAM
+        self._engine.connections.release(attempt, is_http2)
         if self._on_done is None:
             # Aborted while libcurl was running.
             self._release(is_clean=False)
         elif attempt.claim in UNUSABLE:
-            # libcurl has closed that connection, unless it is shared, and uses the next one.
-            self._start_attempt(is_fresh=self._request.version == "HTTP/2")
+            if must_discard and not attempt.closes_connection:
+                # libcurl chooses that connection again, and closes it this time.
+                self._start_attempt(is_fresh=False, closes_connection=True)
+            else:
+                # libcurl has closed that connection, unless others use it.
+                self._start_attempt(is_fresh=self._request.version == "HTTP/2")
         elif self._can_retry(code):
             self._is_retry = True
             self._start_attempt(is_fresh=True)
