@@ -48,6 +48,7 @@ class HTTP2Peer(asyncio.Protocol):
         config = h2.config.H2Configuration(client_side=False, header_encoding="latin-1")
         self.h2 = h2.connection.H2Connection(config)
         self.slow: list[int] = []
+        self.has_gone_away = False
 
     def connection_made(self, transport: Any) -> None:
         self.transport = transport
@@ -60,6 +61,14 @@ class HTTP2Peer(asyncio.Protocol):
 
     def flush(self) -> None:
         self.transport.write(self.h2.data_to_send())
+
+    def go_away(self) -> None:
+        """Accept no further requests on this connection."""
+        from hyperframe.frame import GoAwayFrame
+
+        self.has_gone_away = True
+        last = self.h2.highest_inbound_stream_id
+        self.transport.write(GoAwayFrame(0, last).serialize())
 
     def end(self, path: str, stream: int) -> None:
         import h2.errors
@@ -80,7 +89,7 @@ class HTTP2Peer(asyncio.Protocol):
         import h2.events
 
         for event in self.h2.receive_data(data):
-            if isinstance(event, h2.events.RequestReceived):
+            if isinstance(event, h2.events.RequestReceived) and not self.has_gone_away:
                 headers = dict(event.headers)
                 requests.append(headers)
                 if headers[":path"] == "/ping":
@@ -369,3 +378,18 @@ async def test_http2_connection_is_reused_after_a_head_that_is_too_large(
         )
         await send(transport, request_to(http2_peer, "/next", **common))
     assert HTTP2Peer.connections == 1
+
+
+@pytest.mark.parametrize("method", ["GET", pytest.param("POST", marks=reports_refusals)])
+async def test_http2_peer_that_ends_an_idle_connection_by_goaway(
+    method: str, fetch_over_http2: Callable[..., Awaitable[bytes]]
+) -> None:
+    await fetch_over_http2("/first", "GET")
+    for peer in HTTP2Peer.accepted:
+        peer.go_away()
+    assert await fetch_over_http2("/next", method) == b"/next"
+    count = HTTP2Peer.connections
+    for _ in range(5):
+        assert await fetch_over_http2("/next", method) == b"/next"
+    assert HTTP2Peer.connections == count
+    assert [headers[":path"] for headers in requests] == ["/first", *["/next"] * 6]

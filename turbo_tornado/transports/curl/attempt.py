@@ -92,6 +92,7 @@ class RequestAttempt(Attempt):
         if self.phase is not Phase.CONNECTING:
             # libcurl repeats a request on a connection that was closed, up to five times,
             # with any method. `Transfer` decides that instead.
+            self._connections.add_unused(address, self, self.may_share)
             return STOP
         if self._connections.claim(address, self, self.may_share) in UNUSABLE:
             return STOP

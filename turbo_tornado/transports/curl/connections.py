@@ -167,6 +167,15 @@ class Connections:
         attempt.connection = connection
         return attempt.claim
 
+    def add_unused(self, address: Address, attempt: Attempt, is_http2: bool = False) -> None:
+        """Record a connection that libcurl has opened for a request that is not sent.
+
+        :arg is_http2: the request asks for HTTP/2.
+        """
+        # libcurl closes it now, unless it is HTTP/2.
+        if attempt.may_share and attempt.new_sockets:
+            self._add(address, attempt, is_http2).is_shared = True
+
     def _add(self, address: Address, attempt: Attempt, is_http2: bool) -> Connection:
         # libcurl can try several addresses of a host at once.
         sockets = attempt.new_sockets

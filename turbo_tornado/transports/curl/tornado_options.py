@@ -85,6 +85,7 @@ class TornadoAttempt(Attempt):
             refused: tuple[Claim, ...] = UNUSABLE
         elif self._is_awaiting_head and self.is_first_request:
             # libcurl repeats a request on a connection that was closed, with any method.
+            self._connections.add_unused(address, self)
             return STOP
         else:
             # The request of a redirect. libcurl repeats it if the connection is closed.
