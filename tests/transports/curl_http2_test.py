@@ -393,3 +393,34 @@ async def test_http2_peer_that_ends_an_idle_connection_by_goaway(
         assert await fetch_over_http2("/next", method) == b"/next"
     assert HTTP2Peer.connections == count
     assert [headers[":path"] for headers in requests] == ["/first", *["/next"] * 6]
+
+
+async def end_connections() -> None:
+    """Close all connections of the peer in order, with a close_notify and a FIN."""
+    for peer in HTTP2Peer.accepted:
+        peer.transport.close()
+        # The close_notify is written. Without `abort`, asyncio waits for that of the client.
+        await asyncio.sleep(0)
+        peer.transport.abort()
+    await asyncio.wait_for(HTTP2Peer.lost.wait(), 10)
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_http2_peer_that_closes_an_idle_connection(
+    method: str, fetch_over_http2: Callable[..., Awaitable[bytes]]
+) -> None:
+    await fetch_over_http2("/first", "GET")
+    await end_connections()
+    for _ in range(3):
+        assert await fetch_over_http2("/next", method) == b"/next"
+    assert HTTP2Peer.connections == 2
+    assert [headers[":path"] for headers in requests] == ["/first", *["/next"] * 3]
+
+
+@pytest.mark.parametrize("path", CLOSING)
+async def test_http2_peer_that_closes_a_reused_connection_after_a_get(
+    path: str, fetch_over_http2: Callable[..., Awaitable[bytes]]
+) -> None:
+    await fetch_over_http2("/first", "GET")
+    assert await fetch_over_http2(path, "GET") == path.encode()
+    assert [headers[":path"] for headers in requests] == ["/first", path, path]

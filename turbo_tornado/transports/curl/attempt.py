@@ -113,6 +113,7 @@ class RequestAttempt(Attempt):
                 check_trailer(line)
                 return None
             if not lines and self._connections.is_early(self):
+                self.is_early = True
                 raise BrokenConnection("a response arrived before the request was sent")
             if not lines:
                 self.is_http2 = line.startswith(b"HTTP/2")

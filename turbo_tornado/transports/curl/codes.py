@@ -1,4 +1,4 @@
-"""`failure`: the failure for a result code of libcurl."""
+"""`failure` and `allows_retry`: the failure for a result code of libcurl, and the retry rule."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from ...failures import (
 )
 from ...http1.head import check_partial_head
 from ..libcurl_codes import failure_of_code
+from .connections import Attempt, Claim
 
 if TYPE_CHECKING:
     from .attempt import RequestAttempt
@@ -33,11 +34,36 @@ _CLOSED = (
     # libcurl was about to repeat a request whose body it had read.
     pycurl.E_SEND_FAIL_REWIND,
 )
+# libcurl does not repeat a request after some ends of an HTTP/2 connection.
+_BROKEN_HTTP2 = (pycurl.E_HTTP2, pycurl.E_RECV_ERROR, pycurl.E_SEND_ERROR)
+# libcurl was about to repeat the request; the second one needs the body from its start.
+_REPEATING = (pycurl.E_ABORTED_BY_CALLBACK, pycurl.E_SEND_FAIL_REWIND)
 # WEIRD_SERVER_REPLY, TOO_LARGE: a bad header, or headers over libcurl's limit.
 _BAD_HEADER = (8, 100)
 # libcurl's message has the number of OpenSSL's error. The lowest 12 bits are the reason.
 _OPENSSL_ERROR = re.compile(r"\berror:([0-9A-F]{8}):")
 _SYSTEM_ERROR, _UNEXPECTED_EOF = 0, 294
+
+
+def allows_retry(attempt: Attempt, code: int, is_idempotent: bool) -> bool:
+    """Return whether a request that failed before its response can be retried.
+
+    Its reused connection was closed before any byte of the response, or had a response
+    already, or the peer did not process it.
+
+    :arg code: the CURLcode of the attempt.
+    :arg bool is_idempotent: the request may be processed twice.
+    """
+    if attempt.is_unprocessed:
+        return True
+    if not is_idempotent:
+        return False
+    if attempt.may_share and code in _BROKEN_HTTP2:
+        return attempt.claim is Claim.REUSED and not attempt.lines
+    if attempt.is_early:
+        return True
+    has_data = attempt.ending is not None and attempt.ending.has_data and not attempt.is_tls
+    return code in _REPEATING and not has_data
 
 
 def failure(attempt: RequestAttempt, code: int, message: str) -> Exception:

@@ -70,6 +70,8 @@ class Attempt:
         self.claim: Claim | None = None
         self.connection: Connection | None = None
         self.ending: Ending | None = None
+        #: Whether the response was there before the request.
+        self.is_early = False
         #: Whether the peer of an HTTP/2 connection has reported that it did not process the
         #: request, by REFUSED_STREAM or GOAWAY.
         self.is_unprocessed = False
@@ -204,6 +206,7 @@ class Connections:
         if connection.proxy != attempt.proxy:
             # libcurl does not compare credentials that are set as headers.
             return Claim.REFUSED
+        is_shared = connection.is_shared
         user = connection.user
         if user is not None and not user.allows_reuse():
             # libcurl gives a connection to two transfers at once only if it is HTTP/2.
@@ -211,22 +214,20 @@ class Connections:
             if attempt.may_share and user.may_share:
                 # Without a response, the other transfer is in progress.
                 connection.is_shared |= not user.lines
-                return Claim.REUSED
-            connection.is_refused = True
-        if connection.is_refused or (connection.is_unfinished and not connection.is_shared):
+                is_shared = True
+            else:
+                connection.is_refused = True
+        if connection.is_refused or (connection.is_unfinished and not is_shared):
             return Claim.REFUSED
-        if connection.is_shared:
-            return Claim.REUSED
         state = read_state(connection.fd)
-        if (
-            state is None
-            or state.identity != connection.identity
-            or state.unread
-            or (attempt.is_tls and state.received is None)
-        ):
+        if state is None or state.identity != connection.identity:
             connection.is_refused = True
             return Claim.REFUSED
-        connection.received = state.received
+        if not is_shared:
+            if state.unread or (attempt.is_tls and state.received is None):
+                connection.is_refused = True
+                return Claim.REFUSED
+            connection.received = state.received
         return Claim.REUSED if state.is_open else Claim.CLOSED
 
     def is_early(self, attempt: Attempt) -> bool:
@@ -259,8 +260,6 @@ class Connections:
         state = read_state(fd)
         if state is not None and (state.identity != connection.identity or state.is_open):
             return
-        # `claim` does not check an idle HTTP/2 connection.
-        connection.is_refused |= connection.is_shared
         if connection.user is not None:
             has_data = state is not None and (
                 state.unread > 0

@@ -63,8 +63,6 @@ class TornadoAttempt(Attempt):
         self.has_head = False
         #: Whether the first request has had no response yet.
         self.is_first_request = True
-        #: Whether a response was there before its request.
-        self.is_early = False
         self._is_awaiting_head = False
         #: The receiver of the body instead of ``buffer``.
         self.delivery: Delivery | None = None

@@ -22,7 +22,7 @@ from ...request.request import IDEMPOTENT_METHODS
 from ..request_queue import RequestQueue
 from ..request_tasks import without_cancellation
 from ..tornado_framing import check_framing
-from .codes import HTTP2_STREAM
+from .codes import HTTP2_STREAM, allows_retry
 from .connections import UNUSABLE
 from .engine import CurlEngine
 from .tornado_head import received_headers
@@ -248,15 +248,9 @@ class TornadoTransfer:
             return False
         if attempt.claim in UNUSABLE:
             return True
-        if self._is_retry:
+        if self._is_retry or attempt.lines:
             return False
-        if attempt.is_unprocessed and not attempt.lines:
-            self._is_retry = True
-            return True
-        if self._request.method not in IDEMPOTENT_METHODS:
-            return False
-        has_data = attempt.ending is not None and attempt.ending.has_data and not attempt.is_tls
-        self._is_retry = attempt.is_early or (code == pycurl.E_ABORTED_BY_CALLBACK and not has_data)
+        self._is_retry = allows_retry(attempt, code, self._request.method in IDEMPOTENT_METHODS)
         return self._is_retry
 
     def _finish(self, code: int, message: str) -> None:

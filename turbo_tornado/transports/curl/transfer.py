@@ -11,13 +11,13 @@ from typing import Any, Protocol
 
 import pycurl
 
-from ...failures import BrokenConnection, ConnectTimeout, RequestTimeout
+from ...failures import ConnectTimeout, RequestTimeout
 from ...request.request import IDEMPOTENT_METHODS, Request
 from ..base import OnDone, Response
 from ..produced_body import ProducedBody
 from ..request_queue import RequestQueue
 from .attempt import Phase, RequestAttempt
-from .codes import HTTP2_STREAM, failure, truncated_head
+from .codes import HTTP2_STREAM, allows_retry, failure, truncated_head
 from .connections import UNUSABLE, Claim
 from .engine import CurlEngine
 from .options import RequestHandle, milliseconds
@@ -30,10 +30,6 @@ _CONNECT_PHASES = (
     ("connect", pycurl.CONNECT_TIME),
     ("appconnect", pycurl.APPCONNECT_TIME),
 )
-# libcurl does not repeat a request after some ends of an HTTP/2 connection.
-_BROKEN_HTTP2 = (pycurl.E_HTTP2, pycurl.E_RECV_ERROR, pycurl.E_SEND_ERROR)
-# libcurl was about to repeat the request; the second one needs the body from its start.
-_REPEATING = (pycurl.E_ABORTED_BY_CALLBACK, pycurl.E_SEND_FAIL_REWIND)
 _NO_CONNECT_PHASES = {name: 0.0 for name, _ in _CONNECT_PHASES}
 
 
@@ -202,16 +198,7 @@ class Transfer:
         has_read_body = self._streams is not None and self._streams.has_read_body
         if has_read_body and not self._request.is_replayable:
             return False
-        if attempt.is_unprocessed:
-            return True
-        if self._request.method not in IDEMPOTENT_METHODS:
-            return False
-        if attempt.may_share and code in _BROKEN_HTTP2:
-            return attempt.claim is Claim.REUSED and not attempt.lines
-        if isinstance(attempt.failure, BrokenConnection):
-            return True
-        has_data = attempt.ending is not None and attempt.ending.has_data and not attempt.is_tls
-        return code in _REPEATING and not has_data
+        return allows_retry(attempt, code, self._request.method in IDEMPOTENT_METHODS)
 
     def _outcome(self, code: int, message: str) -> Response | Exception:
         attempt = self._attempt
