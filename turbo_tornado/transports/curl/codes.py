@@ -1,4 +1,4 @@
-"""`failure` and `allows_retry`: the failure for a result code of libcurl, and the retry rule."""
+"""`failure` and `allows_retry`: the meaning of a result code of libcurl."""
 
 from __future__ import annotations
 
