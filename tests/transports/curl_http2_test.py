@@ -29,8 +29,8 @@ pytestmark = pytest.mark.filterwarnings("ignore:IOCTLFUNCTION is deprecated:Depr
 class HTTP2Peer(asyncio.Protocol):
     """Responds with the path, and to ``/slow`` when another request has arrived.
 
-    It does not respond to ``/hang``, resets the streams of ``/reset``, and sends a head of
-    70 kB to ``/large-head``.
+    It does not respond to ``/hang``, resets the streams of ``/reset``, sends a head of 70 kB to
+    ``/large-head``, and closes after an interim response to ``/interim``.
     It refuses the streams of ``/refused`` without processing them. The first request for a path
     of `UNPROCESSED` or `CLOSING` is refused, or ends the connection.
     """
@@ -102,6 +102,11 @@ class HTTP2Peer(asyncio.Protocol):
                     self.end(headers[":path"], event.stream_id)
                     continue
                 if headers[":path"] == "/hang":
+                    continue
+                if headers[":path"] == "/interim":
+                    self.h2.send_headers(event.stream_id, [(":status", "103")])
+                    self.flush()
+                    self.transport.close()
                     continue
                 if headers[":path"] == "/reset":
                     self.h2.reset_stream(event.stream_id, h2.errors.ErrorCodes.INTERNAL_ERROR)
@@ -393,6 +398,14 @@ async def test_http2_peer_that_ends_an_idle_connection_by_goaway(
         assert await fetch_over_http2("/next", method) == b"/next"
     assert HTTP2Peer.connections == count
     assert [headers[":path"] for headers in requests] == ["/first", *["/next"] * 6]
+
+
+async def test_http2_request_is_not_retried_after_an_interim_response(
+    fetch_over_http2: Callable[..., Awaitable[bytes]],
+) -> None:
+    await fetch_over_http2("/first", "GET")
+    await fails_with(fetch_over_http2("/interim", "GET"), Exception)
+    assert [headers[":path"] for headers in requests] == ["/first", "/interim"]
 
 
 async def end_connections() -> None:

@@ -63,8 +63,6 @@ class RequestAttempt(Attempt):
         self.head: Head | None = None
         #: ``None`` before the head, and for a body that is discarded.
         self.body: Body | None = None
-        #: Whether the response came over HTTP/2.
-        self.is_http2 = False
         self.interim_count = 0
         self.failure: Exception | None = None
         self._request = request
@@ -116,6 +114,7 @@ class RequestAttempt(Attempt):
                 self.is_early = True
                 raise BrokenConnection("a response arrived before the request was sent")
             if not lines:
+                self.has_response = True
                 self.is_http2 = line.startswith(b"HTTP/2")
             lines.append(line)
             if len(line) > 2 or line not in (b"\r\n", b"\n"):

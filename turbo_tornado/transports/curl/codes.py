@@ -59,7 +59,7 @@ def allows_retry(attempt: Attempt, code: int, is_idempotent: bool) -> bool:
     if not is_idempotent:
         return False
     if attempt.may_share and code in _BROKEN_HTTP2:
-        return attempt.claim is Claim.REUSED and not attempt.lines
+        return attempt.claim is Claim.REUSED and not attempt.has_response
     if attempt.is_early:
         return True
     has_data = attempt.ending is not None and attempt.ending.has_data and not attempt.is_tls

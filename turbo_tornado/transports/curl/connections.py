@@ -75,6 +75,10 @@ class Attempt:
         #: Whether the peer of an HTTP/2 connection has reported that it did not process the
         #: request, by REFUSED_STREAM or GOAWAY.
         self.is_unprocessed = False
+        #: Whether a line of a response has arrived, also of an interim response.
+        self.has_response = False
+        #: Whether the last response came over HTTP/2.
+        self.is_http2 = False
         #: The lines of a head that is not complete, or of the last head.
         self.lines: list[bytes] = []
         #: Whether libcurl closes the connection after this attempt, unless others use it.
@@ -209,12 +213,11 @@ class Connections:
         is_shared = connection.is_shared
         user = connection.user
         if user is not None and not user.allows_reuse():
-            # libcurl gives a connection to two transfers at once only if it is HTTP/2.
-            # Otherwise, it treats the incomplete response of the other one as complete.
-            if attempt.may_share and user.may_share:
-                # Without a response, the other transfer is in progress.
-                connection.is_shared |= not user.lines
-                is_shared = True
+            # libcurl gives a connection to two transfers at once only if it is HTTP/2. Otherwise,
+            # it treats the incomplete response of the other one as complete.
+            is_shared = user.is_http2 or (user.may_share and not user.has_response)
+            if is_shared and attempt.may_share:
+                connection.is_shared = True
             else:
                 connection.is_refused = True
         if connection.is_refused or (connection.is_unfinished and not is_shared):

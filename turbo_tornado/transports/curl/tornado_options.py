@@ -73,11 +73,6 @@ class TornadoAttempt(Attempt):
         # libcurl itself closes a connection if the head requires it.
         return self.has_head and not self.is_early
 
-    @property
-    def is_http2(self) -> bool:
-        """Whether the last response came over HTTP/2."""
-        return bool(self.lines) and self.lines[0].startswith(b"HTTP/2")
-
     def on_sending(self, address: Address) -> int:
         if self.claim is None:
             refused: tuple[Claim, ...] = UNUSABLE
@@ -112,6 +107,8 @@ class TornadoAttempt(Attempt):
             # Otherwise a trailer.
             lines.clear()
             self.has_head = False
+            self.has_response = True
+            self.is_http2 = line.startswith(b"HTTP/2")
         lines.append(line)
         return None
 
