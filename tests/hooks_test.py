@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import io
+import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 from unittest import mock
@@ -200,6 +202,26 @@ async def test_original_method_uses_the_transport(
         assert (await HTTPClient(transport=client).fetch(server.url())).error is None
     assert len(server.requests) == len(wrapped) == 4
     assert server.connections == 1
+
+
+async def test_hooked_transport_that_is_dropped(kind: Any, server: Server) -> None:
+    def wrapped(self: Any, *args: Any, **options: Any) -> Any:
+        return original(self, *args, **options)
+
+    original = kind.fetch
+    with mock.patch.object(kind, "fetch", wrapped):
+        transport = kind(force_instance=True)
+        assert (await HTTPClient(transport=transport).fetch(server.url())).code == 200
+    reference = weakref.ref(transport)
+    gc.disable()
+    try:
+        del transport
+        # The last callbacks of the fetch refer to it.
+        for _ in range(3):
+            await asyncio.sleep(0)
+        assert reference() is None
+    finally:
+        gc.enable()
 
 
 async def test_subclass_with_fetch_impl(kind: Any, server: Server) -> None:

@@ -93,6 +93,8 @@ class ActiveFetch:
         self._observe_end(asyncio.CancelledError())
 
     def _on_done(self, outcome: Response | BaseException) -> None:
+        # It can refer to this method, which would be a reference cycle.
+        self._abort_request = None
         if self.future.done():
             return
         if isinstance(outcome, BaseException):

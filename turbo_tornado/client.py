@@ -177,7 +177,7 @@ class HTTPClient:
 
         Network failures do not raise. The response has either an ``error`` or a status,
         headers and a body. Cancelling the future aborts the transfer and closes its
-        connection.
+        connection; over HTTP/2, it ends the stream.
 
         :arg str url: an http or https URL.
         :arg kwargs: mapping of keywords, like Turbo's table. It is never changed.

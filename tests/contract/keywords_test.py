@@ -1174,6 +1174,19 @@ async def test_zone_of_an_ipv6_address(fetch: Fetch, raw_peer: MakePeer, zone: s
     assert peer.requests[0].field("Host") == f"[::1]:{peer.port}"
 
 
+@pytest.mark.parametrize("zone", ["4294967297", "1" * 5000, "none"])
+async def test_unknown_zone_of_an_ipv6_address(
+    fetch: Fetch, raw_peer: MakePeer, transport: str, zone: str
+) -> None:
+    if transport == "curl":
+        pytest.skip("libcurl ignores an unknown zone")
+    url = f"http://[fe80::1%25{zone}]:80/"
+    peer = await raw_peer(response(b"", f"Location: {url}", status="302 Found"))
+    for start in (url, peer.url()):
+        res = await fetch(start)
+        assert res.error is not None and res.error.code is errors.COULD_NOT_CONNECT
+
+
 def has_ipv6() -> bool:
     try:
         with socket.socket(socket.AF_INET6) as probe:

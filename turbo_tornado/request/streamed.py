@@ -222,9 +222,10 @@ def sizeless(content: object) -> InvalidBody:
 
     :arg content: the file, or its path.
     """
-    return InvalidBody(f"{name_of(content)} has no size; use an iterable of its blocks")
+    return InvalidBody(f"{name_of(content)} has no size; pass its content as bytes")
 
 
 def name_of(content: object) -> str:
     """Return the name of a file for a message."""
-    return content if isinstance(content, str) else str(getattr(content, "name", "the file"))
+    name = content if isinstance(content, str) else getattr(content, "name", None)
+    return name if isinstance(name, str) else "the file"

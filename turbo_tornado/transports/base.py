@@ -20,7 +20,7 @@ from .request_queue import RequestQueue
 
 T = TypeVar("T")
 
-#: Aborts a request: its connection is closed and nothing is reported.
+#: Aborts a request: its connection or HTTP/2 stream is closed and nothing is reported.
 Abort = Callable[[], None]
 
 
@@ -151,7 +151,7 @@ class CancellableFetch(AsyncHTTPClient):
     def fetch(self, *args: Any, **kwargs: Any) -> Any:
         """Send a request, as `tornado.httpclient.AsyncHTTPClient.fetch` does.
 
-        Cancelling the future aborts the request and closes its connection.
+        Cancelling the future aborts the request and closes its connection, or its HTTP/2 stream.
 
         :arg request: a URL or a ``tornado.httpclient.HTTPRequest``.
         :arg bool raise_error: raise failures and status codes of 400 and above. Default:
@@ -175,7 +175,8 @@ class CancellableFetch(AsyncHTTPClient):
     def close(self) -> None:
         """Close the client, which refuses further requests. Those in progress finish.
 
-        They can follow redirects. The connections are closed when the last request has ended.
+        They can follow redirects, except for a tool that calls ``fetch`` later than it is called
+        itself. The connections are closed when the last request has ended.
         """
         if not self._closed:
             AsyncHTTPClient.close(self)

@@ -119,8 +119,8 @@ class Connection:
         self.is_idle = False
         #: Whether the connection must not be reused.
         self.is_refused = state is None
-        #: Whether a request on it has ended without a complete response. The next response of
-        #: an HTTP/1 connection can belong to that request.
+        #: Whether a request on it has ended without a response that allows another request. The
+        #: next response of an HTTP/1 connection can belong to that request.
         self.is_unfinished = False
         #: Whether it is an HTTP/2 connection, on which the peer can send at any time.
         self.is_shared = False

@@ -78,7 +78,7 @@ class CurlEngine:
         self._transfers[curl] = done
 
     def remove(self, curl: pycurl.Curl) -> bool:
-        """Abort a transfer: its connection is closed and its callback is not called.
+        """Abort a transfer: libcurl closes its connection or stream, without a callback.
 
         :returns: whether there was such a transfer.
         """

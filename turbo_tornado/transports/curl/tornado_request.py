@@ -145,7 +145,7 @@ class TornadoTransfer:
         self._engine.adopt(handle.curl, self._on_end)
 
     def abort(self) -> None:
-        """Abort the transfer: its connection is closed and nothing is reported."""
+        """Abort the transfer: its connection or stream is closed and nothing is reported."""
         if self._callback is not None:
             self._callback = None
             self._stop()

@@ -125,7 +125,7 @@ class Transfer:
             self._handle.set_upload(streams.upload(curl, request.body_producer, framed))
 
     def abort(self) -> None:
-        """Abort the transfer: its connection is closed and nothing is reported."""
+        """Abort the transfer: its connection or stream is closed and nothing is reported."""
         if self._on_done is None:
             return
         self._on_done = None

@@ -59,9 +59,9 @@ class CurlTransport(CancellableFetch, CurlAsyncHTTPClient):
 
     A connection is not reused after an error, a cancelled request, or ``Connection: close``
     in either message, nor if the peer has sent anything on it since. HTTP/2 connections are
-    reused in these cases, because each request has its own stream. A request that finds its
-    reused connection closed before any byte of the response is retried once on a new
-    connection if it is idempotent or was not processed.
+    reused after an error or a cancelled request, because each request has its own stream. A
+    request that finds its reused connection closed before any byte of the response is retried
+    once on a new connection if it is idempotent or was not processed.
     """
 
     stock = CurlAsyncHTTPClient

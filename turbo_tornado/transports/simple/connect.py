@@ -171,7 +171,9 @@ class Connector:
         if "%" not in peer.host:
             return own_family, (peer.host, peer.port)
         address, _, zone = peer.host.partition("%")
-        index = int(zone) if zone.isdecimal() else socket.if_nametoindex(zone)
+        # `int` rejects very long numbers, and the kernel has 32 bits.
+        is_index = zone.isdecimal() and len(zone) < 10
+        index = int(zone) if is_index else socket.if_nametoindex(zone)
         return own_family, (address, peer.port, 0, index)
 
     async def _handshake(self, sock: socket.socket, context: ssl.SSLContext) -> ssl.SSLSocket:

@@ -95,7 +95,10 @@ class TornadoFetch:
     def _redirect(self, response: Response) -> None:
         try:
             request = redirected(self._request, response)
-            future = self._variables.run(self._transport.fetch_redirect, request)
+            # A tool can return a coroutine.
+            future = asyncio.ensure_future(
+                self._variables.run(self._transport.fetch_redirect, request)
+            )
         except Exception as error:
             self._fail(error)
             return
