@@ -359,38 +359,26 @@ async def test_loop_ends_a_redirect_of_a_closed_transport(
     assert "client closed" in str(failure_of(await asyncio.wait_for(ended, 10)))
 
 
+@pytest.mark.parametrize("method", ["close", "fail_requests"])
 @pytest.mark.parametrize("hook", ["on_request", "on_response"])
 async def test_hook_closes_the_transport_before_a_redirect(
-    transport_class: type[CancellableFetch], hook: str, redirecting: Redirecting
+    transport_class: type[CancellableFetch], hook: str, method: str, redirecting: Redirecting
 ) -> None:
     transport = transport_class(force_instance=True)
 
     def close(event: RequestEvent) -> None:
         if hook == "on_response" or event.redirects:
-            transport.close()
+            getattr(transport, method)()
 
     redirecting.may_respond.set()
     client = HTTPClient(transport=transport, **{hook: close})  # type: ignore[arg-type]
     res = await asyncio.wait_for(client.fetch(redirecting.peer.url("/2")), 10)
-    assert res.body == b"the end"
-
-
-@pytest.mark.parametrize("hook", ["on_request", "on_response"])
-async def test_hook_ends_the_requests_before_a_redirect(
-    transport_class: type[CancellableFetch], hook: str, redirecting: Redirecting
-) -> None:
-    transport = transport_class(force_instance=True)
-
-    def end(event: RequestEvent) -> None:
-        if hook == "on_response" or event.redirects:
-            transport.fail_requests()
-
-    redirecting.may_respond.set()
-    client = HTTPClient(transport=transport, **{hook: end})  # type: ignore[arg-type]
-    res = await asyncio.wait_for(client.fetch(redirecting.peer.url("/2")), 10)
-    assert res.error is not None
-    assert res.error.code is errors.SOCKET_ERROR
-    assert "client closed" in res.error.message
+    if method == "close":
+        assert res.body == b"the end"
+    else:
+        assert res.error is not None
+        assert res.error.code is errors.SOCKET_ERROR
+        assert "client closed" in res.error.message
 
 
 def traced(original: Any) -> Any:

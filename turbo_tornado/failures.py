@@ -112,3 +112,6 @@ class BodyError(Picklable, HTTPStreamClosedError):
 
 class ClientClosed(Picklable, HTTPStreamClosedError):
     """The transport was closed while the request was in progress."""
+
+    def __init__(self, message: str = "client closed") -> None:
+        super().__init__(message)

@@ -27,6 +27,8 @@ from .url import URL, parse_url
 
 _METHODS_WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 _METHODS_WITH_FORM = _METHODS_WITH_BODY | {"DELETE"}
+# The client computes them from the body.
+_FRAMING = ("Content-Length", "Transfer-Encoding")
 # libcurl sends a request head of at most 1 MiB. The rest is for the target of a redirect.
 _MAX_HEAD_SIZE = 960 * 1024
 _TARGET = re.compile(r"[!-\"$-~]+")
@@ -222,7 +224,7 @@ def _apply_on_headers(request: Request, options: FetchOptions) -> None:
         request.url = request.url._replace(path=path)
     request.version = check_version("http_version", headers.get_version())
     framing = dict(_framing(request))
-    for name in ("Content-Length", "Transfer-Encoding"):
+    for name in _FRAMING:
         # In place, because the caller has chosen its position in the head.
         if name in framing:
             headers.set(name, framing[name])
@@ -242,7 +244,7 @@ def apply_changes(where: str, request: Request, headers: HTTPHeaders) -> None:
     unchanged = request.headers()
     if headers == unchanged:
         return
-    for name in ("Content-Length", "Transfer-Encoding"):
+    for name in _FRAMING:
         if headers.get_list(name) != unchanged.get_list(name):
             raise ValueError(f"{where} cannot change {name}, which the client sets")
     check_one_host(where, headers)

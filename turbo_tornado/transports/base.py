@@ -20,6 +20,8 @@ from .request_queue import RequestQueue
 
 T = TypeVar("T")
 
+#: Tornado's message for a new request of a closed client.
+CLOSED = "fetch() called on closed AsyncHTTPClient"
 #: Aborts a request: its connection or HTTP/2 stream is closed and nothing is reported.
 Abort = Callable[[], None]
 
@@ -200,9 +202,9 @@ class CancellableFetch(AsyncHTTPClient):
         :raises ClientClosed: for a redirect after `fail_requests`.
         """
         if not request.is_accepted:
-            raise RuntimeError("fetch() called on closed AsyncHTTPClient")
+            raise RuntimeError(CLOSED)
         if self._is_finished:
-            raise _client_closed()
+            raise ClientClosed()
 
     def fetch_redirect(self, request: HTTPRequest) -> Any:
         """Call ``fetch`` for a redirect, which a closed client can still follow.
@@ -210,7 +212,7 @@ class CancellableFetch(AsyncHTTPClient):
         :raises ClientClosed: after `fail_requests`.
         """
         if self._is_finished:
-            raise _client_closed()
+            raise ClientClosed()
         # Tornado's method refuses every request of a closed client.
         is_closed, self._closed = self._closed, False
         try:
@@ -240,7 +242,7 @@ class CancellableFetch(AsyncHTTPClient):
             self._send_carried(carried, callback)
         elif self._is_finished:
             # A tool calls this later than `fetch`.
-            callback(HTTPResponse(request, 599, error=_client_closed()))
+            callback(HTTPResponse(request, 599, error=ClientClosed()))
         else:
             self.start_fetch(request, callback)
 
@@ -312,10 +314,6 @@ class CancellableFetch(AsyncHTTPClient):
         abortable = _abortable.get()
         if abortable is not None:
             abortable.set_abort(abort)
-
-
-def _client_closed() -> ClientClosed:
-    return ClientClosed("client closed")
 
 
 # For `CancellableFetch.is_hooked`.

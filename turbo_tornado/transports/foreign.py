@@ -32,8 +32,8 @@ from ..headers import HTTPHeaders
 from ..request.callbacks import ChunkHandler
 from ..request.request import Request
 from ..request.tls import TLS
-from .base import Abort, CancellableFetch, OnDone, Response
-from .hooks import CarriedRequest, CarriedResponse
+from .base import Abort, OnDone, Response
+from .hooks import CarriedResponse
 from .libcurl_codes import TIMED_OUT, failure_of_code
 from .loop_end import asyncio_loop
 
@@ -137,47 +137,7 @@ class ForeignTransport:
     def _fetch(self, request: Request, http_request: HTTPRequest) -> Any:
         if request.is_accepted and getattr(self._client, "_closed", False):
             # Not a mistake in the call, which came before.
-            raise ClientClosed("client closed")
-        return self._client.fetch(http_request, raise_error=False)
-
-
-class HookedTransport(ForeignTransport):
-    """A transport that calls ``fetch`` of a built-in one, which a tool has replaced."""
-
-    _client: CancellableFetch
-
-    def send(self, request: Request, on_done: OnDone) -> Abort:
-        # The response arrives some iterations of the loop after the end of the request. Until
-        # then, the transport must not be released, because a redirect can follow.
-        drop = self._client.requests.hold()
-
-        def on_outcome(outcome: Response | BaseException) -> None:
-            if type(outcome) is RuntimeError and self._client._closed:
-                # A tool has called the original `fetch` later, when the client was closed.
-                outcome = ClientClosed("client closed")
-            try:
-                on_done(outcome)
-            finally:
-                drop()
-
-        try:
-            abort = super().send(request, on_outcome)
-        except BaseException:
-            drop()
-            raise
-
-        def abort_and_drop() -> None:
-            abort()
-            drop()
-
-        return abort_and_drop
-
-    def http_request(self, request: Request) -> HTTPRequest:
-        return CarriedRequest(request)
-
-    def _fetch(self, request: Request, http_request: HTTPRequest) -> Any:
-        if request.is_accepted:
-            return self._client.fetch_redirect(http_request)
+            raise ClientClosed()
         return self._client.fetch(http_request, raise_error=False)
 
 

@@ -17,8 +17,9 @@ from tornado.ioloop import IOLoop
 from ..failures import ConnectFailed
 from ..messages import quoted
 from ..request.request import Request
-from .base import Abort, CancellableFetch, OnDone, Transport
-from .foreign import SUPPORTED_DEFAULTS, ForeignTransport, HookedTransport, check_request
+from .base import CLOSED, Abort, CancellableFetch, OnDone, Transport
+from .foreign import SUPPORTED_DEFAULTS, ForeignTransport, check_request
+from .hooked import HookedTransport
 from .loop_end import asyncio_loop, close_with_loop
 
 #: A transport as a user names it.
@@ -108,7 +109,7 @@ def check_supported(choice: TransportChoice, request: Request) -> None:
     :raises RuntimeError: for a closed transport.
     """
     if isinstance(choice, AsyncHTTPClient) and choice._closed and not request.is_accepted:
-        raise RuntimeError("fetch() called on closed AsyncHTTPClient")
+        raise RuntimeError(CLOSED)
     if choice == "auto" and request.version == "HTTP/2":
         choice = _curl_for_http2()
     kind: Any = choice if isinstance(choice, type) else type(choice)

@@ -110,7 +110,7 @@ class RequestQueue:
         # In this order, because the end of an active request starts a waiting one.
         for request in [*self.waiting, *self.active]:
             try:
-                request.fail(ClientClosed("client closed"))
+                request.fail(ClientClosed())
             except RuntimeError:
                 # A closed loop rejects callbacks.
                 if not self._loop.is_closed():
